@@ -66,6 +66,6 @@ class Record:
 
     @property
     def depthwise(self) -> bool:
-        """Whether this convolution has one filter per channel."""
+        """Whether every output channel of this convolution reads one input channel."""
         groups: int = self.attrs.get("groups", 1)
-        return self.kind == "conv2d" and groups > 1 and groups == self.shape[0] == self.attrs["in"]
+        return self.kind == "conv2d" and groups > 1 and groups == self.attrs["in"]
