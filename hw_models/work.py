@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of which work one operator does: the features that cost tables price.
+
+The same functions serve the training cost (``adaqat.train.cost``) and the report
+(``adaqat.deploy.ops``), so a prediction and a training step can never count differently. A table
+row gives a price per unit of each feature; a node's cost is the sum of count times price. Counts
+follow from shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+GROUP = 8
+"""Weight codes per packing group: 8 codes of b bits fill exactly b bytes."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of one node.
+
+    Attributes:
+        kind: operator kind, the key of a cost table row.
+        weight_bits: 1..8, or 0 where the operator has no weights.
+        act_bits: bits of the (first) input tensor.
+        act_signed: whether the (first) input tensor is signed.
+        features: count per feature name.
+        const_bytes: bytes of weights and constants in flash.
+        macs: multiply-accumulates as the literature counts them (no packing padding).
+    """
+
+    kind: str
+    weight_bits: int
+    act_bits: int
+    act_signed: bool
+    features: Mapping[str, int] = field(default_factory=dict)
+    const_bytes: int = 0
+    macs: int = 0
+
+
+def padded(count: int) -> int:
+    """Codes of one packed row: rounded up to whole groups."""
+    return (count + GROUP - 1) // GROUP * GROUP
+
+
+def packed_bytes(rows: int, row_length: int, bits: int) -> int:
+    """Flash bytes of ``rows`` rows of ``row_length`` weight codes of ``bits`` bits."""
+    return rows * padded(row_length) // 8 * bits
+
+
+def requant_bytes(channels: int) -> int:
+    """Flash bytes of the per-channel constants: bias (4), multiplier (2), shift (1)."""
+    return 7 * channels
+
+
+def inside(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
+    """Taps along one axis that fall inside the input, summed over all output positions."""
+    return sum(
+        1
+        for o in range(out)
+        for k in range(kernel)
+        if 0 <= o * stride + k * dilation - before < size
+    )
+
+
+def window_taps(
+    in_hw: tuple[int, int],
+    out_hw: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pad: tuple[int, int, int, int],
+) -> tuple[int, int]:
+    """(inside, outside) kernel taps over all output pixels; pad is (top, left, bottom, right)."""
+    rows = inside(in_hw[0], out_hw[0], kernel[0], stride[0], dilation[0], pad[0])
+    columns = inside(in_hw[1], out_hw[1], kernel[1], stride[1], dilation[1], pad[1])
+    total = out_hw[0] * out_hw[1] * kernel[0] * kernel[1]
+    return rows * columns, total - rows * columns
+
+
+def conv2d_work(
+    in_shape: tuple[int, int, int],
+    out_shape: tuple[int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pad: tuple[int, int, int, int],
+    groups: int,
+    weight_bits: int,
+    act_bits: int,
+    act_signed: bool,
+) -> Work:
+    """Work of a convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    row = kernel[0] * kernel[1] * (in_shape[2] // groups)
+    pixels = out_shape[0] * out_shape[1]
+    taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
+    outputs = pixels * out_shape[2]
+    return Work(
+        "conv2d",
+        weight_bits,
+        act_bits,
+        act_signed,
+        {
+            "mac": outputs * padded(row),
+            "output": outputs,
+            "gather": pixels * row * groups,
+            "tap": (taps_in + taps_out) * groups,
+            "pixel": pixels * groups,
+            "layer": 1,
+        },
+        packed_bytes(out_shape[2], row, weight_bits) + requant_bytes(out_shape[2]),
+        outputs * row,
+    )
+
+
+def depthwise_conv2d_work(
+    in_shape: tuple[int, int, int],
+    out_shape: tuple[int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pad: tuple[int, int, int, int],
+    weight_bits: int,
+    act_bits: int,
+    act_signed: bool,
+) -> Work:
+    """Work of a depthwise convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    taps = kernel[0] * kernel[1]
+    pixels = out_shape[0] * out_shape[1]
+    taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
+    channels = out_shape[2]
+    return Work(
+        "depthwise_conv2d",
+        weight_bits,
+        act_bits,
+        act_signed,
+        {
+            "mac": taps_in * channels,
+            "row": inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
+            * out_shape[1]
+            * channels,
+            "output": pixels * channels,
+            "unpack": channels * padded(taps),
+            "channel": channels,
+            "layer": 1,
+        },
+        packed_bytes(channels, taps, weight_bits) + requant_bytes(channels),
+        pixels * channels * taps,
+    )
+
+
+def linear_work(
+    inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
+) -> Work:
+    """Work of a fully connected layer."""
+    return Work(
+        "linear",
+        weight_bits,
+        act_bits,
+        act_signed,
+        {
+            "mac": outputs * padded(inputs),
+            "output": outputs,
+            "gather": inputs,
+            "layer": 1,
+        },
+        packed_bytes(outputs, inputs, weight_bits) + requant_bytes(outputs),
+        inputs * outputs,
+    )
+
+
+def elementwise_work(
+    kind: str, elements: int, inputs: int, act_bits: int, act_signed: bool, const_bytes: int = 0
+) -> Work:
+    """Work of an operator that visits every element once (add, concat, requantize)."""
+    features = {"element": elements, "layer": 1}
+    if kind == "concat":
+        features["input"] = inputs
+    return Work(kind, 0, act_bits, act_signed, features, const_bytes)
+
+
+def pool2d_work(
+    kind: str,
+    in_shape: tuple[int, int, int],
+    out_shape: tuple[int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pad: tuple[int, int, int, int],
+    act_bits: int,
+    act_signed: bool,
+) -> Work:
+    """Work of a max or average pool; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, (1, 1), pad)
+    pixels = out_shape[0] * out_shape[1]
+    channels = out_shape[2]
+    rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], 1, pad[0]) * out_shape[1]
+    return Work(
+        kind,
+        0,
+        act_bits,
+        act_signed,
+        {
+            "tap": taps_in * channels,
+            "row": rows * channels,
+            "output": pixels * channels,
+            "layer": 1,
+        },
+        requant_bytes(1) if kind == "avgpool2d" else 0,
+    )
