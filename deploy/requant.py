@@ -108,7 +108,8 @@ class AddRequant:
         total = np.full_like(inputs[0], self.bias + (1 << (self.s - 1)))
         for m, x in zip(self.m, inputs, strict=True):
             total = total + m * x
-        return np.clip((total >> self.s) + self.z, self.lo, self.hi)
+        y: Int64 = np.clip((total >> self.s) + self.z, self.lo, self.hi)
+        return y
 
     def bound(self, ranges: Sequence[tuple[int, int]]) -> int:
         """Largest magnitude of the sum before its shift, for inputs within ``ranges``."""
@@ -187,10 +188,11 @@ def snap(
             [f"{name}: one accumulator unit is {np.abs(ratio).max():.3g} output steps; less than"
              f" {2.0 ** (p - 1):.3g} is supported here; give the output a larger range or fewer bits"]
         )
-    constant = constant | _too_wide(ratio, offset, reach, p)
     m, s = _multipliers(scaled)
+    constant = constant | (m == 0) | _too_wide(ratio, offset, reach, p)
+    # the offset is divided by the multiplier as rounded, so that rounding m does not move it
     with np.errstate(divide="ignore", invalid="ignore"):
-        bias = np.where(constant, 0.0, np.divide(offset, scaled))
+        bias = np.where(constant, 0.0, np.divide(np.ldexp(offset, s), m))
     limit = T_LIMIT - np.ldexp(reach, p)
     bias = np.clip(round_half_up(bias), -limit, limit)
     middle = np.clip(round_half_up((ends[0] + ends[1]) / 2), lo, hi)

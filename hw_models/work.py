@@ -79,6 +79,13 @@ def window_taps(
     return rows * columns, total - rows * columns
 
 
+def conv_is_direct(
+    kernel: tuple[int, int], pad: tuple[int, int, int, int], groups: int, channels: int
+) -> bool:
+    """Whether a convolution reads its input in place: one tap, no border, whole groups of codes."""
+    return kernel == (1, 1) and not any(pad) and groups == 1 and channels % GROUP == 0
+
+
 def conv2d_work(
     in_shape: tuple[int, int, int],
     out_shape: tuple[int, int, int],
@@ -96,6 +103,10 @@ def conv2d_work(
     pixels = out_shape[0] * out_shape[1]
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
     outputs = pixels * out_shape[2]
+    if conv_is_direct(kernel, pad, groups, in_shape[2]):
+        reading = {"sum": pixels * row}
+    else:
+        reading = {"gather": pixels * row * groups, "tap": (taps_in + taps_out) * groups}
     return Work(
         "conv2d",
         weight_bits,
@@ -104,8 +115,7 @@ def conv2d_work(
         {
             "mac": outputs * padded(row),
             "output": outputs,
-            "gather": pixels * row * groups,
-            "tap": (taps_in + taps_out) * groups,
+            **reading,
             "pixel": pixels * groups,
             "layer": 1,
         },

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two-dimensional convolution (any groups, stride, dilation, padding), NHWC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...hw_models.work import GROUP, Work, conv2d_work, conv_is_direct, padded
+from ..types import IntArray, IntType
+from .base import CPlan, TensorInfo, Window, need
+from .weighted import (
+    WeightedOp,
+    check_requant_length,
+    exact_matmul,
+    product_reach,
+    requant_plan,
+)
+
+CHUNK_BYTES = 1 << 26
+"""The simulator gathers columns in chunks of about this size, so that memory stays bounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d(WeightedOp):
+    """``acc[o] = sum w[o,ky,kx,c] * x[y*s+ky*d-pad, .., c]`` then requantised per channel.
+
+    Attributes:
+        window: geometry.
+        groups: channel groups.
+        pad_value: code outside the image, the zero point of the input.
+    """
+
+    window: Window
+    groups: int = 1
+    pad_value: int = 0
+    kind: ClassVar[str] = "conv2d"
+
+    def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
+        """(OH, OW, OC) and the output type."""
+        return infer_window(self, inputs[0], self.window, self.groups), self.out_type
+
+    def run(self, inputs: Sequence[IntArray]) -> IntArray:
+        """Columns times weights in exact floating-point BLAS, group by group."""
+        x = inputs[0]
+        views = self.window.views(x, self.pad_value)
+        samples, rows, columns = views.shape[:3]
+        weights = self.weights.values
+        outputs = weights.shape[0] // self.groups
+        depth = weights.shape[3]
+        result = np.empty((samples, rows, columns, weights.shape[0]), np.int64)
+        reach = product_reach(weights, x)
+        row_bytes = 4 * rows * columns * depth * self.window.kernel[0] * self.window.kernel[1]
+        chunk = max(1, CHUNK_BYTES // max(1, row_bytes))
+        for group in range(self.groups):
+            out = slice(group * outputs, (group + 1) * outputs)
+            part = weights[out].reshape(outputs, -1)
+            for start in range(0, samples, chunk):
+                window = views[start : start + chunk, :, :, group * depth : (group + 1) * depth]
+                # OHWI weights: the column order is kernel row, kernel column, channel
+                cols = window.transpose(0, 1, 2, 4, 5, 3).reshape(-1, part.shape[1])
+                acc = exact_matmul(cols, part, reach)
+                shape = result[start : start + chunk, :, :, out].shape
+                result[start : start + chunk, :, :, out] = acc.reshape(shape)
+        return self.requant.apply(result)
+
+    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+        """Features for cost tables."""
+        source = inputs[0]
+        return conv2d_work(
+            _hwc(source.shape), _hwc(output.shape), self.window.kernel, self.window.stride,
+            self.window.dilation, self.window.pad, self.groups, self.weights.bits,
+            source.type.bits, source.type.signed,
+        )  # fmt: skip
+
+    def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
+        """Literals of the column gather and the dot products."""
+        source = inputs[0]
+        row = self.weights.rows().shape[1]
+        direct = conv_is_direct(
+            self.window.kernel, self.window.pad, self.groups, source.shape[2]
+        )
+        values, arrays = requant_plan(self.requant)
+        return CPlan(
+            "conv2d",
+            {
+                **values,
+                **window_values(self.window, source.shape, output.shape),
+                "direct": direct,
+                "groups": self.groups,
+                "depth": source.shape[2] // self.groups,
+                "outputs": output.shape[2] // self.groups,
+                "row": row,
+                "tail": padded(row) - row,
+                "blocks": padded(row) // GROUP,
+                "row_bytes": padded(row) // GROUP * self.weights.bits,
+                "step": self.weights.step,
+                "offset": self.weights.offset,
+                "pad_value": self.pad_value,
+                "tag": f"w{self.weights.bits}{'s' if source.type.signed else 'u'}",
+            },
+            (self.weights.packed(), *arrays),
+            (self.dot_helper(source.type),),
+            0 if direct else padded(row),
+            self.proof(inputs),
+        )
+
+
+def infer_window(
+    op: WeightedOp, source: TensorInfo, window: Window, groups: int
+) -> tuple[int, ...]:
+    """Output shape of a convolution, with every structural rule checked."""
+    codes = op.weights.codes
+    need(
+        len(source.shape) == 3 and codes.ndim == 4,
+        f"{op.kind}: input shape {source.shape}, weights {codes.shape}; (H, W, C) and OHWI are"
+        " supported; reshape before it",
+    )
+    need(
+        source.shape[2] == codes.shape[3] * groups and codes.shape[0] % groups == 0,
+        f"{op.kind}: {source.shape[2]} input channels in {groups} groups with weights"
+        f" {codes.shape}; channels must match; check the groups",
+    )
+    need(
+        codes.shape[1:3] == window.kernel,
+        f"{op.kind}: weights {codes.shape} for a {window.kernel} kernel; they must match",
+    )
+    rows, columns = window.out_hw((source.shape[0], source.shape[1]))
+    need(
+        rows > 0 and columns > 0,
+        f"{op.kind}: input {source.shape[0]}x{source.shape[1]} smaller than the kernel"
+        f" {window.kernel}; at least one output pixel is needed; use a larger input",
+    )
+    check_requant_length(op.kind, op.requant, codes.shape[0])
+    return rows, columns, int(codes.shape[0])
+
+
+def window_values(
+    window: Window, source: tuple[int, ...], output: tuple[int, ...]
+) -> dict[str, object]:
+    """Window geometry as template literals."""
+    return {
+        "height": source[0], "width": source[1], "channels": source[2],
+        "out_height": output[0], "out_width": output[1], "out_channels": output[2],
+        "kernel": window.kernel, "stride": window.stride, "dilation": window.dilation,
+        "pad": window.pad, "padded": any(window.pad),
+    }  # fmt: skip
+
+
+def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return shape[0], shape[1], shape[2]
