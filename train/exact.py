@@ -49,6 +49,12 @@ class ExactModule(nn.Module):
         return self._run(self.quantize(x), True)
 
     @torch.no_grad()
+    def values(self, x: Tensor) -> dict[str, Tensor]:
+        """Every record's real values (float32) for a real batch."""
+        return {name: (codes * self.constants[name].scale).float()
+                for name, codes in self.codes(x).items()}
+
+    @torch.no_grad()
     def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
         """The same for a batch of input codes in PyTorch layout."""
         return self._run(codes.double(), True)

@@ -143,10 +143,16 @@ class QuantModule(nn.Module):
 
     # --- running -----------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor, observer: Observer | None = None) -> Tensor:
+    def forward(self, x: Tensor, observer: Observer | None = None,
+                codes: Mapping[str, Tensor] | None = None) -> Tensor:
         """Real outputs for a real batch in the user's layout.
 
-        ``observer`` is called with the name and value of every tensor before it is quantised.
+        Args:
+            x: the batch.
+            observer: called with the name and value of every tensor before it is quantised.
+            codes: real values of the integer network for the same batch
+                (`ExactModule.values`). The forward pass then computes exactly those, gradients
+                flow as in fake quantisation, and what is trained is the integer network itself.
         """
         if self.mode == "quant" and not self.calibrated:
             raise UsageError("prepared network: not calibrated; ranges come from data; call "
@@ -160,6 +166,8 @@ class QuantModule(nn.Module):
                     observer(record.name, out.clamp(*record.clamp))
                 out = (self.act_quantizer(record.name)(out, record.clamp)
                        if self.mode == "quant" else out.clamp(*record.clamp))
+                if codes is not None:
+                    out = out + (codes[record.name] - out).detach()
             values[record.name] = out
             for name in record.inputs:
                 if self._last_use[name] == i and name != self.network.output:
