@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what the emulator and the checks need from a firmware image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from .errors import ToolError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Bytes to load at ``address``."""
+
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function symbol; ``address`` without the Thumb bit, ``size`` in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked firmware image.
+
+    code_ranges holds (start, end) of instructions in the executable sections, from the mapping
+    symbols $t and $d of the Arm ELF ABI, so that constants between functions are left out.
+    section_bytes is the size of each allocated section by name.
+    """
+
+    path: Path
+    segments: tuple[Segment, ...]
+    functions: tuple[Function, ...]
+    symbols: dict[str, int]
+    code_ranges: tuple[tuple[int, int], ...]
+    section_bytes: dict[str, int]
+
+    def function_at(self, address: int) -> str:
+        """Name of the function that holds ``address``, or its hex when there is none."""
+        for function in self.functions:
+            if function.address <= address < function.address + max(function.size, 2):
+                return function.name
+        return f"0x{address:08x}"
+
+    def matching(self, name: str) -> tuple[Function, ...]:
+        """Functions called ``name``, also the copies a compiler makes (``name.isra.0`` ...)."""
+        return tuple(f for f in self.functions if f.name == name or f.name.startswith(name + "."))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of the loaded image; raises `ToolError` outside of it."""
+        for segment in self.segments:
+            offset = address - segment.address
+            if 0 <= offset and offset + size <= len(segment.data):
+                return segment.data[offset : offset + size]
+        raise ToolError(
+            f"{self.path.name}: no bytes at 0x{address:08x}; an executed block lies outside the "
+            f"image; build it again"
+        )
+
+
+def read_image(path: Path) -> Image:
+    """Parse an ELF file; raises `ToolError` when it is missing or not a 32-bit Arm image."""
+    try:
+        with path.open("rb") as stream:
+            return _parse(path, ELFFile(stream))
+    except OSError as error:
+        raise ToolError(
+            f"{path}: cannot be read ({error.strerror}); a linked ELF image is needed; build it"
+        ) from error
+    except ELFError as error:
+        raise ToolError(
+            f"{path}: not an ELF file ({error}); a linked ELF image is needed; build it"
+        ) from error
+
+
+def _parse(path: Path, elf: ELFFile) -> Image:
+    if elf["e_machine"] != "EM_ARM" or elf.elfclass != 32:
+        raise ToolError(
+            f"{path}: machine {elf['e_machine']}; 32-bit Arm images are supported; "
+            f"build it for a Cortex-M core"
+        )
+    segments = tuple(
+        Segment(segment["p_paddr"], segment.data())
+        for segment in elf.iter_segments()
+        if segment["p_type"] == "PT_LOAD" and segment["p_filesz"] > 0
+    )
+    executable = {
+        index: (section["sh_addr"], section["sh_addr"] + section["sh_size"])
+        for index, section in enumerate(elf.iter_sections())
+        if section["sh_flags"] & 0x4 and section["sh_size"] > 0
+    }
+    functions: set[Function] = set()
+    symbols: dict[str, int] = {}
+    marks: list[tuple[int, bool]] = []
+    for section in elf.iter_sections():
+        if not isinstance(section, SymbolTableSection):
+            continue
+        for symbol in section.iter_symbols():
+            name, value = symbol.name, symbol["st_value"]
+            if name.startswith(("$t", "$d", "$a")):
+                if symbol["st_shndx"] in executable:
+                    marks.append((value, not name.startswith("$d")))
+            elif symbol["st_info"]["type"] == "STT_FUNC":
+                functions.add(Function(name, value & ~1, symbol["st_size"]))
+            elif name:
+                symbols[name] = value
+    return Image(
+        path=path,
+        segments=segments,
+        functions=tuple(sorted(functions, key=lambda f: (f.address, f.name))),
+        symbols=symbols,
+        code_ranges=_code_ranges(marks, list(executable.values())),
+        section_bytes={
+            section.name: section["sh_size"]
+            for section in elf.iter_sections()
+            if section["sh_flags"] & 0x2
+        },
+    )
+
+
+def _code_ranges(
+    marks: list[tuple[int, bool]], sections: list[tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
+    ranges: list[tuple[int, int]] = []
+    for start, end in sections:
+        inside = sorted(mark for mark in marks if start <= mark[0] < end)
+        for index, (address, is_code) in enumerate(inside):
+            stop = inside[index + 1][0] if index + 1 < len(inside) else end
+            if is_code and stop > address:
+                ranges.append((address, stop))
+    return tuple(sorted(ranges))

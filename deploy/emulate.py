@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a firmware image in Unicorn, counts instructions exactly and estimates cycles.
+
+The image is the one that runs in QEMU and on a board with a debugger: it starts at its reset
+vector and asks for its input and gives its output through semihosting (``templates/c/firmware``).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import unicorn
+from unicorn import UC_ARCH_ARM, UC_HOOK_INTR, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError, arm_const
+
+from ..hw_models import Core, Timing, load_timing
+from .block_counter import Counts, make_counter
+from .cycles import Block, Decoder, edge_cost, price_block
+from .elf import Image, read_image
+from .errors import ToolError
+from .semihosting import HostFiles
+
+STACK_CANARY = 0xC0DEC0DE
+RUN_REGION = "run"
+_DEFAULT_BLOCK_LIMIT = 2_000_000_000
+_STACK_SYMBOLS = ("adaqat_stack_limit", "adaqat_stack_top")
+
+
+@dataclass(frozen=True)
+class RegionCount:
+    """Counts of one region over all samples.
+
+    instructions is exact. cycles is the table's estimate, None for a core without a table.
+    classes: instructions by group of the cycle model. calls: how often the region was entered.
+    """
+
+    name: str
+    calls: int
+    instructions: int
+    cycles: float | None
+    taken_branches: int
+    classes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """What one run of an image produced.
+
+    regions: the region "run" (the model's own function outside its nodes) and every region asked
+    for, in order; a region that never ran has zero calls. total: their sum.
+    samples: calls of the model's run function; divide by it for one inference.
+    stack_bytes: deepest stack of the first inference below the caller's stack pointer, None when
+    the run function was never called.
+    """
+
+    status: int
+    output: bytes
+    regions: dict[str, RegionCount]
+    total: RegionCount
+    samples: int
+    stack_bytes: int | None
+    timing: str | None
+
+
+def emulate(
+    elf: Path,
+    core: Core,
+    input_bytes: bytes,
+    run_symbol: str,
+    regions: Sequence[str] = (),
+    *,
+    check_alignment: bool = False,
+    python_hook: bool = False,
+    block_limit: int = _DEFAULT_BLOCK_LIMIT,
+) -> Emulation:
+    """Run ``elf`` on an emulated ``core`` and count what its model does.
+
+    Args:
+        elf: image built from the firmware templates.
+        core: a core that Unicorn models.
+        input_bytes: content of in.bin, whole samples.
+        run_symbol: the model's run function; everything it calls is counted, nothing else.
+        regions: functions to count on their own, as they are called in the source.
+        check_alignment: stop at an unaligned access (slow; ARMv6-M faults on those).
+        python_hook: count without the compiled hook (slow, equal).
+        block_limit: executed blocks after which the program is taken for endless.
+
+    Raises:
+        ToolError: the core has no model, a symbol is missing, or the firmware faulted, used an
+            unexpected exception, left its memory or did not end.
+    """
+    image = read_image(elf)
+    numbers, names = _region_table(image, run_symbol, regions)
+    code = _code_extent(image)
+    counter = make_counter(numbers, code, block_limit, python_hook)
+    files = HostFiles(input_bytes)
+    uc = _machine(image, core, files)
+    counter.attach(uc, check_alignment)
+    run_address = next(a for a, number in numbers.items() if number == 1)
+    stack_bytes = _run_phases(uc, image, run_address, files, counter.counts)
+    if files.status is None:
+        raise ToolError(
+            f"{elf.name}: the firmware stopped without an exit status; a semihosting exit is "
+            f"expected; link it with the firmware templates"
+        )
+    counts = counter.counts()
+    timing = None if core.timing is None else load_timing(core.timing)
+    counted = _price(image, counts, timing, names)
+    return Emulation(
+        status=files.status,
+        output=bytes(files.output),
+        regions=counted,
+        total=_sum(counted),
+        samples=counts.entries.get(1, 0),
+        stack_bytes=stack_bytes,
+        timing=core.timing,
+    )
+
+
+def _region_table(
+    image: Image, run_symbol: str, regions: Sequence[str]
+) -> tuple[dict[int, int], list[str]]:
+    """Entry address -> region number, and the names by number; number 0 is outside."""
+    numbers: dict[int, int] = {}
+    names = ["outside", RUN_REGION, *regions]
+    missing = []
+    for number, symbol in enumerate([run_symbol, *regions], start=1):
+        found = image.matching(symbol)
+        if not found:
+            missing.append(symbol)
+        for function in found:
+            numbers[function.address] = number
+    if missing:
+        raise ToolError(
+            f"{image.path.name}: no function {', '.join(missing)} in the image; every counted "
+            f"function must stay a function of its own; keep the compiler from inlining it"
+        )
+    return numbers, names
+
+
+def _code_extent(image: Image) -> tuple[int, int]:
+    if not image.code_ranges:
+        raise ToolError(
+            f"{image.path.name}: no code found; mapping symbols ($t, $d) are needed; do not strip "
+            f"the image"
+        )
+    start = image.code_ranges[0][0] & ~1
+    return start, image.code_ranges[-1][1] - start
+
+
+def _machine(image: Image, core: Core, files: HostFiles) -> Uc:
+    if core.unicorn is None:
+        raise ToolError(
+            f"{core.name}: Unicorn has no model of this core; the others of adaqat.hw_models are "
+            f"supported; run the image in QEMU instead"
+        )
+    uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
+    uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{core.unicorn}"))
+    for region, access in (
+        (core.memory.flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC),
+        (core.memory.ram, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE),
+    ):
+        uc.mem_map(region.origin, region.size, access)
+    for segment in image.segments:
+        uc.mem_write(segment.address, segment.data)
+    uc.hook_add(UC_HOOK_INTR, files.on_interrupt)
+    vectors = bytes(uc.mem_read(core.memory.flash.origin, 8))
+    uc.reg_write(arm_const.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
+    uc.reg_write(arm_const.UC_ARM_REG_PC, int.from_bytes(vectors[4:], "little"))
+    return uc
+
+
+def _run_phases(
+    uc: Uc, image: Image, run_address: int, files: HostFiles, counts: object
+) -> int | None:
+    """Run to the model's first call, through it (watching the stack), and to the end."""
+    missing = [name for name in _STACK_SYMBOLS if name not in image.symbols]
+    if missing:
+        raise ToolError(
+            f"{image.path.name}: no symbol {', '.join(missing)}; the stack is measured between "
+            f"them; link with the firmware's linker script"
+        )
+    if not _go(uc, image, files, run_address):
+        return None
+    stack_pointer = int(uc.reg_read(arm_const.UC_ARM_REG_SP))
+    limit = image.symbols["adaqat_stack_limit"]
+    _check_stack(image, limit, stack_pointer)
+    uc.mem_write(limit, STACK_CANARY.to_bytes(4, "little") * ((stack_pointer - limit) // 4))
+    finished = _go(uc, image, files, int(uc.reg_read(arm_const.UC_ARM_REG_LR)) & ~1)
+    painted = bytes(uc.mem_read(limit, stack_pointer - limit))
+    stack_bytes = _stack_used(image, painted)
+    if finished:
+        _go(uc, image, files, None)
+    return stack_bytes
+
+
+def _check_stack(image: Image, limit: int, stack_pointer: int) -> None:
+    if not limit < stack_pointer <= image.symbols["adaqat_stack_top"]:
+        raise ToolError(
+            f"{image.path.name}: stack pointer 0x{stack_pointer:08x} outside the stack; it must "
+            f"lie in the linker script's stack; give the firmware a larger stack"
+        )
+
+
+def _stack_used(image: Image, painted: bytes) -> int:
+    canary = STACK_CANARY.to_bytes(4, "little")
+    clean = 0
+    while clean < len(painted) and painted[clean : clean + 4] == canary:
+        clean += 4
+    if clean == 0:
+        raise ToolError(
+            f"{image.path.name}: the stack overflowed its {len(painted)} bytes; the emulated "
+            f"firmware needs more; raise stack_bytes"
+        )
+    return len(painted) - clean
+
+
+def _go(uc: Uc, image: Image, files: HostFiles, until: int | None) -> bool:
+    """Continue until an address, or the exit; True when the address was reached."""
+    nowhere = 0xFFFFFFFE
+    start = int(uc.reg_read(arm_const.UC_ARM_REG_PC)) | 1
+    try:
+        uc.emu_start(start, nowhere if until is None else until)
+    except UcError as error:
+        pc = int(uc.reg_read(arm_const.UC_ARM_REG_PC))
+        raise ToolError(
+            f"emulation: {error} at 0x{pc:08x} in {image.function_at(pc)}; only flash and RAM of "
+            f"the core's description may be used; check the model's buffers and sizes"
+        ) from error
+    if files.error is not None:
+        raise files.error
+    return files.status is None and int(uc.reg_read(arm_const.UC_ARM_REG_PC)) == until
+
+
+def _price(
+    image: Image, counts: Counts, timing: Timing | None, names: list[str]
+) -> dict[str, RegionCount]:
+    decoder = Decoder()
+    decoded = {
+        address: decoder.decode(image.read(address, size), address)
+        for address, size in counts.sizes.items()
+    }
+    sums = {number: _Sum() for number in range(1, len(names))}
+    blocks: dict[int, Block] = {}
+    if timing is not None:
+        blocks = {address: price_block(items, timing) for address, items in decoded.items()}
+    for (region, previous, current), count in counts.edges.items():
+        total, items = sums[region], decoded[previous]
+        total.instructions += count * len(items)
+        for item in items:
+            total.classes[item.group] += count
+        target = blocks.get(current)
+        if timing is None:
+            continue
+        block = blocks[previous]
+        end = previous + counts.sizes[previous]
+        cycles, taken = edge_cost(
+            block, current, end, target is not None and target.starts_misaligned, timing
+        )
+        total.cycles += count * (block.cycles + cycles)
+        total.taken += count * taken
+    return {
+        name: RegionCount(
+            name=name,
+            calls=counts.entries.get(number, 0),
+            instructions=sums[number].instructions,
+            cycles=None if timing is None else sums[number].cycles,
+            taken_branches=sums[number].taken,
+            classes=dict(sorted(sums[number].classes.items())),
+        )
+        for number, name in enumerate(names)
+        if number > 0
+    }
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.instructions = 0
+        self.cycles = 0.0
+        self.taken = 0
+        self.classes: Counter[str] = Counter()
+
+
+def _sum(regions: dict[str, RegionCount]) -> RegionCount:
+    classes: Counter[str] = Counter()
+    for region in regions.values():
+        classes.update(region.classes)
+    cycles = [region.cycles for region in regions.values()]
+    return RegionCount(
+        name="total",
+        calls=regions[RUN_REGION].calls,
+        instructions=sum(region.instructions for region in regions.values()),
+        cycles=None if None in cycles else sum(c for c in cycles if c is not None),
+        taken_branches=sum(region.taken_branches for region in regions.values()),
+        classes=dict(sorted(classes.items())),
+    )

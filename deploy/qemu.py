@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the same firmware image in QEMU, as an independent referee and for cores without Unicorn."""
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..hw_models import Core
+from .errors import ToolError
+
+PROGRAM = "qemu-system-arm"
+
+
+@dataclass(frozen=True)
+class QemuRun:
+    """Exit status and content of out.bin."""
+
+    status: int
+    output: bytes
+
+
+def qemu_missing(core: Core) -> str | None:
+    """Why this core cannot run in QEMU here, None when it can."""
+    if core.qemu_machine is None:
+        return f"{core.name}: no QEMU board is known for it"
+    if shutil.which(PROGRAM) is None:
+        return f"{PROGRAM} is not installed (apt-get install qemu-system-arm)"
+    return None
+
+
+def run_qemu(elf: Path, core: Core, input_bytes: bytes, seconds: float = 120) -> QemuRun:
+    """Run ``elf`` with in.bin = ``input_bytes`` in a directory that is removed afterwards.
+
+    Raises `ToolError` when QEMU is missing, fails to start, locks up or exceeds ``seconds``.
+    """
+    reason = qemu_missing(core)
+    if reason is not None:
+        raise ToolError(f"QEMU: {reason}; use the emulator executor instead")
+    with tempfile.TemporaryDirectory(prefix="adaqat-qemu-") as folder:
+        (Path(folder) / "in.bin").write_bytes(input_bytes)
+        command = [
+            PROGRAM, "-M", str(core.qemu_machine), "-kernel", str(elf.resolve()),
+            "-display", "none", "-monitor", "none", "-serial", "none", "-nodefaults",
+            "-semihosting-config", "enable=on,target=native",
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(
+                f"QEMU: {elf.name} did not end within {seconds:g} s; the firmware must exit by "
+                f"semihosting; allow more time or look for an endless loop"
+            ) from error
+        out = Path(folder) / "out.bin"
+        if done.returncode < 0 or not out.exists():
+            raise ToolError(
+                f"QEMU: {elf.name} ended with status {done.returncode} and no output: "
+                f"{done.stderr.strip()[:300] or 'no message'}; check the image with check_isa"
+            )
+        return QemuRun(done.returncode, out.read_bytes())

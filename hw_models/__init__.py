@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measured hardware models: what a node costs on a target, and where each figure is from.
+
+``load(target)`` gives the cost model that steers the bit-widths in training and predicts the
+cost of the emitted network. Cores, cycle tables and cost tables are TOML files beside the code.
+"""
+
+from .cores import Core, core_names, load_core
+from .errors import HwModelError
+from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
+from .timing import Timing, load_timing, timing_hash, timing_names
+
+__all__ = [
+    "Core",
+    "Cost",
+    "HwModel",
+    "HwModelError",
+    "NodeCost",
+    "Timing",
+    "Widths",
+    "core_names",
+    "load",
+    "load_core",
+    "load_table",
+    "load_timing",
+    "names",
+    "timing_hash",
+    "timing_names",
+]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processor cores: what the compilers and emulators need to know about each one."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .files import Record, available, load_record
+
+Isa = Literal["armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main"]
+
+
+class Region(Record):
+    """One memory of the emulated machine; addresses and sizes in bytes."""
+
+    origin: int = Field(ge=0)
+    size: int = Field(gt=0)
+
+
+class Memory(Record):
+    """The two memories an image uses."""
+
+    flash: Region
+    ram: Region
+
+
+class Core(Record):
+    """One core.
+
+    ``unicorn`` is the name of the CPU model in Unicorn (``UC_CPU_ARM_<unicorn>``), ``None`` when
+    Unicorn has no such model; ``qemu_machine`` is the board model that runs the same image.
+    ``timing`` names the cycle table, ``None`` when no table is worth using.
+    ``required_macros`` must be defined by the compiler with these flags: a compiler that leaves
+    one out would silently build the slow portable kernels.
+    """
+
+    name: str
+    title: str
+    isa: Isa
+    gcc_flags: tuple[str, ...]
+    zig_target: str
+    zig_cpu: str
+    unicorn: str | None = None
+    qemu_machine: str | None = None
+    timing: str | None = None
+    required_macros: tuple[str, ...] = ()
+    memory: Memory
+
+
+def core_names() -> tuple[str, ...]:
+    """Every known core, sorted."""
+    return available("cores")
+
+
+def load_core(name: str) -> Core:
+    """The core called ``name``; raises `HwModelError` listing the known ones."""
+    return load_record("cores", name, Core)[0]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file format of a measured cost table."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .files import Record
+
+Bits = Annotated[int, Field(ge=0, le=32)]
+Share = Annotated[float, Field(ge=0)]
+
+
+class Provenance(Record):
+    """How a table was made, so that it can be made again."""
+
+    command: str
+    date: str
+    compiler: str
+    compiler_version: str
+    flags: str
+    emulator: str
+    timing: str
+    timing_sha256: str
+    template_sha256: str
+
+
+class Energy(Record):
+    """Energy of one core cycle in nJ, ``None`` when no source gives one."""
+
+    nj_per_cycle: float | None = Field(default=None, gt=0)
+    status: Literal["published, derived", "datasheet, derived", "unknown"]
+    source: str
+
+
+class Row(Record):
+    """Measured cost of one kind of node at a set of widths.
+
+    features: feature name -> (instructions, cycles) per unit of that feature. The names are those
+    of the operator's work report; a constant term is the feature "layer", counted once per node.
+    code_bytes: code of one such node.
+    samples and the two errors describe the fit: the largest relative error over the measured
+    nodes, between the prediction of this row and what the emulator counted.
+    """
+
+    kind: str
+    weight_bits: tuple[Bits, ...] = Field(min_length=1)
+    act_bits: tuple[Bits, ...] = Field(min_length=1)
+    act_signed: tuple[bool, ...] = Field(min_length=1)
+    features: dict[str, tuple[Share, Share]] = Field(min_length=1)
+    code_bytes: int = Field(ge=0)
+    samples: int = Field(ge=1)
+    max_error_instructions: float = Field(ge=0)
+    max_error_cycles: float = Field(ge=0)
+
+
+class Table(Record):
+    """A whole cost table, one target and one compiler."""
+
+    name: str
+    core: str
+    board: str
+    clock_mhz: float = Field(gt=0)
+    units: dict[str, str]
+    claim: str
+    provenance: Provenance
+    energy: Energy
+    row: tuple[Row, ...] = Field(min_length=1)
