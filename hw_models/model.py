@@ -9,31 +9,16 @@ from typing import Protocol
 from .errors import HwModelError
 from .files import available, load_record, parse, read_file, sha256
 from .table import Row, Table
+from .work import Work
 
 Key = tuple[str, int, int, bool]
 
 
-class WorkLike(Protocol):
-    """What an operator says about the work of one of its nodes."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def weight_bits(self) -> int: ...
-    @property
-    def act_bits(self) -> int: ...
-    @property
-    def act_signed(self) -> bool: ...
-    @property
-    def features(self) -> Mapping[str, float]: ...
-    @property
-    def const_bytes(self) -> int: ...
-
-
 class GraphLike(Protocol):
-    """Anything that lists the work of its nodes by name."""
+    """Anything that lists the work of its nodes by name, in order."""
 
-    def works(self) -> Sequence[tuple[str, WorkLike]]: ...
+    def works(self) -> Sequence[tuple[str, Work]]:
+        """Name and work of every node that computes something."""
 
 
 @dataclass(frozen=True)
