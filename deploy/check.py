@@ -75,8 +75,8 @@ def _node_problems(graph: Graph, node: Node) -> list[str]:
     declared = node.output
     if (shape, type_) != (declared.shape, declared.type):
         problems.append(
-            f"{node.source}: declared {declared.type} {declared.shape} but computes {type_} {shape};"
-            " they must agree; lower the model again"
+            f"{node.source}: declared {declared.type} {declared.shape} but computes {type_}"
+            f" {shape}; they must agree; lower the model again"
         )
     if not (math.isfinite(declared.scale) and declared.scale > 0):
         problems.append(f"{node.source}: scale {declared.scale}; positive finite scales only")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors meant for the user: each says which thing, what was found, what is supported, what to do."""
+"""Errors meant for the user: which thing, what was found, what is supported, what to do."""
 
 from __future__ import annotations
 

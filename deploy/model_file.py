@@ -91,7 +91,7 @@ def load(path: Path | str) -> Graph:
     try:
         with safe_open(source, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            arrays = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelFileError(
             f"{source}: not a readable safetensors file ({error}); it may be truncated or of"

@@ -186,7 +186,8 @@ def snap(
     if np.abs(scaled[~constant]).max(initial=0) >= 0.5:
         raise UnsupportedError(
             [f"{name}: one accumulator unit is {np.abs(ratio).max():.3g} output steps; less than"
-             f" {2.0 ** (p - 1):.3g} is supported here; give the output a larger range or fewer bits"]
+             f" {2.0 ** (p - 1):.3g} is supported here; give the output a larger range or"
+             " fewer bits"]
         )
     m, s = _multipliers(scaled)
     constant = constant | (m == 0) | _too_wide(ratio, offset, reach, p)
@@ -256,6 +257,6 @@ def snap_add(
         if max(abs(mi) for mi in m) < M_LIMIT and rule.bound(code_ranges) <= T_LIMIT:
             return rule
     raise UnsupportedError(
-        [f"{name}: input ranges {max(ratios):.3g} times the output range; at most 2^15 is supported;"
-         " recalibrate the activation ranges"]
+        [f"{name}: input ranges {max(ratios):.3g} times the output range; at most 2^15 is"
+         " supported; recalibrate the activation ranges"]
     )

@@ -73,5 +73,6 @@ class Add(Op):
                 "lo": rule.lo,
                 "hi": rule.hi,
             },
+            helpers=(("clamp", ()),),
             proof=tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs)),
         )

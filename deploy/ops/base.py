@@ -61,6 +61,10 @@ class CArray:
     note: str
 
 
+Helper = tuple[str, tuple[tuple[str, Any], ...]]
+"""A shared C function: its template below ``c/helpers`` and the parameters it prints."""
+
+
 @dataclass(frozen=True)
 class CPlan:
     """Everything a C template of this operator prints.
@@ -69,7 +73,7 @@ class CPlan:
         template: template name below ``c/ops``, without suffix.
         values: literals by name.
         arrays: constants to emit.
-        helpers: shared C functions needed, as (template, parameters).
+        helpers: shared C functions called, those they call first.
         scratch: bytes of working memory in the arena during this node.
         proof: lines about bounds, printed above the function.
     """
@@ -77,7 +81,7 @@ class CPlan:
     template: str
     values: Mapping[str, Any]
     arrays: tuple[CArray, ...] = ()
-    helpers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    helpers: tuple[Helper, ...] = ()
     scratch: int = 0
     proof: tuple[str, ...] = ()
 

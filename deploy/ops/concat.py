@@ -30,7 +30,8 @@ class Concat(Op):
         grids = {(tensor.type, tensor.scale, tensor.zero) for tensor in inputs}
         need(
             len(grids) == 1,
-            f"concat: {len(grids)} different grids; one is supported; insert a requantize before it",
+            f"concat: {len(grids)} different grids; one is supported; insert a"
+            " requantize before it",
         )
         channels = sum(tensor.shape[-1] for tensor in inputs)
         return (*inputs[0].shape[:-1], channels), inputs[0].type

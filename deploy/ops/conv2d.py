@@ -17,6 +17,7 @@ from .weighted import (
     check_requant_length,
     exact_matmul,
     product_reach,
+    requant_helpers,
     requant_plan,
 )
 
@@ -103,7 +104,7 @@ class Conv2d(WeightedOp):
                 "tag": f"w{self.weights.bits}{'s' if source.type.signed else 'u'}",
             },
             (self.weights.packed(), *arrays),
-            (self.dot_helper(source.type),),
+            (*requant_helpers(self.requant), self.dot_helper(source.type)),
             0 if direct else padded(row),
             self.proof(inputs),
         )

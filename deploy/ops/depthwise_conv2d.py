@@ -14,7 +14,7 @@ from ..pack import code_expressions
 from ..types import IntArray, IntType
 from .base import CPlan, TensorInfo, Window, need
 from .conv2d import infer_window, window_values
-from .weighted import WeightedOp, requant_plan
+from .weighted import WeightedOp, requant_helpers, requant_plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class DepthwiseConv2d(WeightedOp):
                 "tag": f"w{bits}",
             },
             (self.weights.packed(), *arrays),
-            (unpack,),
+            (*requant_helpers(self.requant), unpack),
             0,
             self.proof(inputs),
         )

@@ -15,6 +15,7 @@ from .weighted import (
     check_requant_length,
     exact_matmul,
     product_reach,
+    requant_helpers,
     requant_plan,
 )
 
@@ -68,7 +69,7 @@ class Linear(WeightedOp):
                 "tag": f"w{self.weights.bits}{'s' if source.type.signed else 'u'}",
             },
             (self.weights.packed(), *arrays),
-            (self.dot_helper(source.type),),
+            (*requant_helpers(self.requant), self.dot_helper(source.type)),
             padded(row) if row % GROUP else 0,
             self.proof(inputs),
         )

@@ -14,7 +14,7 @@ from ..requant import Int64, Requant
 from ..types import IntArray, IntType
 from .base import Bound, CPlan, Op, TensorInfo, Window, need
 from .conv2d import window_values
-from .weighted import requant_problems
+from .weighted import requant_helpers, requant_problems
 
 
 def _pool_shape(kind: str, window: Window, source: TensorInfo) -> tuple[int, int, int]:
@@ -152,5 +152,6 @@ class AvgPool2d(Op):
                 "lo": rule.lo,
                 "hi": rule.hi,
             },
+            helpers=requant_helpers(rule),
             proof=tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs)),
         )

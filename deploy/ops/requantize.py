@@ -13,7 +13,12 @@ from ...hw_models.work import Work, elementwise_work, requant_bytes
 from ..requant import Requant
 from ..types import IntArray, IntType
 from .base import Bound, CPlan, Op, TensorInfo
-from .weighted import check_requant_length, requant_plan, requant_problems
+from .weighted import (
+    check_requant_length,
+    requant_helpers,
+    requant_plan,
+    requant_problems,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,5 +62,6 @@ class Requantize(Op):
             "requantize",
             {**values, "pixels": output.size // channels, "channels": channels},
             arrays,
+            requant_helpers(self.requant),
             proof=tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs)),
         )

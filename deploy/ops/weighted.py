@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..pack import code_expressions, pack_rows
 from ..requant import Int64, Requant
 from ..types import IntArray, IntType
-from .base import Bound, CArray, Op, TensorInfo, need
+from .base import Bound, CArray, Helper, Op, TensorInfo, need
 
 FLOAT32_EXACT = 1 << 24
 """Integers up to here are exact in float32, so smaller sums may use the faster BLAS."""
@@ -116,7 +116,7 @@ class WeightedOp(Op):
         """The bounds as comment lines."""
         return tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
 
-    def dot_helper(self, type_: IntType) -> tuple[str, tuple[tuple[str, object], ...]]:
+    def dot_helper(self, type_: IntType) -> Helper:
         """The shared packed dot product this layer calls."""
         return (
             "dot",
@@ -162,6 +162,12 @@ def requant_problems(requant: Requant, out_type: IntType) -> list[str]:
     if requant.lo < out_type.lo or requant.hi > out_type.hi:
         found.append(f"clamp {requant.lo}..{requant.hi} outside the output type {out_type}")
     return found
+
+
+def requant_helpers(requant: Requant) -> tuple[Helper, ...]:
+    """Shared C functions that apply this requantiser."""
+    signed = (("requant_signed", ()),) if (requant.m < 0).any() else ()
+    return (("clamp", ()), ("requant", ()), *signed)
 
 
 def requant_plan(requant: Requant) -> tuple[dict[str, object], tuple[CArray, ...]]:
