@@ -6,7 +6,7 @@ cost of the emitted network. Cores, cycle tables and cost tables are TOML files 
 """
 
 from .core import Core, core_names, load_core
-from .cycle_rules import Timing, load_timing, timing_hash, timing_names
+from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError
 from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
 
