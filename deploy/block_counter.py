@@ -169,7 +169,7 @@ class CCounter:
         """Numbers so far."""
         raise_for_status(self._state.status, self._state.detail)
         start = self._state.code_start
-        table = np.frombuffer(self._edges, dtype=_EDGE_DTYPE)
+        table = np.frombuffer(memoryview(self._edges), dtype=_EDGE_DTYPE)
         return Counts(
             edges={
                 (int(e["region"]), int(e["previous"]), int(e["current"])): int(e["count"])
