@@ -94,8 +94,8 @@ def test_look_up_errors(tmp_path: Path) -> None:
         model.widths("linear")
     with pytest.raises(HwModelError, match=r"3-bit weights and 8-bit unsigned.*\[2, 4\].*\[8\]"):
         model.node_cost("conv2d", 3, 8, False, {})
-    with pytest.raises(HwModelError, match=r"reports \['mac'\]; the row has \['layer', 'mac'\]"):
-        model.node_cost("conv2d", 4, 8, False, {"mac": 1})
+    with pytest.raises(HwModelError, match=r"no price for gather; the row has layer, mac; measure"):
+        model.node_cost("conv2d", 4, 8, False, {"mac": 1, "gather": 2})
 
 
 def test_unknown_names_list_the_known() -> None:
