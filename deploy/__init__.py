@@ -7,6 +7,9 @@ does when it is called.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .check import check
 from .errors import AdaqatError, ModelFileError, ToolError, UnsupportedError, UsageError
 from .graph import Graph, Node
@@ -14,19 +17,37 @@ from .model_file import load, save
 from .simulate import dequantize_output, quantize_input, simulate
 from .types import IntType
 
+if TYPE_CHECKING:
+    from .artefact import Artefact, build
+    from .report import Report
+    from .verification import verify
+
+_LATER = {"build": "artefact", "Artefact": "artefact", "verify": "verification", "Report": "report"}
+"""Names whose modules load compilers, emulators or solvers; they are imported on first use."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 __all__ = [
     "AdaqatError",
+    "Artefact",
     "Graph",
     "IntType",
     "ModelFileError",
     "Node",
+    "Report",
     "ToolError",
     "UnsupportedError",
     "UsageError",
+    "build",
     "check",
     "dequantize_output",
     "load",
     "quantize_input",
     "save",
     "simulate",
+    "verify",
 ]

@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated C: generic C99 and the Arm Cortex-M cores."""
+"""Generated C: generic C99, and every core described in ``hw_models/cores``.
+
+A new microcontroller of a known family is one more TOML file there; nothing changes here.
+"""
 
 from __future__ import annotations
 
+from ...hw_models import core_names
+from ...hw_models import names as table_names
 from .base import Target, register
 
+ALIASES = {"cortex-m4": ("cortex-m",)}
+
 register(Target("c99", "c"))
-register(
-    Target("cortex-m4", "c", core="cortex-m4", table="cortex-m4", aliases=("cortex-m",))
-)
-register(Target("cortex-m0plus", "c", core="cortex-m0plus", table="cortex-m0plus"))
+for _core in core_names():
+    register(
+        Target(
+            _core,
+            "c",
+            core=_core,
+            table=_core if _core in table_names() else None,
+            aliases=ALIASES.get(_core, ()),
+        )
+    )

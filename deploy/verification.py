@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hw_models import core_names
 from . import targets
 from .check import check
+from .device import Device
 from .emit import CModel, layout
 from .errors import UsageError
 from .graph import Graph
 from .host import HostModel
-from .requant import Float64
+from .report import Report, hardware_of, new_report
 from .simulate import check_codes, quantize_input, simulate
 from .types import IntArray
 
 Progress = Callable[[int, int], None]
 BATCH = 64
 """Samples per round: bounds memory and paces the progress bar."""
+COUNTED = 8
+"""Samples whose cost is averaged; only clamps make the cost depend on the data."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,95 @@ def as_codes(graph: Graph, inputs: NDArray[Any]) -> IntArray:
     if np.issubdtype(np.asarray(inputs).dtype, np.floating):
         return quantize_input(graph, inputs)
     return check_codes(graph, inputs)
+
+
+def verify(
+    graph: Graph,
+    target: str,
+    inputs: NDArray[Any],
+    *,
+    executor: str = "host",
+    name: str = "net",
+    progress: Progress | None = None,
+) -> Report:
+    """Emit, build and run a graph, and compare every integer of every node with the simulator.
+
+    Args:
+        graph: the network.
+        target: name of the target whose code is emitted.
+        inputs: ``[N, ...]`` floats in the source model's own layout, quantised by the graph's
+            input rule, or integer codes, channels last.
+        executor: "host", "emulator" (the target's own core) or the name of a core.
+        name: prefix of the emitted symbols.
+        progress: called with (samples done, samples in all).
+
+    Returns:
+        The report; ``mismatches`` is 0 when all integers agree. An emulated core also fills in
+        counted instructions, estimated cycles, code size and stack.
+
+    Raises:
+        UsageError: an unknown executor, or inputs of the wrong shape or range.
+        ToolError: a missing or failing compiler or emulator.
+    """
+    model = layout(check(graph), targets.get(target), name)
+    codes = as_codes(graph, inputs)
+    if len(codes) == 0:
+        raise UsageError("inputs: no samples; at least one is needed; give more inputs")
+    report = new_report(model)
+    if executor == "host":
+        tally = compare_host(model, codes, progress)
+    else:
+        tally = compare_device(model, core_of(model, executor), codes, report, progress)
+    report.verify.append(tally.result().to_json())
+    for row in report.nodes:
+        row["mismatches"] = tally.per_node.get(row["name"], 0)
+    return report
+
+
+def core_of(model: CModel, executor: str) -> str:
+    """Name of the emulated core that an executor means.
+
+    Raises:
+        UsageError: unknown, or a target without a core.
+    """
+    if executor == "emulator":
+        if model.target.core is None:
+            raise UsageError(
+                f"--verify emulator: target {model.target.name} names no core; targets with one:"
+                f" {', '.join(core_names())}; verify it on the host"
+            )
+        return model.target.core
+    if executor not in core_names():
+        raise UsageError(
+            f"executor: {executor!r} is unknown; host, emulator and the cores"
+            f" {', '.join(core_names())} are supported"
+        )
+    return executor
+
+
+def compare_device(
+    model: CModel,
+    core: str,
+    codes: IntArray,
+    report: Report,
+    progress: Progress | None = None,
+) -> Tally:
+    """Firmware on an emulated core against the simulator; counts go into the report."""
+    tally = Tally(model, core)
+    with Device(model, core) as device:
+        report.target.update(
+            core=core, compiler=device.toolchain.version, flags=device.flags
+        )
+        for start in range(0, len(codes), BATCH):
+            part = codes[start : start + BATCH]
+            tally.add(part, device.trace(part))
+            if progress:
+                progress(min(start + BATCH, len(codes)), len(codes))
+        count = device.count(codes[:COUNTED])
+    if count is not None:
+        hardware = hardware_of(model) if core == model.target.core else None
+        report.add_counts(count, hardware)
+    return tally
 
 
 def compare_host(model: CModel, codes: IntArray, progress: Progress | None = None) -> Tally:
