@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from unicorn import UC_HOOK_BLOCK, UC_HOOK_MEM_READ, UC_HOOK_MEM_WRITE, Uc
-from unicorn.arm_const import UC_ARM_REG_LR
-from unicorn.unicorn_py3.unicorn import uclib
 
 from .errors import ToolError
+from .extras import require
 from .toolchain import host_compiler
+
+_unicorn = require("unicorn", "emulate")
+_arm = require("unicorn.arm_const", "emulate")
+_uclib = require("unicorn.unicorn_py3.unicorn", "emulate").uclib
+_ON_ACCESS = _unicorn.UC_HOOK_MEM_READ | _unicorn.UC_HOOK_MEM_WRITE
 
 MAX_DEPTH = 16
 _EDGE_SLOTS = 1 << 17
@@ -52,7 +55,7 @@ class Counts:
 class BlockCounter(Protocol):
     """A counter attached to one emulator."""
 
-    def attach(self, uc: Uc, check_alignment: bool) -> None:
+    def attach(self, uc: Any, check_alignment: bool) -> None:
         """Install the hooks; with check_alignment every unaligned access is an error."""
 
     def counts(self) -> Counts:
@@ -130,8 +133,8 @@ class CCounter:
         for address, region in entries.items():
             self._region_at[(address - start) // 2] = region
         self._state = _Counter(
-            reg_read=ctypes.cast(uclib.uc_reg_read, ctypes.c_void_p),
-            emu_stop=ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p),
+            reg_read=ctypes.cast(_uclib.uc_reg_read, ctypes.c_void_p),
+            emu_stop=ctypes.cast(_uclib.uc_emu_stop, ctypes.c_void_p),
             region_at=self._region_at,
             size_at=self._size_at,
             entries=self._entries,
@@ -140,18 +143,18 @@ class CCounter:
             code_start=start,
             code_bytes=size,
             edge_mask=_EDGE_SLOTS - 1,
-            lr_register=UC_ARM_REG_LR,
+            lr_register=_arm.UC_ARM_REG_LR,
         )
 
-    def attach(self, uc: Uc, check_alignment: bool) -> None:
+    def attach(self, uc: Any, check_alignment: bool) -> None:
         """Install the hooks."""
-        self._hook(uc, UC_HOOK_BLOCK, self._lib.adaqat_on_block)
+        self._hook(uc, _unicorn.UC_HOOK_BLOCK, self._lib.adaqat_on_block)
         if check_alignment:
-            self._hook(uc, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, self._lib.adaqat_on_access)
+            self._hook(uc, _ON_ACCESS, self._lib.adaqat_on_access)
 
-    def _hook(self, uc: Uc, kind: int, function: Any) -> None:
+    def _hook(self, uc: Any, kind: int, function: Any) -> None:
         handle = ctypes.c_size_t()
-        status = uclib.uc_hook_add(
+        status = _uclib.uc_hook_add(
             uc._uch,
             ctypes.byref(handle),
             kind,
@@ -169,7 +172,7 @@ class CCounter:
         """Numbers so far."""
         raise_for_status(self._state.status, self._state.detail)
         start = self._state.code_start
-        table = np.frombuffer(self._edges, dtype=_EDGE_DTYPE)
+        table = np.frombuffer(memoryview(self._edges).cast("B"), dtype=_EDGE_DTYPE)
         return Counts(
             edges={
                 (int(e["region"]), int(e["previous"]), int(e["current"])): int(e["count"])
@@ -196,29 +199,29 @@ class PythonCounter:
     _previous: tuple[int, int] = (0, 0)
     _status: tuple[int, int] = (0, 0)
 
-    def attach(self, uc: Uc, check_alignment: bool) -> None:
+    def attach(self, uc: Any, check_alignment: bool) -> None:
         """Install the hooks."""
-        uc.hook_add(UC_HOOK_BLOCK, self._on_block)
+        uc.hook_add(_unicorn.UC_HOOK_BLOCK, self._on_block)
         if check_alignment:
-            uc.hook_add(UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, self._on_access)
+            uc.hook_add(_ON_ACCESS, self._on_access)
 
     def counts(self) -> Counts:
         """Numbers so far."""
         raise_for_status(*self._status)
         return Counts(self._edges, self._sizes, self._calls)
 
-    def _stop(self, uc: Uc, status: int, detail: int) -> None:
+    def _stop(self, uc: Any, status: int, detail: int) -> None:
         if self._status == (0, 0):
             self._status = (status, detail)
             uc.emu_stop()
 
     def _on_access(
-        self, uc: Uc, access: int, address: int, size: int, value: int, user: object
+        self, uc: Any, access: int, address: int, size: int, value: int, user: object
     ) -> None:
         if address & (size - 1):
             self._stop(uc, 5, address)
 
-    def _on_block(self, uc: Uc, address: int, size: int, user: object) -> None:
+    def _on_block(self, uc: Any, address: int, size: int, user: object) -> None:
         self._blocks += 1
         if self._blocks > self.limit:
             return self._stop(uc, 1, address)
@@ -237,8 +240,8 @@ class PythonCounter:
         self._previous = (self._region, address)
         return None
 
-    def _enter(self, uc: Uc, region: int, address: int) -> None:
-        link = int(uc.reg_read(UC_ARM_REG_LR)) & ~1
+    def _enter(self, uc: Any, region: int, address: int) -> None:
+        link = int(uc.reg_read(_arm.UC_ARM_REG_LR)) & ~1
         if self._frames and self._frames[-1][:2] == (link, region):
             return
         if len(self._frames) == MAX_DEPTH:

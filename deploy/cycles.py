@@ -9,12 +9,14 @@ costs what its recorded outcome says. Figures and sources are in ``hw_models/tim
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import capstone
-from capstone import arm_const as arm
+from typing import Any
 
 from ..hw_models import Timing
 from .errors import ToolError
+from .extras import require
+
+_capstone = require("capstone", "emulate")
+_arm = require("capstone.arm_const", "emulate")
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "load": ("ldr", "ldrb", "ldrh", "ldrsb", "ldrsh"),
@@ -32,7 +34,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "call": ("bl",),
     "branch_register": ("bx", "blx", "tbb", "tbh"),
     "it": ("it",),
-    "system": ("dmb", "dsb", "isb", "mrs", "msr", "cpsid", "cpsie", "svc", "bkpt", "wfi", "wfe"),
+    "system": ("dmb", "dsb", "isb", "mrs", "msr", "cpsid", "cpsie", "svc", "bkpt", "wfi", "wfe",
+               "udf"),
     "simd": (
         "smlad", "smladx", "smlsd", "smlsdx", "smlald", "smlaldx", "smlsld", "smlsldx",
         "smuad", "smuadx", "smusd", "smusdx", "smmul", "smmulr", "smmla", "smmlar", "smmls",
@@ -54,7 +57,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _MEMORY = ("load", "store", "load_double", "store_double")
-_PC = arm.ARM_REG_PC
+_PC = _arm.ARM_REG_PC
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,9 @@ class Decoder:
 
     def __init__(self) -> None:
         """Open Capstone in Thumb M-class mode."""
-        self._engine = capstone.Cs(
-            capstone.CS_ARCH_ARM,
-            capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8,
+        self._engine = _capstone.Cs(
+            _capstone.CS_ARCH_ARM,
+            _capstone.CS_MODE_THUMB | _capstone.CS_MODE_MCLASS | _capstone.CS_MODE_V8,
         )
         self._engine.detail = True
 
@@ -130,18 +133,18 @@ class Decoder:
         return found
 
 
-def _instruction(item: capstone.CsInsn) -> Instruction:
+def _instruction(item: Any) -> Instruction:
     name = item.mnemonic.split(".")[0]
-    conditional = item.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
+    conditional = item.cc not in (_arm.ARM_CC_AL, _arm.ARM_CC_INVALID)
     group = _group(name, item)
     address: set[int] = set()
     register_offset = False
     transfers = 0
     for operand in item.operands:
-        if operand.type == arm.ARM_OP_MEM:
+        if operand.type == _arm.ARM_OP_MEM:
             address |= {operand.mem.base, operand.mem.index} - {0}
             register_offset = operand.mem.index != 0
-        elif operand.type == arm.ARM_OP_REG:
+        elif operand.type == _arm.ARM_OP_REG:
             transfers += 1
     if group in ("load_multiple", "store_multiple") and not name.startswith(("push", "pop")):
         transfers -= 1  # the first operand is the base address
@@ -161,8 +164,8 @@ def _instruction(item: capstone.CsInsn) -> Instruction:
     )
 
 
-def _group(name: str, item: capstone.CsInsn) -> str:
-    if item.id == arm.ARM_INS_IT:
+def _group(name: str, item: Any) -> str:
+    if item.id == _arm.ARM_INS_IT:
         return "it"
     for candidate in (name, name[:-2], name[:-1], name[:-3]):
         # Capstone appends the condition and the flag-setting "s" to the mnemonic.

@@ -3,12 +3,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from typing import Any
 
 from .errors import ToolError
+from .extras import require
+
+_ELFError = require("elftools.common.exceptions", "emulate").ELFError
+_ELFFile = require("elftools.elf.elffile", "emulate").ELFFile
+_SymbolTableSection = require("elftools.elf.sections", "emulate").SymbolTableSection
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ def read_image(path: Path) -> Image:
     """Parse an ELF file; raises `ToolError` when it is missing or not a 32-bit Arm image."""
     try:
         with path.open("rb") as stream:
-            return _parse(path, ELFFile(stream))
+            return _parse(path, _ELFFile(stream))
     except OSError as error:
         raise ToolError(
             f"{path}: cannot be read ({error.strerror}); a linked ELF image is needed; build it"
         ) from error
-    except ELFError as error:
+    except _ELFError as error:
         raise ToolError(
             f"{path}: not an ELF file ({error}); a linked ELF image is needed; build it"
         ) from error
 
 
-def _parse(path: Path, elf: ELFFile) -> Image:
+def _parse(path: Path, elf: Any) -> Image:
     if elf["e_machine"] != "EM_ARM" or elf.elfclass != 32:
         raise ToolError(
             f"{path}: machine {elf['e_machine']}; 32-bit Arm images are supported; "
@@ -102,7 +104,7 @@ def _parse(path: Path, elf: ELFFile) -> Image:
     symbols: dict[str, int] = {}
     marks: list[tuple[int, bool]] = []
     for section in elf.iter_sections():
-        if not isinstance(section, SymbolTableSection):
+        if not isinstance(section, _SymbolTableSection):
             continue
         for symbol in section.iter_symbols():
             name, value = symbol.name, symbol["st_value"]

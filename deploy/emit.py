@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Graph and target to text: what every emitted C file says, decided here and printed by templates."""
+"""Graph and target to text: what every emitted C file says; templates only print it."""
 
 from __future__ import annotations
 

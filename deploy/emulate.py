@@ -9,21 +9,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import unicorn
-from unicorn import UC_ARCH_ARM, UC_HOOK_INTR, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError, arm_const
+import numpy as np
 
 from ..hw_models import Core, Timing, load_timing
 from .block_counter import Counts, make_counter
 from .cycles import Block, Decoder, edge_cost, price_block
 from .elf import Image, read_image
 from .errors import ToolError
+from .extras import require
 from .semihosting import HostFiles
+
+_unicorn = require("unicorn", "emulate")
+_arm = require("unicorn.arm_const", "emulate")
 
 STACK_CANARY = 0xC0DEC0DE
 RUN_REGION = "run"
 _DEFAULT_BLOCK_LIMIT = 2_000_000_000
-_STACK_SYMBOLS = ("adaqat_stack_limit", "adaqat_stack_top")
+_STACK_SYMBOLS = ("adaqat_bss_end", "adaqat_stack_limit")
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,13 @@ def emulate(
     uc = _machine(image, core, files)
     counter.attach(uc, check_alignment)
     run_address = next(a for a, number in numbers.items() if number == 1)
-    stack_bytes = _run_phases(uc, image, run_address, files, counter.counts)
+    stack_bytes = _run_phases(uc, image, run_address, files)
+    counts = counter.counts()
     if files.status is None:
         raise ToolError(
             f"{elf.name}: the firmware stopped without an exit status; a semihosting exit is "
             f"expected; link it with the firmware templates"
         )
-    counts = counter.counts()
     timing = None if core.timing is None else load_timing(core.timing)
     counted = _price(image, counts, timing, names)
     return Emulation(
@@ -148,31 +152,29 @@ def _code_extent(image: Image) -> tuple[int, int]:
     return start, image.code_ranges[-1][1] - start
 
 
-def _machine(image: Image, core: Core, files: HostFiles) -> Uc:
+def _machine(image: Image, core: Core, files: HostFiles) -> Any:
     if core.unicorn is None:
         raise ToolError(
             f"{core.name}: Unicorn has no model of this core; the others of adaqat.hw_models are "
             f"supported; run the image in QEMU instead"
         )
-    uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
-    uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{core.unicorn}"))
+    uc = _unicorn.Uc(_unicorn.UC_ARCH_ARM, _unicorn.UC_MODE_THUMB | _unicorn.UC_MODE_MCLASS)
+    uc.ctl_set_cpu_model(getattr(_arm, f"UC_CPU_ARM_{core.unicorn}"))
     for region, access in (
-        (core.memory.flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC),
-        (core.memory.ram, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE),
+        (core.memory.flash, _unicorn.UC_PROT_READ | _unicorn.UC_PROT_EXEC),
+        (core.memory.ram, _unicorn.UC_PROT_READ | _unicorn.UC_PROT_WRITE),
     ):
         uc.mem_map(region.origin, region.size, access)
     for segment in image.segments:
         uc.mem_write(segment.address, segment.data)
-    uc.hook_add(UC_HOOK_INTR, files.on_interrupt)
+    uc.hook_add(_unicorn.UC_HOOK_INTR, files.on_interrupt)
     vectors = bytes(uc.mem_read(core.memory.flash.origin, 8))
-    uc.reg_write(arm_const.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
-    uc.reg_write(arm_const.UC_ARM_REG_PC, int.from_bytes(vectors[4:], "little"))
+    uc.reg_write(_arm.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
+    uc.reg_write(_arm.UC_ARM_REG_PC, int.from_bytes(vectors[4:], "little"))
     return uc
 
 
-def _run_phases(
-    uc: Uc, image: Image, run_address: int, files: HostFiles, counts: object
-) -> int | None:
+def _run_phases(uc: Any, image: Image, run_address: int, files: HostFiles) -> int | None:
     """Run to the model's first call, through it (watching the stack), and to the end."""
     missing = [name for name in _STACK_SYMBOLS if name not in image.symbols]
     if missing:
@@ -182,54 +184,40 @@ def _run_phases(
         )
     if not _go(uc, image, files, run_address):
         return None
-    stack_pointer = int(uc.reg_read(arm_const.UC_ARM_REG_SP))
-    limit = image.symbols["adaqat_stack_limit"]
-    _check_stack(image, limit, stack_pointer)
-    uc.mem_write(limit, STACK_CANARY.to_bytes(4, "little") * ((stack_pointer - limit) // 4))
-    finished = _go(uc, image, files, int(uc.reg_read(arm_const.UC_ARM_REG_LR)) & ~1)
-    painted = bytes(uc.mem_read(limit, stack_pointer - limit))
-    stack_bytes = _stack_used(image, painted)
+    stack_pointer = int(uc.reg_read(_arm.UC_ARM_REG_SP))
+    # Paint all free RAM, not only the stack, so that an overflow is seen wherever it lands.
+    floor = image.symbols["adaqat_bss_end"]
+    uc.mem_write(floor, STACK_CANARY.to_bytes(4, "little") * ((stack_pointer - floor) // 4))
+    finished = _go(uc, image, files, int(uc.reg_read(_arm.UC_ARM_REG_LR)) & ~1)
+    painted = np.frombuffer(uc.mem_read(floor, stack_pointer - floor), "<u4")
+    dirty = np.flatnonzero(painted != STACK_CANARY)
+    stack_bytes = 4 * (painted.size - int(dirty[0])) if dirty.size else 0
+    room = stack_pointer - image.symbols["adaqat_stack_limit"]
+    if stack_bytes > room:
+        raise ToolError(
+            f"{image.path.name}: the stack needed {stack_bytes} bytes; it has {room}; raise "
+            f"stack_bytes of the firmware"
+        )
     if finished:
         _go(uc, image, files, None)
     return stack_bytes
 
 
-def _check_stack(image: Image, limit: int, stack_pointer: int) -> None:
-    if not limit < stack_pointer <= image.symbols["adaqat_stack_top"]:
-        raise ToolError(
-            f"{image.path.name}: stack pointer 0x{stack_pointer:08x} outside the stack; it must "
-            f"lie in the linker script's stack; give the firmware a larger stack"
-        )
-
-
-def _stack_used(image: Image, painted: bytes) -> int:
-    canary = STACK_CANARY.to_bytes(4, "little")
-    clean = 0
-    while clean < len(painted) and painted[clean : clean + 4] == canary:
-        clean += 4
-    if clean == 0:
-        raise ToolError(
-            f"{image.path.name}: the stack overflowed its {len(painted)} bytes; the emulated "
-            f"firmware needs more; raise stack_bytes"
-        )
-    return len(painted) - clean
-
-
-def _go(uc: Uc, image: Image, files: HostFiles, until: int | None) -> bool:
+def _go(uc: Any, image: Image, files: HostFiles, until: int | None) -> bool:
     """Continue until an address, or the exit; True when the address was reached."""
     nowhere = 0xFFFFFFFE
-    start = int(uc.reg_read(arm_const.UC_ARM_REG_PC)) | 1
+    start = int(uc.reg_read(_arm.UC_ARM_REG_PC)) | 1
     try:
         uc.emu_start(start, nowhere if until is None else until)
-    except UcError as error:
-        pc = int(uc.reg_read(arm_const.UC_ARM_REG_PC))
+    except _unicorn.UcError as error:
+        pc = int(uc.reg_read(_arm.UC_ARM_REG_PC))
         raise ToolError(
-            f"emulation: {error} at 0x{pc:08x} in {image.function_at(pc)}; only flash and RAM of "
-            f"the core's description may be used; check the model's buffers and sizes"
+            f"emulation: {error} at 0x{pc:08x} in {image.function_at(pc)}; only the core's "
+            f"instructions, flash and RAM may be used; check the model's buffers and sizes"
         ) from error
     if files.error is not None:
         raise files.error
-    return files.status is None and int(uc.reg_read(arm_const.UC_ARM_REG_PC)) == until
+    return files.status is None and int(uc.reg_read(_arm.UC_ARM_REG_PC)) == until
 
 
 def _price(

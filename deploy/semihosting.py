@@ -6,11 +6,12 @@ Call numbers and argument blocks: Arm, "Semihosting for AArch32 and AArch64", re
 
 import struct
 from dataclasses import dataclass, field
-
-from unicorn import Uc
-from unicorn.arm_const import UC_ARM_REG_PC, UC_ARM_REG_R0, UC_ARM_REG_R1
+from typing import Any
 
 from .errors import ToolError
+from .extras import require
+
+_arm = require("unicorn.arm_const", "emulate")
 
 BREAKPOINT_EXCEPTION = 7
 BKPT_SEMIHOSTING = b"\xab\xbe"
@@ -34,28 +35,28 @@ class HostFiles:
     error: ToolError | None = None
     _position: int = 0
 
-    def on_interrupt(self, uc: Uc, number: int, user: object) -> None:
+    def on_interrupt(self, uc: Any, number: int, user: object) -> None:
         """Unicorn interrupt hook: serve a semihosting call, stop on anything else."""
-        pc = int(uc.reg_read(UC_ARM_REG_PC))
+        pc = int(uc.reg_read(_arm.UC_ARM_REG_PC))
         if number != BREAKPOINT_EXCEPTION or bytes(uc.mem_read(pc, 2)) != BKPT_SEMIHOSTING:
             return self._stop(uc, f"exception {number} at 0x{pc:08x}")
-        operation = int(uc.reg_read(UC_ARM_REG_R0))
-        block = int(uc.reg_read(UC_ARM_REG_R1))
+        operation = int(uc.reg_read(_arm.UC_ARM_REG_R0))
+        block = int(uc.reg_read(_arm.UC_ARM_REG_R1))
         result = self._serve(uc, operation, block)
         if result is None:
             return None if self.status is not None else self._stop(uc, f"call 0x{operation:02x}")
-        uc.reg_write(UC_ARM_REG_R0, result)
-        uc.reg_write(UC_ARM_REG_PC, (pc + 2) | 1)
+        uc.reg_write(_arm.UC_ARM_REG_R0, result)
+        uc.reg_write(_arm.UC_ARM_REG_PC, (pc + 2) | 1)
         return None
 
-    def _stop(self, uc: Uc, what: str) -> None:
+    def _stop(self, uc: Any, what: str) -> None:
         self.error = ToolError(
             f"emulation: the firmware raised {what}; only file and exit calls of semihosting are "
             f"expected; look at the emitted code with a debugger or run it in QEMU"
         )
         uc.emu_stop()
 
-    def _serve(self, uc: Uc, operation: int, block: int) -> int | None:
+    def _serve(self, uc: Any, operation: int, block: int) -> int | None:
         if operation == _OPEN:
             address, mode, length = _words(uc, block, 3)
             name = bytes(uc.mem_read(address, length))
@@ -82,5 +83,5 @@ class HostFiles:
         return None
 
 
-def _words(uc: Uc, address: int, count: int) -> tuple[int, ...]:
+def _words(uc: Any, address: int, count: int) -> tuple[int, ...]:
     return struct.unpack(f"<{count}I", bytes(uc.mem_read(address, 4 * count)))

@@ -5,10 +5,10 @@
 cost of the emitted network. Cores, cycle tables and cost tables are TOML files beside the code.
 """
 
-from .cores import Core, core_names, load_core
+from .core import Core, core_names, load_core
+from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError
 from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
-from .timing import Timing, load_timing, timing_hash, timing_names
 
 __all__ = [
     "Core",

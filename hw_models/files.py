@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -61,9 +61,14 @@ def parse(text: str, record: type[RecordT], where: str) -> RecordT:
         raise HwModelError(f"{where}: {problems}; correct the file") from error
 
 
-@cache
 def load_record(folder: str, name: str, record: type[RecordT]) -> tuple[RecordT, str]:
     """The checked record of ``<folder>/<name>.toml`` and the SHA-256 of its text."""
+    found, digest = _load(folder, name, record)
+    return cast(RecordT, found), digest
+
+
+@cache
+def _load(folder: str, name: str, record: type[Record]) -> tuple[Record, str]:
     text = read_text(folder, name)
     return parse(text, record, f"{folder}/{name}.toml"), sha256(text)
 

@@ -9,31 +9,16 @@ from typing import Protocol
 from .errors import HwModelError
 from .files import available, load_record, parse, read_file, sha256
 from .table import Row, Table
+from .work import Work
 
 Key = tuple[str, int, int, bool]
 
 
-class WorkLike(Protocol):
-    """What an operator says about the work of one of its nodes."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def weight_bits(self) -> int: ...
-    @property
-    def act_bits(self) -> int: ...
-    @property
-    def act_signed(self) -> bool: ...
-    @property
-    def features(self) -> Mapping[str, float]: ...
-    @property
-    def const_bytes(self) -> int: ...
-
-
 class GraphLike(Protocol):
-    """Anything that lists the work of its nodes by name."""
+    """Anything that lists the work of its nodes by name, in order."""
 
-    def works(self) -> Sequence[tuple[str, WorkLike]]: ...
+    def works(self) -> Sequence[tuple[str, Work]]:
+        """Name and work of every node that computes something."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +125,17 @@ class HwModel:
     ) -> Cost:
         """Predicted cost of a node that does ``work`` (feature name -> count).
 
-        The sum over features of count times the row's coefficient. Raises `HwModelError` when the
-        widths were not measured or when ``work`` and the row name different features: a forgotten
-        feature would make the node look cheap.
+        The sum over features of count times the row's coefficient. A kind may have several forms
+        (a convolution with and without a border) that report different features, so a node may
+        leave features of the row out. Raises `HwModelError` when the widths were not measured, or
+        when ``work`` names a feature without a coefficient: it would count as free.
         """
         row = self.row(kind, weight_bits, act_bits, act_signed)
-        if set(work) != set(row.features):
+        unpriced = sorted(set(work) - set(row.features))
+        if unpriced:
             raise HwModelError(
-                f"table {self.name}: {kind}: the node reports {sorted(work)}; the row has "
-                f"{sorted(row.features)}; measure the target again with this version"
+                f"table {self.name}: {kind}: no price for {', '.join(unpriced)}; the row has "
+                f"{', '.join(sorted(row.features))}; measure the target again with this version"
             )
         instructions = sum(count * row.features[name][0] for name, count in work.items())
         cycles = sum(count * row.features[name][1] for name, count in work.items())

@@ -93,7 +93,8 @@ def timing_names() -> tuple[str, ...]:
 
 def load_timing(name: str) -> Timing:
     """The cycle table called ``name``; raises `HwModelError` listing the known ones."""
-    return load_record("timing", name, Timing)[0]
+    timing: Timing = load_record("timing", name, Timing)[0]
+    return timing
 
 
 def timing_hash(name: str) -> str:

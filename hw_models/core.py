@@ -54,4 +54,5 @@ def core_names() -> tuple[str, ...]:
 
 def load_core(name: str) -> Core:
     """The core called ``name``; raises `HwModelError` listing the known ones."""
-    return load_record("cores", name, Core)[0]
+    core: Core = load_record("cores", name, Core)[0]
+    return core
