@@ -14,26 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..deploy.budget import parse_budgets
 from ..deploy.errors import AdaqatError, UsageError
 
 if TYPE_CHECKING:
     from .recipe import Recipe
 
 RECIPES = ("digits", "fashion_mnist", "cifar10_resnet8")
-
-
-def _pairs(items: Sequence[str]) -> dict[str, float]:
-    """``metric=number`` options as a dictionary."""
-    found = {}
-    for item in items:
-        key, _, text = item.partition("=")
-        try:
-            found[key] = float(text)
-        except ValueError:
-            raise UsageError(
-                f"--budget: {item!r} found; metric=number is expected, for example latency_ms=30"
-            ) from None
-    return found
 
 
 def _recipe(
@@ -68,7 +55,7 @@ def _recipe(
     if target is not None:
         values["search"]["target"] = target
     if budget:
-        values["search"]["budget"] = _pairs(budget)
+        values["search"]["budget"] = parse_budgets(budget)
     if seed is not None:
         values["seed"] = seed
     return Recipe.parse(values, "options")
@@ -81,8 +68,12 @@ class _Progress:
         from rich.console import Console
         from rich.progress import Progress, TimeRemainingColumn
 
+        screen = Console(stderr=True)
         self.bar = Progress(
-            *Progress.get_default_columns()[:3], TimeRemainingColumn(), console=Console(stderr=True)
+            *Progress.get_default_columns()[:3],
+            TimeRemainingColumn(),
+            console=screen,
+            disable=not screen.is_terminal,
         )
         self.tasks: dict[str, Any] = {}
 
