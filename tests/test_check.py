@@ -98,7 +98,7 @@ def test_declared_type_must_be_the_computed_one():
     x = input_node((4, 4, 2), IntType(4, False))
     node = Maker(0, 4).conv("c", x, 2, IntType(4, False))
     wrong = replace(node, output=replace(node.output, type=IntType(5, False)))
-    with pytest.raises(UnsupportedError, match="declared u5 .* but computes u4"):
+    with pytest.raises(UnsupportedError, match=r"declared u5 .* but computes u4"):
         check(Graph("t", (x, wrong), "c"), after="some_pass")
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +33,7 @@ def test_living_buffers_never_overlap(buffers):
 def test_a_chain_needs_its_two_largest_neighbours():
     sizes = [100, 40, 80, 60]
     buffers = [Buffer(f"t{i}", size, i, i + 1) for i, size in enumerate(sizes)]
-    assert plan_memory(buffers).size == max(a + b for a, b in zip(sizes, sizes[1:], strict=False))
+    assert plan_memory(buffers).size == max(a + b for a, b in pairwise(sizes))
 
 
 def test_the_solver_finds_what_first_fit_misses():

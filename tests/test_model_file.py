@@ -82,7 +82,7 @@ CHANGES = {
     "unknown operator": (lambda h: h["nodes"][1].update(kind="magic"), "operator 'magic'; known"),
     "missing field": (lambda h: h["nodes"][1]["op"].pop("groups"), "fields .* are declared"),
     "extra field": (lambda h: h["nodes"][1]["op"].update(z=1), "fields .* are declared"),
-    "text for a number": (lambda h: h["nodes"][1]["op"].update(groups="1"), "an integer is declared"),
+    "text for a number": (lambda h: h["nodes"][1]["op"].update(groups="1"), "an integer is"),
     "float for a number": (lambda h: h["nodes"][1]["op"].update(groups=1.5), "an integer is"),
     "missing array": (lambda h: h["nodes"][1]["op"]["weights"]["codes"].update(array="no"), "no"),
     "wrong array": (

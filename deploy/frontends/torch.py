@@ -11,7 +11,6 @@ from ...train.exact_mode import exact
 from ...train.module import QuantModule
 from ...train.records import Record
 from ...train.snap import Constants
-from ..check import check
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.add import Add
@@ -24,6 +23,7 @@ from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.requantize import Requantize
 from ..ops.source import Input, Reshape
 from ..ops.weighted import Weights
+from ..passes import run_passes
 from ..requant import Requant
 from ..simulate import quantize_input, simulate
 from ..types import IntArray
@@ -70,7 +70,7 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
     for record in module.network.records:
         builder.add(record)
     builder.check_output(module.network.output)
-    graph = check(Graph(name, tuple(builder.nodes.values()), module.network.output), "lowering")
+    graph = run_passes(Graph(name, tuple(builder.nodes.values()), module.network.output))
     _compare(graph, builder, reference.codes(example_input), example_input)
     return graph
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the emitted files promise: strict compilers, no libc, two models in one image, same bytes."""
+"""What the emitted files promise: strict compilers, no libc, two models in one, same bytes."""
 
 from __future__ import annotations
 
@@ -160,6 +160,6 @@ def test_manifest_lists_every_file_with_its_hash(artefact):
 def test_context_size_is_the_stated_ram(artefact, tmp_path):
     source = tmp_path / "size.c"
     words = artefact.model.ram_words
-    source.write_text(f'#include "net.h"\ntypedef char c[sizeof(net_ctx_t) == {4 * words} ? 1 : -1];\n'
-                      "extern c used;\n")  # fmt: skip
+    check = f"typedef char c[sizeof(net_ctx_t) == {4 * words} ? 1 : -1];"
+    source.write_text(f'#include "net.h"\n{check}\nextern c used;\n')
     compile_(["cc"], source, "-std=c99", f"-I{artefact.directory}")

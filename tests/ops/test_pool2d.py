@@ -56,5 +56,5 @@ def test_avgpool_equals_slow_loops(act, signed, kernel, stride, pad, seed):
 def test_padding_as_large_as_the_window_is_refused():
     x = input_node((5, 6, 3), IntType(8, False))
     node = Node.make("m", MaxPool2d(Window((2, 2), (1, 1), (1, 1), (2, 0, 0, 0))), (x,))
-    with pytest.raises(UnsupportedError, match="padding .* as large as the window"):
+    with pytest.raises(UnsupportedError, match=r"padding .* as large as the window"):
         check(Graph("t", (x, node), "m"))
