@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Closure = Callable[[], Tensor | tuple[Tensor, Tensor]]
 PAPER_STRENGTH = 0.02 * 64
 """The released lambda, 0.02 per unit of N_w*N_a, in units of the all-8 cost (64)."""
+GAIN = 0.05
+"""Exponent of the budget control: the strength follows (cost / budget) ** GAIN per step."""
 AVERAGE_PART = 0.4
 """The last part of the search over which n is averaged before rounding."""
 
@@ -136,8 +138,6 @@ class AdaQAT:
                 *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
             )
         )
-        # About 6 factors of (cost/budget) over a whole search, whatever its length.
-        self.gain = min(0.1, 6.0 / self.search_steps)
         self.count = 0
         self.done = not self.widths
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
@@ -221,7 +221,7 @@ class AdaQAT:
         """Multiplicative control of the strengths by the cost of the rounded average widths."""
         now = {w: self._rounded(w, self.smooth_n[name]) for name, w in self.widths.items()}
         for metric, limit in self.budget.items():
-            factor = (self.cost.total(metric, now) / limit) ** self.gain
+            factor = (self.cost.total(metric, now) / limit) ** GAIN
             self.strength[metric] = min(max(self.strength[metric] * factor, 1e-4), 1e4)
 
     @staticmethod
@@ -246,12 +246,10 @@ class AdaQAT:
         return {w.name: b for w, b in final.items()}
 
     def _project(self, wanted: Mapping[BitWidth, int]) -> dict[BitWidth, int]:
-        """Least damage within one bit of what was learned; further away only if it must be."""
+        """Least damage, at most one bit below what was learned (more only if it must be)."""
         damage = {w: damage_curve(self.search.worth.get(w.name, {})) for w in wanted}
         for reach in (1, 2, 8):
-            domains = {
-                w: range(max(w.lo, b - reach), min(w.hi, b + reach) + 1) for w, b in wanted.items()
-            }
+            domains = {w: range(max(w.lo, b - reach), w.hi + 1) for w, b in wanted.items()}
             found = solve(self.cost, self.budget, domains, damage)
             if found is not None:
                 return found
