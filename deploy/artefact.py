@@ -56,7 +56,7 @@ def build(graph: Graph, target: str, out: Path | str, *, name: str = "net") -> A
     chosen = targets.get(target)
     model = layout(check(graph), chosen, name)
     destination = Path(out)
-    _check_destination(destination)
+    check_destination(destination)
     vector = make_inputs(graph, samples=1, seed=1, extremes=False)
     expected = simulate(graph, vector)
     stated = facts(model)
@@ -83,7 +83,18 @@ def build(graph: Graph, target: str, out: Path | str, *, name: str = "net") -> A
     return Artefact(destination, name, chosen.name, model, files)
 
 
-def _check_destination(destination: Path) -> None:
+def check_destination(destination: Path) -> None:
+    """Refuse, before any long work, a destination that `build` could not use.
+
+    Raises:
+        UsageError: a file, a folder with other people's files, or a place that cannot be written.
+    """
+    parent = next(folder for folder in destination.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"-o {destination}: cannot be written ({parent} is no folder you may write to); give a"
+            " folder you may write"
+        )
     if not destination.exists():
         return
     if not destination.is_dir():

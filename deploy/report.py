@@ -7,15 +7,17 @@ Figures nobody measured are None (null in JSON), never guessed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..hw_models import HwModel, NodeCost, load
-from .device import Count
 from .emit import CModel, array_bytes
-from .emulate import RegionCount
 from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .device import Count
+    from .emulate import RegionCount
 
 FILE = "report.json"
 
@@ -52,6 +54,15 @@ class Report:
             "verify": self.verify,
             "nodes": self.nodes,
         }
+
+    def joined(self, earlier: Report) -> Report:
+        """This report with the verification of an earlier one of the same network added."""
+        before = {row["name"]: row.get("mismatches", 0) for row in earlier.nodes}
+        nodes = [
+            {**row, "mismatches": row.get("mismatches", 0) + before[row["name"]]}
+            for row in self.nodes
+        ]
+        return replace(self, verify=[*earlier.verify, *self.verify], nodes=nodes)
 
     def write(self, folder: Path) -> Path:
         """Write report.json into an emitted folder."""

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ..hw_models import core_names
 from . import targets
 from .check import check
-from .device import Device
 from .emit import CModel, layout
-from .errors import UsageError
+from .errors import ToolError, UsageError
 from .graph import Graph
 from .host import HostModel
 from .report import Report, hardware_of, new_report
@@ -178,6 +177,13 @@ def compare_device(
     progress: Progress | None = None,
 ) -> Tally:
     """Firmware on an emulated core against the simulator; counts go into the report."""
+    try:
+        from .device import Device
+    except ModuleNotFoundError as error:
+        raise ToolError(
+            f"emulator: the package {error.name} is not installed; the emulate extra brings it; run"
+            " 'pip install adaqat-deploy[emulate]', or verify on the host"
+        ) from error
     tally = Tally(model, core)
     with Device(model, core) as device:
         report.target.update(

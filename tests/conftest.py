@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,54 @@ def run_python(
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_graph() -> Any:
+    """A small network of several operators: convolution, residual sum, pool, linear."""
+    import numpy as np
+
+    from adaqat.deploy import Graph, IntType, Node, check
+    from adaqat.deploy.ops.add import Add
+    from adaqat.deploy.ops.base import Window
+    from adaqat.deploy.ops.conv2d import Conv2d
+    from adaqat.deploy.ops.linear import Linear
+    from adaqat.deploy.ops.pool2d import MaxPool2d
+    from adaqat.deploy.ops.source import Input, Reshape
+    from adaqat.deploy.ops.weighted import Weights, accumulator_bounds
+    from adaqat.deploy.requant import snap, snap_add
+
+    rng = np.random.default_rng(7)
+
+    def weighted(shape: tuple[int, ...], bits: int, inputs: IntType, out: IntType) -> Any:
+        codes = rng.integers(0, 1 << bits, shape).astype(np.uint8)
+        weights = Weights(codes, bits, 1, -(1 << (bits - 1)))
+        low, high = accumulator_bounds(weights.values, inputs)
+        reach = np.maximum(np.abs(low), np.abs(high)).max()
+        ratio = np.full(shape[0], 2.0 * out.hi / reach)
+        offset = rng.normal(0, 1, shape[0])
+        return weights, snap(ratio, offset, low, high, zero=0, lo=out.lo, hi=out.hi)
+
+    u4, u3, s8 = IntType(4, False), IntType(3, False), IntType(8, True)
+    x = Node.make("image", Input((6, 6, 2), u4, "NCHW"), (), scale=0.25)
+    window = Window((3, 3), pad=(1, 1, 1, 1))
+    conv = Node.make(
+        "conv", Conv2d(*weighted((4, 3, 3, 2), 3, u4, u3), u3, window), (x,), source="net.conv"
+    )
+    again = Node.make("again", Conv2d(*weighted((4, 3, 3, 4), 2, u3, u3), u3, window), (conv,))
+    rule = snap_add((0.7, 0.6), ((0, 7), (0, 7)), input_zeros=(0, 0), zero=0, lo=0, hi=7)
+    added = Node.make("sum", Add(rule, u3), (conv, again))
+    pool = Node.make("pool", MaxPool2d(Window((2, 2), (2, 2))), (added,))
+    flat = Node.make("flat", Reshape((36,)), (pool,))
+    out = Node.make("fc", Linear(*weighted((5, 36), 4, u3, s8), s8), (flat,), scale=0.1)
+    return check(Graph("tiny", (x, conv, again, added, pool, flat, out), "fc"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_graph: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_graph` as a model file."""
+    from adaqat.deploy import save
+
+    path = tmp_path_factory.mktemp("model") / "tiny.adaqat"
+    save(tiny_graph, path)
+    return path

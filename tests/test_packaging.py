@@ -164,6 +164,27 @@ def test_installed_wheel_imports_without_torch(installed: Path, tmp_path: Path) 
     assert "site-packages" in done.stdout
 
 
+def test_console_scripts_of_the_base(installed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    assert "--target" in _run(installed / "adaqat-deploy", "--help", cwd=tmp_path).stdout
+    assert "deploy" in _run(installed / "adaqat", "--help", cwd=tmp_path).stdout
+    emitted = _run(
+        installed / "adaqat-deploy", str(tiny_model), "-t", "c99", "-o", "out", "--verify", "none",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert emitted.returncode == 0, emitted.stderr
+    assert (tmp_path / "out" / "net.c").is_file()
+
+
+def test_base_without_emulator_says_what_to_install(
+    installed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    command = (installed / "adaqat-deploy", str(tiny_model), "-t", "cortex-m3", "-o", "out")
+    done = _run(*command, "--verify", "emulator", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "adaqat-deploy[emulate]" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def _key(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from adaqat.deploy.firmware import Interface, build_firmware
 from adaqat.deploy.toolchain import Toolchain, gcc_toolchain, zig_toolchain
 from adaqat.hw_models import load_core

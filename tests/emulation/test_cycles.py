@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from adaqat.deploy.cycles import Decoder, edge_cost, price_block
 from adaqat.deploy.errors import ToolError
 from adaqat.hw_models import load_timing

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from adaqat.deploy import emulate as emulate_module
 from adaqat.deploy.block_counter import hook_library
 from adaqat.deploy.emulate import Emulation, emulate

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+
 from adaqat.deploy.elf import read_image
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.isa_check import check_isa, foreign_instructions

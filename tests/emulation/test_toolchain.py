@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from adaqat.deploy import toolchain as module
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.firmware import build_firmware

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+
 from adaqat import hw_models
 from adaqat.hw_models import HwModel, HwModelError, load_table, load_timing, timing_names
 from adaqat.hw_models.core_timing import BASE_RULES

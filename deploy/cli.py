@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``adaqat`` with its sub-commands, and ``adaqat-deploy``.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 all equal, 1 a mismatch or a
+missed budget, 2 wrong usage, 3 an unsupported model. Everything heavy is imported inside the
+commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..hw_models.errors import HwModelError
+from .errors import AdaqatError, UnsupportedError, UsageError
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="adaqat",
+    help="Train a PyTorch network with a learned bit-width per layer and put it on a device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings=HELP,
+)
+deploy_app = typer.Typer(
+    name="adaqat-deploy",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings=HELP,
+)
+
+
+class Verify(StrEnum):
+    """Where the emitted network runs against the integer simulator."""
+
+    auto = "auto"
+    host = "host"
+    emulator = "emulator"
+    rtl = "rtl"
+    none = "none"
+
+
+Model = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="An .adaqat file or the folder of a training run; without it, the small trained"
+        " digits network that ships with the package.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+TargetName = Annotated[
+    str, typer.Option("--target", "-t", help="The device; 'adaqat targets' lists them.")
+]
+
+
+@app.command()
+@deploy_app.command()
+def deploy(
+    *,
+    model: Model = None,
+    target: TargetName,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="A new, empty or earlier output folder."),
+    ],
+    name: Annotated[str, typer.Option(help="Prefix of every C symbol and file.")] = "net",
+    verify: Annotated[
+        list[Verify] | None,
+        typer.Option(
+            help="Where to run the emitted network against the simulator; may be repeated. 'auto':"
+            " on the host, and on the emulated core where the target has one and the emulator is"
+            " installed.",
+            show_default="auto",
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Generated inputs to verify with: extremes, then random.")
+    ] = 32,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="More inputs to verify with: an .npy array [N, ...] of floats in the source"
+            " model's layout, or of integer codes, channels last.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Emit a trained network for a device and prove every integer of every node equal."""
+    from . import targets
+
+    chosen = targets.get(target)
+    executors = _executors(verify or [Verify.auto], chosen.core)
+
+    from .artefact import build, check_destination
+    from .console import print_report, progress
+    from .model_source import open_model, verification_inputs
+    from .render import c_name
+    from .report import Report, new_report
+    from .verification import verify as run
+
+    c_name(name)
+    check_destination(out)
+    graph = open_model(model)
+    report: Report | None = None
+    if executors:
+        codes = verification_inputs(graph, model, samples, seed, inputs)
+        for executor in executors:
+            with progress(f"verifying on {executor}") as advance:
+                found = run(
+                    graph, chosen.name, codes, executor=executor, name=name, progress=advance
+                )
+            report = found if report is None else found.joined(report)
+    artefact = build(graph, chosen.name, out, name=name)
+    report = report or new_report(artefact.model)
+    path = report.write(out)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2))
+    else:
+        print_report(report, path)
+    if report.mismatches:
+        raise typer.Exit(1)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def train(context: typer.Context) -> None:
+    """Train with learned bit-widths (same as adaqat-train)."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None and not {"-h", "--help"} & set(context.args):
+        raise UsageError(
+            "train: PyTorch is not installed; training needs it, deployment does not; run 'pip"
+            " install adaqat-deploy[train]'"
+        )
+    sys.argv = ["adaqat train", *context.args]
+    import_module("..train.cli", __package__).main()
+
+
+@app.command()
+def inspect(
+    model: Model = None,
+    dump: Annotated[bool, typer.Option("--dump", help="The graph as stable text.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model file holds: nodes, shapes, bit-widths, multiply-accumulates."""
+    from .model_source import open_model
+
+    graph = open_model(model)
+    if dump:
+        print(graph.dump(), end="")
+        return
+    from .console import graph_rows, print_graph
+
+    if as_json:
+        print(json.dumps({"id": graph.model_id, "nodes": graph_rows(graph)}, indent=2))
+    else:
+        print_graph(graph)
+
+
+@app.command()
+def targets(as_json: AsJson = False) -> None:
+    """List the devices that can be given to --target."""
+    from .console import print_targets, target_rows
+
+    if as_json:
+        print(json.dumps(target_rows(), indent=2))
+    else:
+        print_targets()
+
+
+@app.command()
+def compare(
+    model: Model = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="May be repeated; without it, every measured device."),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For example latency_ms=30; may be repeated: latency_ms, energy_uj, flash_kb,"
+            " ram_kb. A missed budget gives exit code 1."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a model's cost on several devices, from their cost tables, against budgets."""
+    from .budget import parse_budgets
+    from .console import print_comparison
+    from .model_source import open_model
+    from .prediction import predictions
+
+    limits = parse_budgets(budget or [])
+    rows = predictions(open_model(model), target or [], limits)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_comparison(rows, limits)
+    if any(row["over"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _executors(asked: list[Verify], core: str | None) -> list[str]:
+    """Executors for `verify`, without repetition, the emulated core last: it has the counts."""
+    if Verify.rtl in asked:
+        raise UnsupportedError(
+            ["--verify rtl: no RTL is emitted in this release; host, emulator and none are"
+             " supported; choose one of them"]
+        )
+    if Verify.none in asked:
+        if len(asked) > 1:
+            raise UsageError(
+                "--verify none: given with other values; it stands alone; remove it or the others"
+            )
+        return []
+    if Verify.emulator in asked and core is None:
+        raise UsageError(
+            "--verify emulator: this target is no particular core; targets with a core can be"
+            " emulated ('adaqat targets' lists them); use --verify host"
+        )
+    found = [Verify.host.value] if asked != [Verify.emulator] else []
+    if Verify.emulator in asked or (Verify.auto in asked and core and _can_emulate(core)):
+        found.append(Verify.emulator.value)
+    return found
+
+
+def _can_emulate(core: str) -> bool:
+    """Whether the core can run here; says on stderr why not."""
+    from importlib.util import find_spec
+
+    from ..hw_models import load_core
+
+    missing = [name for name in ("unicorn", "capstone", "elftools") if find_spec(name) is None]
+    why = ""
+    if load_core(core).unicorn is None:
+        why = f"no emulator of {core} in this release"
+    elif missing:
+        why = f"{', '.join(missing)} not installed (pip install adaqat-deploy[emulate])"
+    if why:
+        print(f"verifying on the host only: {why}", file=sys.stderr)
+    return not why
+
+
+def main() -> None:
+    """Entry point of ``adaqat``."""
+    _run(app)
+
+
+def deploy_main() -> None:
+    """Entry point of ``adaqat-deploy``."""
+    _run(deploy_app)
+
+
+def _run(command: typer.Typer) -> None:
+    """Run a command line; expected errors become one message, all others keep their traceback."""
+    try:
+        command()
+    except (AdaqatError, HwModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lowers a prepared PyTorch network to the integer graph and proves both are the same integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...train.exact import exact
+from ...train.module import QuantModule
+from ...train.records import Record
+from ...train.snap import Constants
+from ..errors import AdaqatError, UnsupportedError, UsageError
+from ..graph import Graph, Node
+from ..ops.add import Add
+from ..ops.base import Op, Window
+from ..ops.concat import Concat
+from ..ops.conv2d import Conv2d
+from ..ops.depthwise_conv2d import DepthwiseConv2d
+from ..ops.linear import Linear
+from ..ops.pool2d import AvgPool2d, MaxPool2d
+from ..ops.requantize import Requantize
+from ..ops.source import Input, Reshape
+from ..ops.weighted import Weights
+from ..passes import run_passes
+from ..requant import Requant
+from ..simulate import quantize_input, simulate
+from ..types import IntArray
+
+Order = NDArray[np.int64]
+"""For a flattened map: PyTorch feature index of every feature of the graph's tensor."""
+
+
+class LoweringError(AdaqatError):
+    """The lowered graph and the module's exact mode disagree: a defect, never a rounding matter."""
+
+    exit_code = 1
+
+
+def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "net") -> Graph:
+    """Lower a prepared, calibrated network.
+
+    Args:
+        module: what `adaqat.train.prepare` returned, calibrated and usually trained.
+        example_input: real inputs in the module's layout. They choose nothing in the graph; the
+            graph and the module's exact mode are compared on them, in every node.
+        name: label of the graph.
+
+    Returns:
+        A checked graph; every integer equals ``adaqat.train.exact(module)``.
+
+    Raises:
+        UsageError: the module was not prepared or not calibrated.
+        UnsupportedError: numbers that the integer rule cannot express, all of them at once.
+        LoweringError: the two integer implementations disagree.
+    """
+    if not isinstance(module, QuantModule):
+        raise UsageError(f"lower: {type(module).__name__} found; a prepared network is needed; "
+                         "call adaqat.train.prepare, calibrate and train first")
+    if not module.calibrated:
+        raise UsageError("lower: a network without activation ranges; call "
+                         "adaqat.train.calibrate(module, batches) first")
+    reference = exact(module)
+    builder = _Builder(reference.constants)
+    for record in module.network.records:
+        builder.add(record)
+    builder.check_output(module.network.output)
+    graph = run_passes(Graph(name, tuple(builder.nodes.values()), module.network.output))
+    _compare(graph, builder, reference.codes(example_input), example_input)
+    return graph
+
+
+class _Builder:
+    """Nodes so far, with the feature order of every flattened tensor."""
+
+    def __init__(self, constants: dict[str, Constants]) -> None:
+        self.constants = constants
+        self.nodes: dict[str, Node] = {}
+        self.orders: dict[str, Order] = {}
+
+    def add(self, record: Record) -> None:
+        constants = self.constants[record.name]
+        inputs = tuple(self.nodes[name] for name in record.inputs)
+        op = self._op(record, constants, inputs)
+        self.nodes[record.name] = Node.make(record.name, op, inputs, scale=constants.scale, zero=0,
+                                            source=record.source)
+
+    def _op(self, record: Record, constants: Constants, inputs: tuple[Node, ...]) -> Op:
+        shape = _nhwc(record.shape)
+        match record.kind:
+            case "input":
+                return Input(shape, constants.type, "NCHW" if len(shape) == 3 else "NC")
+            case "conv2d" | "linear":
+                return self._weighted(record, constants)
+            case "add":
+                assert constants.add is not None
+                orders = [self.orders.get(name) for name in record.inputs]
+                if any((a is None) != (orders[0] is None) or
+                       (a is not None and not np.array_equal(a, orders[0])) for a in orders):
+                    raise UnsupportedError([
+                        f"{record.source}: a flattened map added to features of another order; "
+                        "tensors of one order are supported; add before flattening"])
+                if orders[0] is not None:
+                    self.orders[record.name] = orders[0]
+                return Add(constants.add, constants.type)
+            case "concat":
+                if any(name in self.orders for name in record.inputs):
+                    self.orders[record.name] = self._joined(record)
+                return Concat()
+            case "flatten":
+                source = inputs[0].output.shape
+                if len(source) == 3:
+                    index = np.arange(int(np.prod(source)), dtype=np.int64)
+                    self.orders[record.name] = index.reshape(
+                        source[2], source[0], source[1]).transpose(1, 2, 0).reshape(-1)
+                return Reshape(shape)
+            case "maxpool2d":
+                return MaxPool2d(_window(record))
+            case "avgpool2d":
+                assert constants.requant is not None
+                return AvgPool2d(_window(record), constants.requant, constants.type)
+        assert constants.requant is not None
+        return Requantize(self._ordered(record, constants.requant), constants.type)
+
+    def _weighted(self, record: Record, constants: Constants) -> Op:
+        assert constants.codes is not None and constants.requant is not None
+        codes = constants.codes.astype(np.uint8)
+        if record.kind == "linear":
+            order = self.orders.get(record.inputs[0])
+            return Linear(_weights(codes if order is None else codes[:, order], constants),
+                          constants.requant, constants.type)
+        ohwi = np.ascontiguousarray(codes.transpose(0, 2, 3, 1))
+        if record.depthwise:
+            return DepthwiseConv2d(_weights(ohwi, constants), constants.requant, constants.type,
+                                   _window(record))
+        return Conv2d(_weights(ohwi, constants), constants.requant, constants.type,
+                      _window(record), record.attrs["groups"])
+
+    def _ordered(self, record: Record, rule: Requant) -> Requant:
+        """Per-feature constants in the order of the graph's features."""
+        order = self.orders.get(record.inputs[0])
+        if order is None:
+            return rule
+        self.orders[record.name] = order
+        return Requant(rule.p, rule.bias[order], rule.m[order], rule.s[order], rule.z[order],
+                       rule.lo, rule.hi)
+
+    def _joined(self, record: Record) -> Order:
+        parts, start = [], 0
+        for name in record.inputs:
+            width = self.nodes[name].output.shape[-1]
+            parts.append(self.orders.get(name, np.arange(width, dtype=np.int64)) + start)
+            start += width
+        return np.concatenate(parts)
+
+    def check_output(self, output: str) -> None:
+        order = self.orders.get(output)
+        if order is not None and not np.array_equal(order, np.arange(len(order))):
+            raise UnsupportedError([
+                f"{output}: a flattened map as the network's output; its features would leave in "
+                "another order; return the map itself or end with a linear layer"])
+
+    def to_graph_layout(self, name: str, codes: IntArray) -> IntArray:
+        """A tensor of exact mode in the graph's layout."""
+        if codes.ndim == 4:
+            return np.moveaxis(codes, 1, -1)
+        order = self.orders.get(name)
+        return codes if order is None else codes[:, order]
+
+
+def _weights(codes: NDArray[np.uint8], constants: Constants) -> Weights:
+    return Weights(np.ascontiguousarray(codes), constants.weight_bits, constants.step,
+                   constants.offset)
+
+
+def _window(record: Record) -> Window:
+    attrs = record.attrs
+    return Window(tuple(attrs["kernel"]), tuple(attrs["stride"]), tuple(attrs["dilation"]),
+                  tuple(attrs["pad"]))
+
+
+def _nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+
+
+def _compare(graph: Graph, builder: _Builder, expected: dict[str, torch.Tensor],
+             example: torch.Tensor) -> None:
+    """Every node, every integer."""
+    values = simulate(graph, quantize_input(graph, example.double().numpy()), keep=True)
+    for node in graph.nodes:
+        wanted = builder.to_graph_layout(
+            node.name, expected[node.name].numpy().astype(np.int64))
+        got = values[node.name].astype(np.int64)
+        if not np.array_equal(wanted, got):
+            wrong = np.argwhere(wanted != got)
+            first = tuple(int(i) for i in wrong[0])
+            raise LoweringError(
+                f"{node.source}: {len(wrong)} of {got.size} integers differ from exact mode, first "
+                f"at {first}: {wanted[first]} expected, {got[first]} found; this is a defect of "
+                "adaqat-deploy, please report it with the model")

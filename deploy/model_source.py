@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line's MODEL means, and the inputs it is verified with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .errors import UnsupportedError, UsageError
+from .graph import Graph
+from .model_file import load
+from .shipped import shipped_model, shipped_test_split
+from .types import IntArray
+from .vectors import make_inputs
+from .verification import as_codes
+
+RUN_MODEL = "model.adaqat"
+"""The deployable model inside a training run's folder."""
+NOT_READ = {".tflite": "TFLite", ".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch"}
+
+
+def open_model(model: Path | None) -> Graph:
+    """The graph of an ``.adaqat`` file, of a training run's folder, or the shipped one for None.
+
+    Raises:
+        UsageError: a folder that holds no model.
+        UnsupportedError: a kind of model that this release does not read.
+        ModelFileError: missing, truncated, foreign or inconsistent.
+    """
+    path = shipped_model() if model is None else model
+    kind = NOT_READ.get(path.suffix.lower())
+    if kind:
+        raise UnsupportedError(
+            [
+                f"{path}: a {kind} model; .adaqat files and training runs are supported in this"
+                " release; train the PyTorch module with adaqat.train and save its graph"
+            ]
+        )
+    if path.is_dir():
+        if not (path / RUN_MODEL).is_file():
+            raise UsageError(
+                f"{path}: a folder without {RUN_MODEL}; a finished training run has one; let the"
+                " training finish, or give an .adaqat file"
+            )
+        path = path / RUN_MODEL
+    return load(path)
+
+
+def verification_inputs(
+    graph: Graph, model: Path | None, samples: int, seed: int, file: Path | None
+) -> IntArray:
+    """Input codes: generated ones, the shipped test split for the shipped model, and the user's.
+
+    Args:
+        graph: the network.
+        model: as given to `open_model`.
+        samples: number of generated inputs.
+        seed: of the random ones.
+        file: an ``.npy`` array of the user, or None.
+    """
+    parts = [make_inputs(graph, samples=samples, seed=seed)]
+    if model is None:
+        parts.append(shipped_test_split()[0])
+    if file is not None:
+        parts.append(read_inputs(graph, file))
+    return np.concatenate(parts)
+
+
+def read_inputs(graph: Graph, file: Path) -> IntArray:
+    """Codes of an ``.npy`` array: floats in the source model's layout, or integer codes.
+
+    Raises:
+        UsageError: missing, no plain numeric ``.npy`` array, or of the wrong shape or range.
+    """
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(
+            f"--inputs {file}: cannot be read ({error}); an .npy file with one numeric array"
+            " [N, ...] is needed; write it with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or array.ndim < 2:
+        raise UsageError(
+            f"--inputs {file}: {getattr(array, 'dtype', 'several arrays')} found; one array"
+            " [N, ...] of floats or integers is needed; write it with numpy.save"
+        )
+    return as_codes(graph, array)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every operator at every pair of widths: simulator = host C = emulated Cortex-M4 and M0+."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from nets import every_operator
+
+from adaqat.deploy import simulate
+from adaqat.deploy.emit import layout
+from adaqat.deploy.ops import REGISTRY
+from adaqat.deploy.targets import get
+from adaqat.deploy.vectors import make_inputs
+from adaqat.deploy.verification import Tally, compare_host
+
+PAIRS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
+
+
+def test_the_network_holds_every_operator():
+    kinds = {node.op.kind for node in every_operator(4, 4, signed=False)}
+    assert kinds == set(REGISTRY)
+
+
+@pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
+def test_host(weight_bits, act_bits):
+    for signed in (False, True):
+        for extreme in (False, True):
+            net = every_operator(
+                weight_bits, act_bits, signed=signed, extreme=extreme, seed=weight_bits
+            )
+            model = layout(net, get("c99"), "net")
+            result = compare_host(model, make_inputs(net, samples=24, seed=act_bits)).result()
+            assert result.values > 5000
+            assert result.mismatches == 0, result.first_mismatch
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus"])
+@pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
+def test_emulated(core, weight_bits, act_bits):
+    pytest.importorskip("unicorn")
+    from adaqat.deploy.device import Device
+
+    signed = (weight_bits + act_bits) % 2 == 0
+    extreme = (weight_bits + act_bits) % 4 < 2
+    net = every_operator(weight_bits, act_bits, signed=signed, extreme=extreme, seed=act_bits)
+    model = layout(net, get(core), "net")
+    codes = make_inputs(net, samples=12, seed=weight_bits)
+    tally = Tally(model, core)
+    with Device(model, core) as device:
+        tally.add(codes, device.trace(codes))
+    assert tally.mismatches == 0, tally.first
+
+
+@pytest.mark.parametrize(("weight_bits", "act_bits"), [(1, 1), (2, 4), (8, 8)])
+def test_outputs_use_their_range(weight_bits, act_bits):
+    # a test whose outputs all sit at the clamps would hide wrong sums
+    net = every_operator(weight_bits, act_bits, signed=False, seed=2)
+    kept = simulate(net, make_inputs(net, samples=24), keep=True)
+    inside = [
+        np.mean((kept[n.name] > n.output.type.lo) & (kept[n.name] < n.output.type.hi))
+        for n in net.nodes
+        if n.op.weight_bits and n.output.type.bits > 2
+    ]
+    assert np.mean(inside) > 0.3

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the emitted files promise: strict compilers, no libc, two models in one, same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nets import every_operator
+
+from adaqat.deploy import build, save
+from adaqat.deploy.host import STRICT
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+CROSS = shutil.which("arm-none-eabi-gcc")
+
+
+@pytest.fixture(scope="module", params=[(3, 4, False), (8, 8, True), (1, 1, False)])
+def artefact(request, tmp_path_factory):
+    weight_bits, act_bits, signed = request.param
+    net = every_operator(weight_bits, act_bits, signed=signed)
+    return build(net, "cortex-m4", tmp_path_factory.mktemp("out") / "net", name="net")
+
+
+def compile_(command, source, *flags):
+    done = subprocess.run([*command, *flags, str(source), "-c", "-o", os.devnull],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[:2000]
+
+
+def units(artefact):
+    return sorted(artefact.directory.glob("*.c"))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_host_compilers_are_silent(artefact, compiler):
+    for unit in units(artefact):
+        for level in ("-O0", "-O2", "-Os"):
+            compile_([compiler], unit, *STRICT, "-ffreestanding", level)
+
+
+@pytest.mark.skipif("gcc" not in COMPILERS, reason="gcc is not installed")
+def test_gcc_analyser_and_strict_alignment_are_silent(artefact):
+    for unit in units(artefact):
+        compile_(["gcc"], unit, *STRICT, "-Wcast-align=strict", "-fanalyzer", "-O2")
+
+
+@pytest.mark.skipif(not CROSS, reason="arm-none-eabi-gcc is not installed")
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m33"])
+def test_arm_gcc_is_silent_and_calls_no_library(artefact, core, tmp_path):
+    for unit in units(artefact):
+        flags = [*STRICT, "-Wcast-align=strict", "-ffreestanding", f"-mcpu={core}", "-mthumb"]
+        compile_([CROSS], unit, *flags, "-O3")
+        target = tmp_path / "unit.o"
+        subprocess.run([CROSS, *flags, "-O2", "-c", str(unit), "-o", str(target)], check=True)
+        listing = subprocess.run(["arm-none-eabi-nm", "-u", str(target)], capture_output=True,
+                                 text=True, check=True).stdout.split()  # fmt: skip
+        outside = {word for word in listing if word != "U"} - {"net_run"}
+        assert outside <= {"memcpy", "memset"}, outside
+
+
+def test_zig_is_silent(artefact):
+    pytest.importorskip("ziglang")
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi",
+               "-mcpu=cortex_m0plus", "-ffreestanding"]  # fmt: skip
+    for unit in units(artefact):
+        compile_(command, unit, *STRICT, "-O2")
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not installed")
+def test_header_is_clean_in_cpp(artefact, tmp_path):
+    source = tmp_path / "use.cpp"
+    source.write_text('#include "net.h"\nint main() { return net_model_id() == 0u; }\n')
+    compile_(["g++"], source, "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Wold-style-cast",
+             "-Werror", f"-I{artefact.directory}")  # fmt: skip
+
+
+def test_no_heap_no_float_no_includes_but_stdint(artefact):
+    for unit in [*units(artefact), artefact.directory / "net.h"]:
+        text = unit.read_text()
+        code = "".join(part.split("*/")[-1] for part in text.split("/*"))
+        for word in ("malloc", "float", "double", "printf", "int64_t"):
+            assert word not in code
+        includes = {line for line in text.splitlines() if line.startswith("#include")}
+        assert includes <= {"#include <stdint.h>", '#include "net.h"'}
+
+
+def test_two_models_link_into_one_program(tmp_path):
+    for name, bits in (("first", 3), ("second", 5)):
+        build(every_operator(bits, 4, signed=False), "c99", tmp_path / name, name=name)
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include "first/first.h"\n#include "second/second.h"\n'
+        "static first_ctx_t a; static second_ctx_t b;\n"
+        "int main(void) { return (first_self_test(&a) != 0) + 2 * (second_self_test(&b) != 0)"
+        " + 4 * (first_model_id() == second_model_id()) + 8 * (first_self_test(0) != -1); }\n"
+    )
+    sources = [str(p) for n in ("first", "second") for p in (tmp_path / n).glob("*.c")]
+    program = tmp_path / "main"
+    subprocess.run(["cc", "-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover",
+                    str(main), *sources, f"-I{tmp_path / 'first'}", f"-I{tmp_path / 'second'}",
+                    "-o", str(program)], check=True)  # fmt: skip
+    assert subprocess.run([str(program)], check=False).returncode == 0
+
+
+def test_a_flipped_weight_bit_fails_the_self_test(tmp_path):
+    out = tmp_path / "net"
+    build(every_operator(8, 8, signed=False), "c99", out, name="net")
+    text = (out / "net.c").read_text()
+    head = "_last_w["
+    start = text.index("{", text.index(head)) + 1
+    end = text.index("}", start)
+    values = [int(v) for v in text[start:end].split(",")]
+    changed = ", ".join(str(v ^ 0x80) for v in values)
+    (out / "net.c").write_text(text[:start] + changed + text[end:])
+    main = tmp_path / "main.c"
+    main.write_text('#include "net.h"\nstatic net_ctx_t c;\n'
+                    "int main(void) { return -(int)net_self_test(&c); }\n")  # fmt: skip
+    program = tmp_path / "main"
+    subprocess.run(["cc", "-std=c99", f"-I{out}", str(main), *map(str, out.glob("*.c")), "-o",
+                    str(program)], check=True)  # fmt: skip
+    assert subprocess.run([str(program)], check=False).returncode == 2
+
+
+def test_same_model_same_bytes(tmp_path, run_python):
+    net = every_operator(3, 5, signed=True)
+    first = build(net, "cortex-m4", tmp_path / "a", name="net")
+    save(net, tmp_path / "net.adaqat")
+    script = (
+        "import sys; from adaqat.deploy import build, load\n"
+        "build(load(sys.argv[1]), 'cortex-m4', sys.argv[2], name='net')\n"
+    )
+    for run, seed in enumerate(("1", "77")):
+        out = tmp_path / f"b{run}"
+        done = run_python("-c", script, str(tmp_path / "net.adaqat"), str(out), cwd=tmp_path,
+                          PYTHONHASHSEED=seed, LC_ALL="C", TZ="Asia/Tokyo")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        for file in sorted(first.directory.iterdir()):
+            assert (out / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_manifest_lists_every_file_with_its_hash(artefact):
+    import hashlib
+
+    manifest = json.loads((artefact.directory / "manifest.json").read_text())
+    names = {p.name for p in artefact.directory.iterdir()} - {"manifest.json"}
+    assert set(manifest["files"]) == names
+    for name, digest in manifest["files"].items():
+        data = (artefact.directory / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+    for text in (artefact.directory / "net.c").read_text(), json.dumps(manifest):
+        assert str(Path.home()) not in text and str(artefact.directory) not in text
+
+
+def test_context_size_is_the_stated_ram(artefact, tmp_path):
+    source = tmp_path / "size.c"
+    words = artefact.model.ram_words
+    check = f"typedef char c[sizeof(net_ctx_t) == {4 * words} ? 1 : -1];"
+    source.write_text(f'#include "net.h"\n{check}\nextern c used;\n')
+    compile_(["cc"], source, "-std=c99", f"-I{artefact.directory}")

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captures a network as records: trace, read every node, fuse, report all problems at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from ..deploy.errors import UnsupportedError
+from .nodes import Call, Unsupported, read_node, shape_of
+from .records import GRID_KINDS, NO_CLAMP, Record
+
+
+@dataclass(frozen=True)
+class Network:
+    """The records in execution order, the first being the input, and the output's name."""
+
+    records: tuple[Record, ...]
+    output: str
+
+
+def capture(model: nn.Module, example_input: Tensor) -> Network:
+    """Trace ``model`` and return its fused records.
+
+    Args:
+        model: any module built from the supported modules, functions and methods.
+        example_input: a batch in PyTorch layout (N x C x H x W or N x F); only shapes matter.
+
+    Raises:
+        UnsupportedError: every unsupported node, each with its module path.
+    """
+    training = model.training
+    model.eval()
+    try:
+        graph = _trace(model, example_input)
+    finally:
+        model.train(training)
+    return _Fuser(model, graph).run()
+
+
+def _trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
+    try:
+        graph = fx.symbolic_trace(model)
+    except Exception as error:
+        raise UnsupportedError(
+            [f"{type(model).__name__}: control flow that depends on data ({error}); a fixed "
+             "sequence of operations is supported; remove the branch or trace a part"]
+        ) from error
+    graph.graph.eliminate_dead_code()
+    # Two samples, so that a reshape to (-1, features) cannot be mistaken for (1, features).
+    batch = torch.cat([example, example])[:2] if len(example) == 1 else example[:2]
+    try:
+        with torch.no_grad():
+            ShapeProp(graph).propagate(batch)
+    except Exception as error:
+        raise UnsupportedError(
+            [f"{type(model).__name__}: the example input of shape {tuple(example.shape)} fails "
+             f"({error}); an input the network accepts is needed; pass another example"]
+        ) from error
+    return graph
+
+
+def _source(node: fx.Node) -> str:
+    """Module path of a node, with the function where it is no module of its own."""
+    if node.op in ("call_module", "get_attr", "placeholder"):
+        return str(node.target)
+    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
+    called = node.target if isinstance(node.target, str) else getattr(
+        node.target, "__name__", str(node.target))
+    path = stack[-1] if stack else ""
+    return f"{path}.{called}" if path else called
+
+
+def _merge(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """The clamp equal to ``first`` followed by ``second``."""
+    low, high = second
+    return min(max(first[0], low), high), min(max(first[1], low), high)
+
+
+class _Fuser:
+    """One pass over the traced nodes; collects problems instead of stopping at the first."""
+
+    def __init__(self, model: nn.Module, graph: fx.GraphModule) -> None:
+        self.modules = dict(model.named_modules())
+        self.graph = graph
+        self.records: dict[str, Record] = {}
+        self.names: dict[fx.Node, str] = {}
+        self.uses: dict[str, int] = {}
+        self.problems: list[str] = []
+
+    def run(self) -> Network:
+        calls = self._read()
+        if self.problems:
+            raise UnsupportedError(self.problems)
+        self._count(calls)
+        for node, call in calls:
+            self._place(node, call)
+        output = self.names[calls[-1][1].inputs[0]]
+        return Network(tuple(self.records.values()), output)
+
+    def _read(self) -> list[tuple[fx.Node, Call]]:
+        calls: list[tuple[fx.Node, Call]] = []
+        inputs = 0
+        for node in self.graph.graph.nodes:
+            if node.op == "placeholder" and node.users:
+                inputs += 1
+                calls.append((node, Call("input", [])))
+            elif node.op == "output":
+                calls.append((node, self._output(node)))
+            elif node.op.startswith("call") and shape_of(node) is not None:
+                module = self.modules[str(node.target)] if node.op == "call_module" else None
+                try:
+                    calls.append((node, read_node(node, module)))
+                except Unsupported as error:
+                    self.problems.append(f"{_source(node)}: {error}")
+            elif node.op.startswith("call") and _is_tensor_tuple(node):
+                self.problems.append(f"{_source(node)}: several outputs; one tensor per node is "
+                                     "supported; split the network")
+        if inputs != 1:
+            self.problems.append(f"inputs: {inputs} found; one input tensor is supported; join "
+                                 "the inputs outside the network")
+        return calls
+
+    def _output(self, node: fx.Node) -> Call:
+        value = node.args[0]
+        if isinstance(value, fx.Node) and shape_of(value) is not None:
+            return Call("output", [value])
+        self.problems.append("output: not a single tensor; one output tensor is supported; return "
+                             "only the tensor to deploy")
+        return Call("output", [])
+
+    def _count(self, calls: list[tuple[fx.Node, Call]]) -> None:
+        """Uses of every tensor, with identities (dropout) looked through."""
+        alias: dict[fx.Node, fx.Node] = {}
+        for node, call in calls:
+            call.inputs = [alias.get(i, i) for i in call.inputs]
+            if call.kind == "identity":
+                alias[node] = call.inputs[0]
+                continue
+            for inp in call.inputs:
+                self.uses[inp.name] = self.uses.get(inp.name, 0) + 1
+        calls[:] = [(n, c) for n, c in calls if c.kind != "identity"]
+
+    def _place(self, node: fx.Node, call: Call) -> None:
+        if call.kind == "output":
+            return
+        if call.kind in ("batchnorm", "clamp") and self._absorb(node, call):
+            return
+        kind = "affine" if call.kind in ("batchnorm", "clamp") else call.kind
+        shape = shape_of(node)
+        assert shape is not None
+        name = _identifier(node.name)
+        attrs: dict[str, Any] = dict(call.attrs)
+        squeeze = attrs.pop("squeeze", False)
+        self.records[name] = Record(
+            name, kind, _source(node), tuple(self.names[i] for i in call.inputs),
+            (*shape[1:], 1, 1) if squeeze else shape[1:], attrs, call.weight, call.bias, call.bn,
+            call.clamp)
+        if squeeze:
+            flat = f"{name}_flat"
+            self.records[flat] = Record(flat, "flatten", _source(node), (name,), shape[1:])
+            name = flat
+        self._alias(node, name)
+
+    def _alias(self, node: fx.Node, name: str) -> None:
+        self.names[node] = name
+        self.uses.setdefault(node.name, 0)
+
+    def _absorb(self, node: fx.Node, call: Call) -> bool:
+        """Fuse a BatchNorm or clamp into the record before it; True when that was possible."""
+        before = call.inputs[0]
+        if self.uses[before.name] != 1:
+            return False
+        name = self.names[before]
+        record = self.records[name]
+        # max(clamp(x)) = clamp(max(x)): a clamp moves over pools and reshapes that only it reads.
+        while call.kind == "clamp" and record.kind in ("maxpool2d", "flatten"):
+            if self._readers(record.inputs[0]) != 1:
+                return False
+            record = self.records[record.inputs[0]]
+        if record.kind not in GRID_KINDS or record.kind == "input":
+            return False
+        if call.kind == "batchnorm":
+            if record.kind not in ("conv2d", "linear") or record.bn or record.clamp != NO_CLAMP:
+                return False
+            self.records[record.name] = replace(record, bn=call.bn)
+        else:
+            self.records[record.name] = replace(record, clamp=_merge(record.clamp, call.clamp))
+        self._alias(node, name)
+        return True
+
+    def _readers(self, name: str) -> int:
+        """Nodes of the network that read the tensor of record ``name`` in its final form."""
+        last = [n for n, value in self.names.items() if value == name][-1]
+        return self.uses[last.name]
+
+
+def _identifier(name: str) -> str:
+    """A record name that is a plain ASCII identifier, as the emitted code needs it."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    return text if text and not text[0].isdigit() else f"n{text}"
+
+
+def _is_tensor_tuple(node: fx.Node) -> bool:
+    meta = node.meta.get("tensor_meta")
+    return isinstance(meta, tuple | list) and any(hasattr(m, "shape") for m in meta)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``adaqat-train``: from a recipe to a folder with the trained network and its integer model.
+
+This module and nothing else in the package joins training with deployment (it writes
+``model.adaqat``); torch is imported only when a run starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..deploy.errors import AdaqatError, UsageError
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+RECIPES = ("digits", "fashion_mnist", "cifar10_resnet8")
+
+
+def _pairs(items: Sequence[str]) -> dict[str, float]:
+    """``metric=number`` options as a dictionary."""
+    found = {}
+    for item in items:
+        key, _, text = item.partition("=")
+        try:
+            found[key] = float(text)
+        except ValueError:
+            raise UsageError(f"--budget: {item!r} found; metric=number is expected, for example "
+                             "latency_ms=30") from None
+    return found
+
+
+def _recipe(name: str | None, model: str | None, data: str | None, target: str | None,
+            budget: Sequence[str], seed: int | None) -> Recipe:
+    """The recipe file or packaged recipe, with the command line's changes."""
+    from importlib.resources import as_file, files
+
+    from .recipe import Recipe
+
+    if name is None and model is None:
+        raise UsageError("adaqat-train: neither a recipe nor --model found; give a TOML file, one "
+                         f"of {', '.join(RECIPES)}, or --model and --data")
+    if name in RECIPES:
+        with as_file(files("adaqat.train") / "recipes" / f"{name}.toml") as path:
+            values = Recipe.read(path).model_dump(by_alias=True)
+    elif name is not None:
+        values = Recipe.read(Path(name)).model_dump(by_alias=True)
+    else:
+        values = Recipe().model_dump(by_alias=True)
+    if model is not None:
+        values["model"] = model
+    if data is not None:
+        values["data"]["name"] = data
+    if target is not None:
+        values["search"]["target"] = target
+    if budget:
+        values["search"]["budget"] = _pairs(budget)
+    if seed is not None:
+        values["seed"] = seed
+    return Recipe.parse(values, "options")
+
+
+class _Progress:
+    """A bar per phase on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, TimeRemainingColumn
+
+        self.bar = Progress(*Progress.get_default_columns()[:3], TimeRemainingColumn(),
+                            console=Console(stderr=True))
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if "epoch" not in event:
+            return
+        phase = "float" if event["phase"] == "float" else "mixed"
+        if phase not in self.tasks:
+            self.tasks[phase] = self.bar.add_task(phase, total=event["epochs"])
+        text = f"{event['phase']:<6} loss {event['loss']:.3f} val {event['validation']:.1f} %"
+        self.bar.update(self.tasks[phase], completed=event["epoch"], description=text)
+
+
+def run(recipe: Annotated[str | None, typer.Argument(
+            help="TOML file, or a packaged recipe: " + ", ".join(RECIPES))] = None,
+        out: Annotated[Path | None, typer.Option(
+            "-o", "--out", help="folder of the run; nothing is written elsewhere")] = None,
+        model: Annotated[str | None, typer.Option(
+            help="network by name, or file.py:function of (channels, classes)")] = None,
+        data: Annotated[str | None, typer.Option(
+            help="digits, fashion_mnist or cifar10")] = None,
+        data_root: Annotated[Path | None, typer.Option(
+            help="folder of the image sets [default: $ADAQAT_DATA]")] = None,
+        target: Annotated[str | None, typer.Option(help="cost table, for example cortex-m4")
+                          ] = None,
+        budget: Annotated[list[str] | None, typer.Option(
+            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb")] = None,
+        seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
+        resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
+        ) -> None:
+    """Train a mixed-precision network under a hardware budget."""
+    try:
+        _train(recipe, out, model, data, data_root, target, budget or [], seed, resume, as_json)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None or not (isinstance(error, AdaqatError)
+                                or type(error).__name__ == "HwModelError"):
+            raise
+        typer.echo(f"adaqat-train: {error}", err=True)
+        raise typer.Exit(int(code)) from None
+
+
+def _train(name: str | None, out: Path | None, model: str | None, data: str | None,
+           data_root: Path | None, target: str | None, budget: Sequence[str], seed: int | None,
+           resume: bool, as_json: bool) -> None:
+    if out is None:
+        raise UsageError("adaqat-train: no -o found; the folder of the run is needed")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o: {out} is a file; a folder is needed")
+    recipe = _recipe(name, model, data, target, budget, seed)
+
+    from ..deploy.frontends.torch import lower
+    from ..deploy.model_file import save
+    from .fit import fit
+
+    progress = _Progress()
+    with progress.bar:
+        result = fit(recipe, out, data_root=data_root, resume=resume, listener=progress)
+        save(lower(result.module, result.example, name=recipe.name), out / "model.adaqat")
+    figures = result.figures
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    scores, bits = figures["accuracy"], figures["weight_bits"]
+    typer.echo(f"accuracy on {figures['data']['test']} test samples: float {scores['float']:.2f} %"
+               f", integer {scores['integer']:.2f} %")
+    typer.echo(f"mean weight bits: {bits['mean_per_weight']:.2f} per weight, "
+               f"{bits['mean_per_layer']:.2f} per layer")
+    for metric, limit in figures.get("budget", {}).items():
+        typer.echo(f"{metric}: {figures['predicted'][metric]:.4g} of {limit:.4g}")
+    for group in figures["widths"]:
+        note = f"  ({group['reason']})" if group["reason"] else ""
+        typer.echo(f"  {group['name']:<28} {group['bits']} bits{note}")
+    typer.echo(f"model: {out / 'model.adaqat'}")
+
+
+app = typer.Typer(add_completion=False)
+app.command()(run)
+
+
+def main() -> None:
+    """Console script ``adaqat-train``."""
+    app(prog_name="adaqat-train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact mode: the integer network in PyTorch, every code carried as a float64 whole number.
+
+Independent of the NumPy simulator: it shares the snapped constants and nothing else. All values
+stay below 2^53, so every operation is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .module import QuantModule, apply_weights, max_pool, window_sum
+from .records import Record
+from .snap import Constants, snap_network
+
+
+class ExactModule(nn.Module):
+    """The integer network of a prepared module as it was when this was made.
+
+    ``forward`` takes real inputs and gives real outputs (float64), like the prepared module;
+    `codes` gives every tensor's integers.
+    """
+
+    def __init__(self, module: QuantModule) -> None:
+        super().__init__()
+        self.network = module.network
+        self.constants = snap_network(module)
+        first, last = module.network.records[0].name, module.network.output
+        self.input_scale = self.constants[first].scale
+        self.output_scale = self.constants[last].scale
+        self._rules = {r.name: _tensors(r, self.constants[r.name]) for r in self.network.records}
+        self._last_use = {n: i for i, r in enumerate(self.network.records) for n in r.inputs}
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Input codes of a real batch: clamp(floor(x/scale + 0.5)), float64."""
+        type_ = self.constants[self.network.records[0].name].type
+        return torch.floor(x.double() / self.input_scale + 0.5).clamp(type_.lo, type_.hi)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Real outputs: output codes times their scale."""
+        return self._run(self.quantize(x), False)[self.network.output] * self.output_scale
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> dict[str, Tensor]:
+        """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch."""
+        return self._run(self.quantize(x), True)
+
+    @torch.no_grad()
+    def values(self, x: Tensor) -> dict[str, Tensor]:
+        """Every record's real values (float32) for a real batch."""
+        return {name: (codes * self.constants[name].scale).float()
+                for name, codes in self.codes(x).items()}
+
+    @torch.no_grad()
+    def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
+        """The same for a batch of input codes in PyTorch layout."""
+        return self._run(codes.double(), True)
+
+    def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {self.network.records[0].name: codes}
+        for i, record in enumerate(self.network.records[1:], start=1):
+            values[record.name] = self._step(record, [values[n] for n in record.inputs])
+            for name in set(record.inputs):
+                if not keep and self._last_use[name] == i and name != self.network.output:
+                    del values[name]
+        return values
+
+    def _step(self, record: Record, inputs: list[Tensor]) -> Tensor:
+        rule, constants = self._rules[record.name], self.constants[record.name]
+        match record.kind:
+            case "flatten":
+                return inputs[0].flatten(1)
+            case "maxpool2d":
+                return max_pool(record, inputs[0])
+            case "concat":
+                return torch.cat(inputs, 1)
+            case "add":
+                assert constants.add is not None
+                add = constants.add
+                total = sum(m * x for m, x in zip(add.m, inputs, strict=True)) + float(add.bias)
+                y = torch.floor((total + 2.0 ** (add.s - 1)) / 2.0**add.s) + add.z
+                return y.clamp(add.lo, add.hi)
+            case "avgpool2d":
+                acc = window_sum(record, inputs[0])
+            case "affine":
+                acc = inputs[0]
+            case _:
+                acc = apply_weights(record, inputs[0], rule["weight"], None)
+        requant = constants.requant
+        assert requant is not None
+        shape = (1, -1, *[1] * (acc.dim() - 2))
+        m, s, z, bias = (rule[k].reshape(shape) for k in ("m", "s", "z", "bias"))
+        t = acc * 2.0**requant.p + bias
+        y = torch.floor((t * m + s / 2) / s) + z
+        return y.clamp(requant.lo, requant.hi)
+
+
+def _tensors(record: Record, constants: Constants) -> dict[str, Tensor]:
+    """Constants as float64 tensors; ``s`` as the power of two."""
+    rule: dict[str, Tensor] = {}
+    if constants.requant is not None:
+        requant = constants.requant
+        rule = {"m": torch.from_numpy(requant.m.astype(np.float64)),
+                "s": torch.from_numpy(np.ldexp(1.0, requant.s)),
+                "z": torch.from_numpy(requant.z.astype(np.float64)),
+                "bias": torch.from_numpy(requant.bias.astype(np.float64))}
+    if constants.codes is not None:
+        grid = constants.step * constants.codes + constants.offset
+        rule["weight"] = torch.from_numpy(grid.astype(np.float64))
+    return rule
+
+
+def exact(module: QuantModule) -> ExactModule:
+    """The integer network of a prepared, calibrated module.
+
+    Raises:
+        UnsupportedError: scales that the integer rule cannot express.
+    """
+    return ExactModule(module)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prepared network: one module that runs records, with the user's parameters under their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..deploy.errors import UsageError
+from .bits import BitWidth
+from .capture import Network
+from .quantizers import ActQuantizer, WeightQuantizer
+from .records import GRID_KINDS, BatchNorm, Record
+
+Observer = Callable[[str, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One width and everything it rules.
+
+    Attributes:
+        name: name of the width variable.
+        kind: ``weight`` or ``act``.
+        bits: the integer width now.
+        fixed: not searched, and why not in ``reason``.
+        reason: why it is fixed or shared; empty for a free single tensor.
+        members: record names.
+    """
+
+    name: str
+    kind: str
+    bits: int
+    fixed: bool
+    reason: str
+    members: tuple[str, ...]
+
+
+class QuantModule(nn.Module):
+    """A network with a quantiser on every weight and every tensor that gets a grid.
+
+    The user's sub-modules, parameters and buffers keep their names, so float checkpoints load.
+    Built by `prepare`.
+
+    Attributes:
+        network: the captured records.
+        mode: ``quant`` (train and evaluate with fake quantisation) or ``float``.
+        stats: how BatchNorm treats its statistics: ``update`` (as usual), ``probe`` (training
+            batches normalise with their own statistics, running statistics stay untouched) or
+            ``freeze`` (running statistics are used, also in training).
+        input_signed: whether the input needs negative codes; None lets calibration decide.
+        granularity: ``layer`` or ``network``.
+        target: default target of the controller.
+    """
+
+    def __init__(self, model: nn.Module, network: Network, grids: Mapping[str, str],
+                 widths: Mapping[str, BitWidth], weight_quantizers: Mapping[str, WeightQuantizer],
+                 act_quantizers: Mapping[str, ActQuantizer], reasons: Mapping[str, str]) -> None:
+        super().__init__()
+        for name, child in model.named_children():
+            self.add_module(name, child)
+        for name, parameter in model.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in model.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        self.network = network
+        self.records = {record.name: record for record in network.records}
+        self.grids = dict(grids)
+        self.reasons = dict(reasons)
+        self.mode = "quant"
+        self.stats = "update"
+        self.input_signed: bool | None = None
+        self.granularity = "layer"
+        self.target: object = None
+        self._keys: dict[str, dict[str, str]] = {}
+        self.adaqat_widths = self._table("width", widths)
+        self.adaqat_weights = self._table("weight", weight_quantizers)
+        self.adaqat_acts = self._table("act", act_quantizers)
+        self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
+
+    def _table(self, kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
+        """A ModuleDict, whose keys may hold no dots."""
+        self._keys[kind] = {name: name.replace(".", "/") for name in modules}
+        return nn.ModuleDict({self._keys[kind][n]: m for n, m in modules.items()})
+
+    # --- what holds what -------------------------------------------------------------------------
+
+    @property
+    def widths(self) -> list[BitWidth]:
+        """Every width variable, fixed ones too."""
+        return [w for w in self.adaqat_widths.values() if isinstance(w, BitWidth)]
+
+    def weight_quantizer(self, record: Record) -> WeightQuantizer:
+        """Quantiser of a weighted record."""
+        assert record.weight is not None
+        found = self.adaqat_weights[self._keys["weight"][record.weight]]
+        assert isinstance(found, WeightQuantizer)
+        return found
+
+    def act_quantizer(self, name: str) -> ActQuantizer:
+        """Quantiser whose grid the tensor of record ``name`` is on."""
+        found = self.adaqat_acts[self._keys["act"][self.grids[name]]]
+        assert isinstance(found, ActQuantizer)
+        return found
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether ranges have been set from data (never needed again on resume)."""
+        return bool(self.act_quantizer(self.network.records[0].name).calibrated)
+
+    def tensor(self, path: str) -> Tensor:
+        """Parameter or buffer by path."""
+        value: object = self
+        for part in path.split("."):
+            value = getattr(value, part)
+        assert isinstance(value, Tensor)
+        return value
+
+    def groups(self) -> list[Group]:
+        """Every width with what it rules, for people: ``print`` them."""
+        members: dict[str, list[str]] = {width.name: [] for width in self.widths}
+        for record in self.network.records:
+            if record.weight is not None:
+                members[self.weight_quantizer(record).width.name].append(record.name)
+            if record.kind in GRID_KINDS:
+                members[self.act_quantizer(record.name).width.name].append(record.name)
+        return [Group(w.name, w.kind, w.bits, w.fixed, self.reasons.get(w.name, ""),
+                      tuple(members[w.name])) for w in self.widths]
+
+    def quantizer_parameters(self) -> list[nn.Parameter]:
+        """Learned ranges: their own optimiser group, no weight decay."""
+        return [*self.adaqat_weights.parameters(), *self.adaqat_acts.parameters()]
+
+    def network_parameters(self) -> list[nn.Parameter]:
+        """Everything else that is learned."""
+        own = {id(p) for p in self.quantizer_parameters()}
+        return [p for p in self.parameters() if id(p) not in own]
+
+    # --- running -----------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, observer: Observer | None = None,
+                codes: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Real outputs for a real batch in the user's layout.
+
+        Args:
+            x: the batch.
+            observer: called with the name and value of every tensor before it is quantised.
+            codes: real values of the integer network for the same batch
+                (`ExactModule.values`). The forward pass then computes exactly those, gradients
+                flow as in fake quantisation, and what is trained is the integer network itself.
+        """
+        if self.mode == "quant" and not self.calibrated:
+            raise UsageError("prepared network: not calibrated; ranges come from data; call "
+                             "calibrate(module, batches) first")
+        values: dict[str, Tensor] = {}
+        for i, record in enumerate(self.network.records):
+            inputs = [x] if record.kind == "input" else [values[n] for n in record.inputs]
+            out = self._run(record, inputs)
+            if record.kind in GRID_KINDS:
+                if observer is not None:
+                    observer(record.name, out.clamp(*record.clamp))
+                out = (self.act_quantizer(record.name)(out, record.clamp)
+                       if self.mode == "quant" else out.clamp(*record.clamp))
+                if codes is not None:
+                    out = out + (codes[record.name] - out).detach()
+            values[record.name] = out
+            for name in record.inputs:
+                if self._last_use[name] == i and name != self.network.output:
+                    values.pop(name, None)
+        return values[self.network.output]
+
+    def _run(self, record: Record, inputs: list[Tensor]) -> Tensor:
+        x = inputs[0]
+        match record.kind:
+            case "input":
+                return x
+            case "conv2d" | "linear":
+                return self._batch_norm(record.bn, self._weighted(record, x))
+            case "affine":
+                return self._batch_norm(record.bn, x)
+            case "add":
+                return inputs[0] + inputs[1]
+            case "concat":
+                return torch.cat(inputs, 1)
+            case "flatten":
+                return x.flatten(1)
+            case "maxpool2d":
+                return max_pool(record, x)
+            case _:
+                return window_sum(record, x) / record.attrs["divisor"]
+
+    def _weighted(self, record: Record, x: Tensor) -> Tensor:
+        assert record.weight is not None
+        weight = self.tensor(record.weight)
+        if self.mode == "quant":
+            weight = self.weight_quantizer(record)(weight)
+        return apply_weights(record, x, weight,
+                             None if record.bias is None else self.tensor(record.bias))
+
+    def _batch_norm(self, bn: BatchNorm | None, x: Tensor) -> Tensor:
+        if bn is None:
+            return x
+        weight = None if bn.weight is None else self.tensor(bn.weight)
+        bias = None if bn.bias is None else self.tensor(bn.bias)
+        if self.stats == "probe" and self.training:
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
+        training = self.training and self.stats == "update"
+        momentum = bn.momentum
+        if training and bn.counter is not None:
+            counter = self.tensor(bn.counter)
+            counter.add_(1)
+            momentum = 1.0 / float(counter) if momentum is None else momentum
+        return F.batch_norm(x, self.tensor(bn.mean), self.tensor(bn.var), weight, bias, training,
+                            0.0 if momentum is None else momentum, bn.eps)
+
+    @contextmanager
+    def running(self, *, mode: str | None = None, stats: str | None = None) -> Iterator[None]:
+        """Switch mode or statistics for a moment."""
+        before = self.mode, self.stats
+        self.mode, self.stats = mode or before[0], stats or before[1]
+        try:
+            yield
+        finally:
+            self.mode, self.stats = before
+
+
+def apply_weights(record: Record, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution or linear layer of a record, for float and for integer-valued tensors."""
+    if record.kind == "linear":
+        return F.linear(x, weight, bias)
+    top, left, bottom, right = record.attrs["pad"]
+    if (top, left) != (bottom, right):
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    return F.conv2d(x, weight, bias, record.attrs["stride"], (top, left),
+                    record.attrs["dilation"], record.attrs["groups"])
+
+
+def max_pool(record: Record, x: Tensor) -> Tensor:
+    """Largest value of each window; padding never wins."""
+    return F.max_pool2d(x, record.attrs["kernel"], record.attrs["stride"], record.attrs["pad"][:2])
+
+
+def window_sum(record: Record, x: Tensor) -> Tensor:
+    """Sum of each window of an average pool; padding counts as zero."""
+    kernel = record.attrs["kernel"]
+    if tuple(kernel) == tuple(x.shape[2:]) and not any(record.attrs["pad"]):
+        return x.sum((2, 3), keepdim=True)
+    return F.avg_pool2d(x, kernel, record.attrs["stride"], record.attrs["pad"][:2],
+                        divisor_override=1)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run as a TOML file: every setting, with its default; unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..deploy.errors import UsageError
+
+Bits = int
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """Which data, how much of it."""
+
+    name: str = "digits"
+    validation: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "shift", "crop_flip"] = "none"
+    batch: int = Field(64, ge=2)
+    limit: int | None = Field(None, ge=2)
+    """Use only so many training samples (quick trials)."""
+
+
+class FloatSection(_Section):
+    """Training of the float network; ``epochs = 0`` trains the mixed network from scratch."""
+
+    epochs: int = Field(30, ge=0)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+class QuantSection(_Section):
+    """Arguments of `prepare`."""
+
+    weight_quantizer: Literal["lsq", "dorefa"] = "lsq"
+    act_quantizer: Literal["pact", "lsq"] = "lsq"
+    granularity: Literal["layer", "network"] = "layer"
+    per_channel: bool = True
+    weight_bits: int = Field(8, ge=1, le=8)
+    act_bits: int = Field(8, ge=1, le=8)
+    min_bits: int = Field(2, ge=1, le=8)
+    first_last_bits: int | None = Field(8, ge=0, le=8)
+    """0 leaves the first and last layer free."""
+    join_bits: int | None = Field(8, ge=0, le=8)
+    """0 leaves tensors that only feed an add free."""
+    on_width_change: Literal["refit", "keep"] | None = None
+    fixed: dict[str, int] = Field(default_factory=dict)
+
+
+class SearchSection(_Section):
+    """Arguments of `AdaQAT`. Without a budget and with strength 0 nothing is searched."""
+
+    target: str = "cortex-m4"
+    budget: dict[str, float] = Field(default_factory=dict)
+    strength: float | None = Field(None, ge=0)
+    mode: Literal["repaired", "adaqat"] = "repaired"
+    part: float = Field(0.35, gt=0, le=1)
+    warm_up: int = Field(20, ge=0)
+    probes: int = Field(4, ge=1)
+    eta: float | None = Field(None, gt=0)
+    smoothing: float = Field(0.8, ge=0, lt=1)
+    signal: Literal["kl", "loss"] = "kl"
+    freeze: Literal["upper", "lower", "break_even"] = "upper"
+    max_crossings: int = Field(10, ge=0)
+
+
+class TrainSection(_Section):
+    """Quantisation-aware training: search, then a fresh cosine, then a tail on exact integers."""
+
+    epochs: int = Field(40, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(1e-3, gt=0)
+    range_lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip: float = Field(5.0, gt=0)
+    distill: float = Field(0.0, ge=0, le=1)
+    """Weight of the float network's soft labels in the loss."""
+    exact_epochs: int = Field(2, ge=0)
+    """Epochs at the end whose forward pass computes the integer network itself."""
+    calibration: int = Field(512, ge=1)
+    """Training samples that set the ranges."""
+
+
+class Recipe(_Section):
+    """A whole run."""
+
+    name: str = "run"
+    seed: int = 0
+    threads: int = Field(1, ge=1)
+    model: str = "digits_resnet"
+    data: DataSection = Field(default_factory=DataSection)
+    float_: FloatSection = Field(default_factory=FloatSection, alias="float")
+    quant: QuantSection = Field(default_factory=QuantSection)
+    search: SearchSection = Field(default_factory=SearchSection)
+    train: TrainSection = Field(default_factory=TrainSection)
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a TOML file.
+
+        Raises:
+            UsageError: no such file, no TOML, an unknown key or a bad value, each named.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"recipe: {path} cannot be read ({error}); a TOML file is "
+                             "expected") from error
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"recipe: {path} is no TOML ({error})") from error
+        return cls.parse(values, str(path))
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Check a nested mapping; see `read` for errors."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = []
+            for item in error.errors():
+                place = ".".join(str(p) for p in item["loc"])
+                if item["type"] == "extra_forbidden":
+                    lines.append(f"{place}: unknown key; known keys are {_known(item['loc'])}")
+                else:
+                    lines.append(f"{place}: {item['input']!r} found; {item['msg']}")
+            raise UsageError(f"{where}: " + "; ".join(lines)) from error
+
+    def to_toml(self) -> str:
+        """The recipe with every default written out."""
+        return _toml(self.model_dump(by_alias=True, exclude_none=True))
+
+
+def _known(location: tuple[int | str, ...]) -> str:
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        field = next(f for n, f in section.model_fields.items() if part in (n, f.alias))
+        assert isinstance(field.annotation, type)
+        section = field.annotation
+    return ", ".join(f.alias or n for n, f in section.model_fields.items())
+
+
+def _toml(values: Mapping[str, Any], prefix: str = "") -> str:
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in values.items() if not isinstance(v, dict)]
+    text = "\n".join(lines) + "\n" if lines else ""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            name = f"{prefix}{_key(key)}"
+            text += f"\n[{name}]\n{_toml(value, f'{name}.')}"
+    return text
+
+
+def _key(key: str) -> str:
+    plain = key.replace("_", "").replace("-", "")
+    return key if plain.isascii() and plain.isalnum() else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(v) for v in value)}]"
+    return repr(value)

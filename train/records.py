@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The normalised form of a network: a flat list of records, one per node of the integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+NO_CLAMP = (-inf, inf)
+
+WEIGHTED = ("conv2d", "linear")
+"""Kinds with weights."""
+GRID_KINDS = ("input", "conv2d", "linear", "add", "avgpool2d", "affine")
+"""Kinds whose output gets a grid of its own; the other kinds pass their input's grid on."""
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Paths and constants of one batch normalisation; a path may be absent (no affine part)."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    var: str
+    eps: float
+    momentum: float | None
+    counter: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One operation with everything that is fused into it.
+
+    Attributes:
+        name: unique; the name of the lowered node.
+        kind: input, conv2d, linear, add, concat, maxpool2d, avgpool2d, affine or flatten.
+            ``affine`` is a batch normalisation, an activation or a change of grid on its own.
+        source: module path (and function) in the user's network, for messages.
+        inputs: names of the records it reads.
+        shape: output shape without the batch, in PyTorch order: (C, H, W) or (F,).
+        attrs: ``kernel``, ``stride``, ``dilation`` (pairs), ``pad`` (top, left, bottom, right),
+            ``groups``, ``divisor``, as the kind needs.
+        weight: path of the weight parameter.
+        bias: path of the bias parameter.
+        bn: fused batch normalisation.
+        clamp: real range of the fused activation; (0, inf) is ReLU.
+    """
+
+    name: str
+    kind: str
+    source: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    weight: str | None = None
+    bias: str | None = None
+    bn: BatchNorm | None = None
+    clamp: tuple[float, float] = NO_CLAMP
+
+    @property
+    def channels(self) -> int:
+        """Output channels (or features)."""
+        return self.shape[0]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every output channel of this convolution reads one input channel."""
+        groups: int = self.attrs.get("groups", 1)
+        return self.kind == "conv2d" and groups > 1 and groups == self.attrs["in"]

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .controller import AdaQAT
+from .data import Data, Pair, batches
+from .exact import exact
+from .module import QuantModule
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What `fit` gives back.
+
+    Attributes:
+        module: trained, in evaluation mode; ready for ``exact`` and ``lower``.
+        example: a few real inputs.
+        figures: the content of result.json.
+        controller: None where nothing was searched.
+    """
+
+    module: QuantModule
+    example: Tensor
+    figures: dict[str, Any]
+    controller: AdaQAT | None
+
+
+@torch.no_grad()
+def accuracy(run: Callable[[Tensor], Tensor], pair: Pair) -> float:
+    """Part of the samples whose largest score is the label's, in percent; NaN without samples."""
+    correct = sum(int((run(x).argmax(1) == y).sum()) for x, y in batches(pair, 256))
+    return 100.0 * correct / len(pair[0]) if len(pair[0]) else float("nan")
+
+
+def mean_weight_bits(module: QuantModule) -> tuple[float, float]:
+    """(per weight, per layer) mean width of the weights, fixed layers included."""
+    bits = {r.weight: (module.weight_quantizer(r).width.integer, module.tensor(r.weight).numel())
+            for r in module.network.records if r.weight is not None}
+    count = sum(n for _, n in bits.values())
+    return (sum(b * n for b, n in bits.values()) / max(count, 1),
+            sum(b for b, _ in bits.values()) / max(len(bits), 1))
+
+
+def describe(recipe: Recipe, data: Data, module: QuantModule, controller: AdaQAT | None,
+             float_test: float, seconds: float) -> dict[str, Any]:
+    """Figures of result.json."""
+    module.eval()
+    per_weight, per_layer = mean_weight_bits(module)
+    figures: dict[str, Any] = {
+        "name": recipe.name,
+        "data": {"name": data.name, "train": len(data.train[0]),
+                 "validation": len(data.validation[0]), "test": len(data.test[0])},
+        "model": {"name": recipe.model,
+                  "parameters": sum(p.numel() for p in module.network_parameters())},
+        "accuracy": {"float": float_test, "fake_quantised": accuracy(module, data.test),
+                     "integer": accuracy(exact(module), data.test)},
+        "weight_bits": {"mean_per_weight": per_weight, "mean_per_layer": per_layer},
+        "widths": [asdict(group) for group in module.groups()],
+        "seconds": round(seconds, 1),
+    }
+    if controller is not None:
+        figures["target"] = controller.cost.name
+        figures["budget"] = controller.budget
+        figures["predicted"] = controller.costs()
+        figures["strength"] = controller.strength
+        figures["why"] = [asdict(verdict) for verdict in controller.verdicts()]
+    return figures
