@@ -10,13 +10,14 @@ import datetime
 import hashlib
 import os
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -103,17 +104,15 @@ def measure(
     toolchain = find_toolchain()
     chosen = [case for case in cases() if kinds is None or case.kind in kinds]
     jobs = _jobs(chosen, described.name, weight_bits)
-    total = sum(sum(case.kind == job.kind for case in chosen) for job in jobs)
-    done = 0
+    pairs = [(job, case) for job in jobs for case in chosen if case.kind == job.kind]
+    lock, finished = Lock(), iter(range(1, len(pairs) + 1))
 
     def run(work: tuple[_Job, Case]) -> Sample:
-        nonlocal done
         sample = _measure_case(work[1], work[0], described.name, toolchain)
-        done += 1
-        progress(done, total)
+        with lock:
+            progress(next(finished), len(pairs))
         return sample
 
-    pairs = [(job, case) for job in jobs for case in chosen if case.kind == job.kind]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         samples = list(pool.map(run, pairs))
     rows = []
@@ -158,7 +157,7 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
     core = model.target.core
     if core is None:
         raise UsageError(f"{target}: has no core; a core is needed to count; choose a core")
-    codes = make_inputs(model.graph, samples=2, seed=1, extremes=False)
+    codes = make_inputs(model.graph, samples=1, seed=1, extremes=False)
     with Device(model, core, toolchain=toolchain) as device:
         count = device.count(codes)
     if count is None:
@@ -231,7 +230,7 @@ def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) 
     )
 
 
-_UNITS: Mapping[str, str] = {
+_UNITS: dict[str, str] = {
     "features": "[instructions, cycles] per unit of the feature",
     "code_bytes": "bytes of flash of one node's function, median",
     "nj_per_cycle": "nanojoule per core cycle",

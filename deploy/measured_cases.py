@@ -78,7 +78,18 @@ DEPTHWISE = (
     (5, 5, 24, 3, 2, 1),
 )
 # inputs, outputs
-LINEARS = ((64, 10), (32, 64), (30, 10), (128, 32), (256, 16), (100, 20), (784, 10), (512, 12), (8, 10), (6, 16))
+LINEARS = (
+    (64, 10),
+    (32, 64),
+    (30, 10),
+    (128, 32),
+    (256, 16),
+    (100, 20),
+    (784, 10),
+    (512, 12),
+    (8, 10),
+    (6, 16),
+)
 # height, width, channels, kernel, stride, padding
 POOLS = (
     (8, 8, 16, 2, 2, 0),
@@ -228,7 +239,5 @@ def _requantize(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
 
 def _concat(type_: IntType, bits: int, shape: tuple[int, ...], parts: int) -> Graph:
     source = _input(shape, type_)
-    others = [
-        Node.make(f"other{i}", _identity(shape, type_), (source,)) for i in range(parts - 1)
-    ]
+    others = [Node.make(f"other{i}", _identity(shape, type_), (source,)) for i in range(parts - 1)]
     return _graph(source, *others, Node.make(MEASURED, Concat(), (source, *others)))
