@@ -95,5 +95,5 @@ def test_qemu_ends_an_endless_program(tmp_path: Path) -> None:
     elf = build_firmware(
         TINY, core, [tmp_path / "tiny.c"], [FIXTURES], tmp_path / "b", toolchain("gcc")
     )
-    with pytest.raises(ToolError, match="tiny.elf did not end within 1 s"):
+    with pytest.raises(ToolError, match=r"tiny.elf did not end within 1 s"):
         run_qemu(elf, core, bytes(16), seconds=1)
