@@ -9,6 +9,7 @@ from importlib import metadata
 
 from .errors import UnsupportedError
 from .graph import Graph, Node
+from .kernels import FAMILIES
 from .memory import Buffer, MemoryPlan, plan_memory
 from .ops.base import CPlan, TensorInfo
 from .render import c_name, comment, exists, label, render
@@ -121,13 +122,11 @@ def _plans(graph: Graph, target: Target) -> dict[str, tuple[CPlan, str]]:
     plans: dict[str, tuple[CPlan, str]] = {}
     problems = []
     for node in graph.nodes:
-        plan = node.op.c_plan(graph.inputs_of(node), node.output)
-        if plan is None:
+        chosen = _choose(node, graph.inputs_of(node), target)
+        if chosen is None:
             continue
-        found = [f"{folder}/{plan.template}.c.j2" for folder in target.kernels]
-        usable = [template for template in found if exists(template)]
-        if usable:
-            plans[node.name] = (plan, usable[0])
+        if exists(chosen[1]):
+            plans[node.name] = chosen
         else:
             problems.append(
                 f"{node.source}: operator {node.op.kind} has no C template; see the table of"
@@ -136,6 +135,16 @@ def _plans(graph: Graph, target: Target) -> dict[str, tuple[CPlan, str]]:
     if problems:
         raise UnsupportedError(problems)
     return plans
+
+
+def _choose(node: Node, inputs: list[TensorInfo], target: Target) -> tuple[CPlan, str] | None:
+    """The first kernel family of the target that serves the node, else the portable kernel."""
+    for family in target.kernels:
+        planned = FAMILIES[family].plan(node.op, inputs, node.output)
+        if planned is not None:
+            return planned
+    plan = node.op.c_plan(inputs, node.output)
+    return None if plan is None else (plan, f"c/ops/{plan.template}.c.j2")
 
 
 def _roots(graph: Graph) -> dict[str, str]:

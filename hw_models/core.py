@@ -32,6 +32,7 @@ class Core(Record):
     ``timing`` names the cycle table, ``None`` when no table is worth using.
     ``required_macros`` must be defined by the compiler with these flags: a compiler that leaves
     one out would silently build the slow portable kernels.
+    ``kernels`` names kernel families of ``adaqat.deploy``, most specific first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Core(Record):
     qemu_machine: str | None = None
     timing: str | None = None
     required_macros: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
     memory: Memory
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..errors import UsageError
+from ..kernels import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Target:
         core: emulated core, or None where there is none (generic C).
         table: name of the cost table in ``hw_models``, or None.
         aliases: other names accepted for it.
-        kernels: template folders searched for operator templates, most specific first.
+        kernels: names of kernel families, most specific first; the portable kernels come last.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Target:
     core: str | None = None
     table: str | None = None
     aliases: tuple[str, ...] = ()
-    kernels: tuple[str, ...] = ("c/ops",)
+    kernels: tuple[str, ...] = ()
 
 
 _TARGETS: dict[str, Target] = {}
@@ -40,6 +41,9 @@ def register(target: Target) -> Target:
     for name in (target.name, *target.aliases):
         if name in _TARGETS:
             raise ValueError(f"target {name!r} is defined twice")
+    for family in target.kernels:
+        if family not in FAMILIES:
+            raise ValueError(f"target {target.name!r}: unknown kernel family {family!r}")
         _TARGETS[name] = target
     return target
 

@@ -6,7 +6,7 @@ A new microcontroller of a known family is one more TOML file there; nothing cha
 
 from __future__ import annotations
 
-from ...hw_models import core_names
+from ...hw_models import core_names, load_core
 from ...hw_models import names as table_names
 from .base import Target, register
 
@@ -21,5 +21,6 @@ for _core in core_names():
             core=_core,
             table=_core if _core in table_names() else None,
             aliases=ALIASES.get(_core, ()),
+            kernels=load_core(_core).kernels,
         )
     )
