@@ -19,11 +19,18 @@ from .types import IntType
 
 if TYPE_CHECKING:
     from .artefact import Artefact, build
+    from .frontends.torch import lower
     from .report import Report
     from .verification import verify
 
-_LATER = {"build": "artefact", "Artefact": "artefact", "verify": "verification", "Report": "report"}
-"""Names whose modules load compilers, emulators or solvers; they are imported on first use."""
+_LATER = {
+    "Artefact": "artefact",
+    "Report": "report",
+    "build": "artefact",
+    "lower": "frontends.torch",
+    "verify": "verification",
+}
+"""Names whose modules load compilers, emulators, solvers or torch; imported on first use."""
 
 
 def __getattr__(name: str) -> Any:
@@ -46,6 +53,7 @@ __all__ = [
     "check",
     "dequantize_output",
     "load",
+    "lower",
     "quantize_input",
     "save",
     "simulate",

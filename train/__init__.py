@@ -4,16 +4,60 @@
     module = prepare(model, example_input)
     calibrate(module, batches)
     controller = AdaQAT(module, target="cortex-m4", budget={"flash_kb": 24}, steps=2000)
-    ...
-    integers = exact(module)
+    ...                                  # the usual loop, with controller.step(...) in it
+    integers = exact(module)             # then adaqat.deploy.lower(module, example_input)
+
+The names below are the public interface. They are loaded when first used, so that the command
+line can say ``--help`` without importing torch.
 """
 
 from __future__ import annotations
 
-from .calibrate import calibrate, reestimate_batch_norm
-from .exact import ExactModule, exact
-from .module import Group, QuantModule
-from .prepare import prepare
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ExactModule", "Group", "QuantModule", "calibrate", "exact", "prepare",
-           "reestimate_batch_norm"]
+if TYPE_CHECKING:
+    from .calibrate import calibrate, reestimate_batch_norm
+    from .controller import AdaQAT, Verdict
+    from .exact import ExactModule, exact
+    from .fit import fit
+    from .module import Group, QuantModule
+    from .prepare import prepare
+    from .recipe import Recipe
+    from .result import RunResult
+
+_HOME = {
+    "AdaQAT": "controller",
+    "ExactModule": "exact",
+    "Group": "module",
+    "QuantModule": "module",
+    "Recipe": "recipe",
+    "RunResult": "result",
+    "Verdict": "controller",
+    "calibrate": "calibrate",
+    "exact": "exact",
+    "fit": "fit",
+    "prepare": "prepare",
+    "reestimate_batch_norm": "calibrate",
+}
+
+__all__ = [
+    "AdaQAT",
+    "ExactModule",
+    "Group",
+    "QuantModule",
+    "Recipe",
+    "RunResult",
+    "Verdict",
+    "calibrate",
+    "exact",
+    "fit",
+    "prepare",
+    "reestimate_batch_norm",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -30,8 +30,16 @@ class BitWidth(nn.Module):
         crossings: how often the width went up from N, index N.
     """
 
-    def __init__(self, name: str, kind: str, bits: int, *, lo: int = 2, hi: int = MAX_BITS,
-                 fixed: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        bits: int,
+        *,
+        lo: int = 2,
+        hi: int = MAX_BITS,
+        fixed: bool = False,
+    ) -> None:
         super().__init__()
         self.name = name
         self.kind = kind

@@ -51,16 +51,20 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
     finally:
         module.train(was_training)
     if not seen:
-        raise UsageError("calibrate: no batches found; a few hundred samples are needed; pass an "
-                         "iterable of input batches")
+        raise UsageError(
+            "calibrate: no batches found; a few hundred samples are needed; pass an "
+            "iterable of input batches"
+        )
     if module.input_signed is None:
         module.input_signed = lowest < 0
     set_signs(module, module.input_signed)
     for grid, samples in seen.items():
         values = torch.cat(samples)
         if not torch.isfinite(values).all():
-            raise UsageError(f"calibrate: {grid} holds values that are not finite; check the "
-                             "network and the data")
+            raise UsageError(
+                f"calibrate: {grid} holds values that are not finite; check the "
+                "network and the data"
+            )
         if values.numel() > SAMPLE:
             keep = torch.linspace(0, values.numel() - 1, SAMPLE).long()
             values = torch.cat([values[keep], values.amin()[None], values.amax()[None]])

@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ..deploy.errors import UnsupportedError
-from .nodes import Call, Unsupported, read_node, shape_of
+from .nodes import Call, Unsupported, shape_of
+from .read_call import read_node
 from .records import GRID_KINDS, NO_CLAMP, Record
 
 
@@ -47,8 +48,10 @@ def _trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
         graph = fx.symbolic_trace(model)
     except Exception as error:
         raise UnsupportedError(
-            [f"{type(model).__name__}: control flow that depends on data ({error}); a fixed "
-             "sequence of operations is supported; remove the branch or trace a part"]
+            [
+                f"{type(model).__name__}: control flow that depends on data ({error}); a fixed "
+                "sequence of operations is supported; remove the branch or trace a part"
+            ]
         ) from error
     graph.graph.eliminate_dead_code()
     # Two samples, so that a reshape to (-1, features) cannot be mistaken for (1, features).
@@ -58,8 +61,10 @@ def _trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
             ShapeProp(graph).propagate(batch)
     except Exception as error:
         raise UnsupportedError(
-            [f"{type(model).__name__}: the example input of shape {tuple(example.shape)} fails "
-             f"({error}); an input the network accepts is needed; pass another example"]
+            [
+                f"{type(model).__name__}: the example input of shape {tuple(example.shape)} fails "
+                f"({error}); an input the network accepts is needed; pass another example"
+            ]
         ) from error
     return graph
 
@@ -69,8 +74,11 @@ def _source(node: fx.Node) -> str:
     if node.op in ("call_module", "get_attr", "placeholder"):
         return str(node.target)
     stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
-    called = node.target if isinstance(node.target, str) else getattr(
-        node.target, "__name__", str(node.target))
+    called = (
+        node.target
+        if isinstance(node.target, str)
+        else getattr(node.target, "__name__", str(node.target))
+    )
     path = stack[-1] if stack else ""
     return f"{path}.{called}" if path else called
 
@@ -117,20 +125,31 @@ class _Fuser:
                     calls.append((node, read_node(node, module)))
                 except Unsupported as error:
                     self.problems.append(f"{_source(node)}: {error}")
+                except (AssertionError, KeyError, TypeError, ValueError) as error:
+                    self.problems.append(
+                        f"{_source(node)}: arguments that cannot be read ({error!r}); plain "
+                        "tensors and numbers are supported; use the module form"
+                    )
             elif node.op.startswith("call") and _is_tensor_tuple(node):
-                self.problems.append(f"{_source(node)}: several outputs; one tensor per node is "
-                                     "supported; split the network")
+                self.problems.append(
+                    f"{_source(node)}: several outputs; one tensor per node is "
+                    "supported; split the network"
+                )
         if inputs != 1:
-            self.problems.append(f"inputs: {inputs} found; one input tensor is supported; join "
-                                 "the inputs outside the network")
+            self.problems.append(
+                f"inputs: {inputs} found; one input tensor is supported; join "
+                "the inputs outside the network"
+            )
         return calls
 
     def _output(self, node: fx.Node) -> Call:
         value = node.args[0]
         if isinstance(value, fx.Node) and shape_of(value) is not None:
             return Call("output", [value])
-        self.problems.append("output: not a single tensor; one output tensor is supported; return "
-                             "only the tensor to deploy")
+        self.problems.append(
+            "output: not a single tensor; one output tensor is supported; return "
+            "only the tensor to deploy"
+        )
         return Call("output", [])
 
     def _count(self, calls: list[tuple[fx.Node, Call]]) -> None:
@@ -157,9 +176,17 @@ class _Fuser:
         attrs: dict[str, Any] = dict(call.attrs)
         squeeze = attrs.pop("squeeze", False)
         self.records[name] = Record(
-            name, kind, _source(node), tuple(self.names[i] for i in call.inputs),
-            (*shape[1:], 1, 1) if squeeze else shape[1:], attrs, call.weight, call.bias, call.bn,
-            call.clamp)
+            name,
+            kind,
+            _source(node),
+            tuple(self.names[i] for i in call.inputs),
+            (*shape[1:], 1, 1) if squeeze else shape[1:],
+            attrs,
+            call.weight,
+            call.bias,
+            call.bn,
+            call.clamp,
+        )
         if squeeze:
             flat = f"{name}_flat"
             self.records[flat] = Record(flat, "flatten", _source(node), (name,), shape[1:])

@@ -20,8 +20,12 @@ VERSION = 1
 MODEL, OPTIMIZER = "model/", "optimizer/"
 
 
-def save_checkpoint(path: Path, module: nn.Module, state: Mapping[str, Any],
-                    optimizer: torch.optim.Optimizer | None = None) -> None:
+def save_checkpoint(
+    path: Path,
+    module: nn.Module,
+    state: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
     """Write atomically: a reader sees the old file or the new one, never half of one.
 
     Args:
@@ -37,13 +41,15 @@ def save_checkpoint(path: Path, module: nn.Module, state: Mapping[str, Any],
                 if isinstance(value, Tensor):
                     tensors[f"{OPTIMIZER}{index}/{key}"] = value.detach().contiguous().clone()
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, {"adaqat": json.dumps({"version": VERSION, **state},
-                                                        sort_keys=True)})
+    save_file(
+        tensors, temporary, {"adaqat": json.dumps({"version": VERSION, **state}, sort_keys=True)}
+    )
     os.replace(temporary, path)
 
 
-def load_checkpoint(path: Path, module: nn.Module,
-                    optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Any]:
     """Restore a module (and an optimiser built over the same parameters); returns the state.
 
     Raises:
@@ -52,26 +58,34 @@ def load_checkpoint(path: Path, module: nn.Module,
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
         state = json.loads(metadata["adaqat"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ModelFileError(f"checkpoint: {path} cannot be read ({error!r}); a checkpoint of "
-                             "adaqat-train is expected; train again") from error
+        raise ModelFileError(
+            f"checkpoint: {path} cannot be read ({error!r}); a checkpoint of "
+            "adaqat-train is expected; train again"
+        ) from error
     if state.get("version") != VERSION:
-        raise ModelFileError(f"checkpoint: {path} has version {state.get('version')}; version "
-                             f"{VERSION} is supported; train again")
+        raise ModelFileError(
+            f"checkpoint: {path} has version {state.get('version')}; version "
+            f"{VERSION} is supported; train again"
+        )
     try:
-        module.load_state_dict({k.removeprefix(MODEL): v for k, v in tensors.items()
-                                if k.startswith(MODEL)})
+        module.load_state_dict(
+            {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}
+        )
     except RuntimeError as error:
-        raise ModelFileError(f"checkpoint: {path} belongs to another network ({error}); use the "
-                             "recipe it was made with") from error
+        raise ModelFileError(
+            f"checkpoint: {path} belongs to another network ({error}); use the "
+            "recipe it was made with"
+        ) from error
     if optimizer is not None:
         saved: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith(OPTIMIZER):
                 index, name = key.removeprefix(OPTIMIZER).split("/")
                 saved.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({"state": saved,
-                                   "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict(
+            {"state": saved, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
     return dict(state)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..deploy.budget import parse_budgets
 from ..deploy.errors import AdaqatError, UsageError
 
 if TYPE_CHECKING:
@@ -22,29 +23,24 @@ if TYPE_CHECKING:
 RECIPES = ("digits", "fashion_mnist", "cifar10_resnet8")
 
 
-def _pairs(items: Sequence[str]) -> dict[str, float]:
-    """``metric=number`` options as a dictionary."""
-    found = {}
-    for item in items:
-        key, _, text = item.partition("=")
-        try:
-            found[key] = float(text)
-        except ValueError:
-            raise UsageError(f"--budget: {item!r} found; metric=number is expected, for example "
-                             "latency_ms=30") from None
-    return found
-
-
-def _recipe(name: str | None, model: str | None, data: str | None, target: str | None,
-            budget: Sequence[str], seed: int | None) -> Recipe:
+def _recipe(
+    name: str | None,
+    model: str | None,
+    data: str | None,
+    target: str | None,
+    budget: Sequence[str],
+    seed: int | None,
+) -> Recipe:
     """The recipe file or packaged recipe, with the command line's changes."""
     from importlib.resources import as_file, files
 
     from .recipe import Recipe
 
     if name is None and model is None:
-        raise UsageError("adaqat-train: neither a recipe nor --model found; give a TOML file, one "
-                         f"of {', '.join(RECIPES)}, or --model and --data")
+        raise UsageError(
+            "adaqat-train: neither a recipe nor --model found; give a TOML file, one "
+            f"of {', '.join(RECIPES)}, or --model and --data"
+        )
     if name in RECIPES:
         with as_file(files("adaqat.train") / "recipes" / f"{name}.toml") as path:
             values = Recipe.read(path).model_dump(by_alias=True)
@@ -59,7 +55,7 @@ def _recipe(name: str | None, model: str | None, data: str | None, target: str |
     if target is not None:
         values["search"]["target"] = target
     if budget:
-        values["search"]["budget"] = _pairs(budget)
+        values["search"]["budget"] = parse_budgets(budget)
     if seed is not None:
         values["seed"] = seed
     return Recipe.parse(values, "options")
@@ -72,8 +68,13 @@ class _Progress:
         from rich.console import Console
         from rich.progress import Progress, TimeRemainingColumn
 
-        self.bar = Progress(*Progress.get_default_columns()[:3], TimeRemainingColumn(),
-                            console=Console(stderr=True))
+        screen = Console(stderr=True)
+        self.bar = Progress(
+            *Progress.get_default_columns()[:3],
+            TimeRemainingColumn(),
+            console=screen,
+            disable=not screen.is_terminal,
+        )
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> None:
@@ -86,39 +87,55 @@ class _Progress:
         self.bar.update(self.tasks[phase], completed=event["epoch"], description=text)
 
 
-def run(recipe: Annotated[str | None, typer.Argument(
-            help="TOML file, or a packaged recipe: " + ", ".join(RECIPES))] = None,
-        out: Annotated[Path | None, typer.Option(
-            "-o", "--out", help="folder of the run; nothing is written elsewhere")] = None,
-        model: Annotated[str | None, typer.Option(
-            help="network by name, or file.py:function of (channels, classes)")] = None,
-        data: Annotated[str | None, typer.Option(
-            help="digits, fashion_mnist or cifar10")] = None,
-        data_root: Annotated[Path | None, typer.Option(
-            help="folder of the image sets [default: $ADAQAT_DATA]")] = None,
-        target: Annotated[str | None, typer.Option(help="cost table, for example cortex-m4")
-                          ] = None,
-        budget: Annotated[list[str] | None, typer.Option(
-            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb")] = None,
-        seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
-        resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
-        ) -> None:
+def run(
+    recipe: Annotated[
+        str | None, typer.Argument(help="TOML file, or a packaged recipe: " + ", ".join(RECIPES))
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="folder of the run; nothing is written elsewhere"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="network by name, or file.py:function of (channels, classes)")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="digits, fashion_mnist or cifar10")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="folder of the image sets [default: $ADAQAT_DATA]")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="cost table, for example cortex-m4")] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
+) -> None:
     """Train a mixed-precision network under a hardware budget."""
     try:
         _train(recipe, out, model, data, data_root, target, budget or [], seed, resume, as_json)
     except Exception as error:
         code = getattr(error, "exit_code", None)
-        if code is None or not (isinstance(error, AdaqatError)
-                                or type(error).__name__ == "HwModelError"):
+        if code is None or not (
+            isinstance(error, AdaqatError) or type(error).__name__ == "HwModelError"
+        ):
             raise
         typer.echo(f"adaqat-train: {error}", err=True)
         raise typer.Exit(int(code)) from None
 
 
-def _train(name: str | None, out: Path | None, model: str | None, data: str | None,
-           data_root: Path | None, target: str | None, budget: Sequence[str], seed: int | None,
-           resume: bool, as_json: bool) -> None:
+def _train(
+    name: str | None,
+    out: Path | None,
+    model: str | None,
+    data: str | None,
+    data_root: Path | None,
+    target: str | None,
+    budget: Sequence[str],
+    seed: int | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
     if out is None:
         raise UsageError("adaqat-train: no -o found; the folder of the run is needed")
     if out.exists() and not out.is_dir():
@@ -138,10 +155,14 @@ def _train(name: str | None, out: Path | None, model: str | None, data: str | No
         typer.echo(json.dumps(figures, indent=2))
         return
     scores, bits = figures["accuracy"], figures["weight_bits"]
-    typer.echo(f"accuracy on {figures['data']['test']} test samples: float {scores['float']:.2f} %"
-               f", integer {scores['integer']:.2f} %")
-    typer.echo(f"mean weight bits: {bits['mean_per_weight']:.2f} per weight, "
-               f"{bits['mean_per_layer']:.2f} per layer")
+    typer.echo(
+        f"accuracy on {figures['data']['test']} test samples: float {scores['float']:.2f} %"
+        f", integer {scores['integer']:.2f} %"
+    )
+    typer.echo(
+        f"mean weight bits: {bits['mean_per_weight']:.2f} per weight, "
+        f"{bits['mean_per_layer']:.2f} per layer"
+    )
     for metric, limit in figures.get("budget", {}).items():
         typer.echo(f"{metric}: {figures['predicted'][metric]:.4g} of {limit:.4g}")
     for group in figures["widths"]:

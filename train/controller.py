@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..deploy.errors import UsageError
@@ -16,7 +15,8 @@ from .bits import BitWidth, override
 from .cost import NetworkCost, network_cost
 from .module import QuantModule
 from .project import check_budget, solve
-from .rule import FREEZES, damage_curve, normalised_update, paper_update
+from .rule import FREEZES, damage_curve
+from .search import PaperSearch, RepairedSearch, Search
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
@@ -99,37 +99,47 @@ class AdaQAT:
         freeze: str = "upper",
         max_crossings: int = 10,
     ) -> None:
-        for label, value, known in [("mode", mode, ("repaired", "adaqat")),
-                                    ("signal", signal, ("kl", "loss")),
-                                    ("freeze", freeze, FREEZES)]:
+        for label, value, known in [
+            ("mode", mode, ("repaired", "adaqat")),
+            ("signal", signal, ("kl", "loss")),
+            ("freeze", freeze, FREEZES),
+        ]:
             if value not in known:
                 raise UsageError(f"{label}: {value!r} found; {', '.join(known)} are supported")
         if budget and strength is not None:
-            raise UsageError("AdaQAT: budget and strength found; one of them is supported; a "
-                             "budget sets the strength by itself")
+            raise UsageError(
+                "AdaQAT: budget and strength found; one of them is supported; a "
+                "budget sets the strength by itself"
+            )
         if steps < 1:
             raise UsageError(f"steps: {steps} found; at least 1 is needed")
         chosen = target if target is not None else module.target
         self.cost: NetworkCost = network_cost(module, chosen)  # type: ignore[arg-type]
         self.module, self.mode, self.freeze_rule = module, mode, freeze
         self.budget = dict(budget or {})
-        self.warm_up, self.probes, self.smoothing = warm_up, probes, smoothing
+        self.warm_up = warm_up
         self.signal = "loss" if mode == "adaqat" else signal
-        self.eta = eta if eta is not None else (0.1 if mode == "adaqat" else 0.4)
-        self.max_crossings = max_crossings
         self.search_steps = max(1, int(steps * search))
         self.strength = self._strengths(strength)
         self.reference = {m: self.cost.reference(m) or 1.0 for m in self.strength}
-        self.widths = {w.name: w for w in module.widths if not w.fixed and any(
-            self.cost.share(m, w) > 0 for m in self.strength)}
+        self.widths = {
+            w.name: w
+            for w in module.widths
+            if not w.fixed and any(self.cost.share(m, w) > 0 for m in self.strength)
+        }
         check_budget(self.cost, self.budget, list(self.widths.values()))
+        shared = (self.widths, self.cost, self.strength, self.reference)
+        self.search: Search = (
+            PaperSearch(*shared, eta or 0.1, max_crossings=max_crossings, freeze=freeze)
+            if mode == "adaqat"
+            else RepairedSearch(
+                *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
+            )
+        )
         # About 6 factors of (cost/budget) over a whole search, whatever its length.
         self.gain = min(0.1, 6.0 / self.search_steps)
         self.count = 0
-        self.turn = 0
         self.done = not self.widths
-        self.worth: dict[str, dict[int, float]] = {name: {} for name in self.widths}
-        self.last: dict[str, tuple[int, float, float]] = {}
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
         self.sum_n = dict.fromkeys(self.widths, 0.0)
         self.averaged = 0
@@ -140,26 +150,28 @@ class AdaQAT:
         if isinstance(strength, Mapping):
             unknown = sorted(set(strength) - set(self.cost.metrics))
             if unknown:
-                raise UsageError(f"strength: {', '.join(unknown)} found; {self.cost.name} prices "
-                                 f"{', '.join(self.cost.metrics)}")
+                raise UsageError(
+                    f"strength: {', '.join(unknown)} found; {self.cost.name} prices "
+                    f"{', '.join(self.cost.metrics)}"
+                )
             return dict(strength)
         if strength is None:
             strength = PAPER_STRENGTH if self.mode == "adaqat" else 1.0
         metric = "bitops" if "bitops" in self.cost.metrics else "cycles"
         return {metric: float(strength)}
 
-    # --- one step ----------------------------------------------------------------------------------
-
     def loss_term(self) -> Tensor:
         """``sum strength * C(N) / C(all 8)``: the hardware part of the total loss.
 
         A constant for weights and ranges; its finite difference moves the widths in `step`.
         """
-        return torch.tensor(sum(s * self.cost.total(m) / self.reference[m]
-                                for m, s in self.strength.items()))
+        return torch.tensor(
+            sum(s * self.cost.total(m) / self.reference[m] for m, s in self.strength.items())
+        )
 
-    def step(self, closure: Closure, *, loss: Tensor | None = None,
-             output: Tensor | None = None) -> bool:
+    def step(
+        self, closure: Closure, *, loss: Tensor | None = None, output: Tensor | None = None
+    ) -> bool:
         """Probe and move widths; True while the search goes on.
 
         Args:
@@ -175,8 +187,13 @@ class AdaQAT:
         if self.count > self.warm_up:
             if loss is None or (self.signal == "kl" and output is None):
                 loss, output = self._run(closure, {})
-            (self._step_paper if self.mode == "adaqat" else self._step_repaired)(
-                closure, loss.detach(), None if output is None else output.detach())
+            self.search.update(
+                lambda bits: self._run(closure, bits),
+                loss.detach(),
+                None if output is None else output.detach(),
+            )
+            self._average()
+            self._control()
         if self.count >= self.search_steps or all(w.frozen for w in self.widths.values()):
             self.finish()
         return not self.done
@@ -187,65 +204,11 @@ class AdaQAT:
         if isinstance(result, tuple):
             return result
         if self.signal == "kl":
-            raise UsageError("step: the closure returned one tensor; (loss, output) is needed for "
-                             "signal='kl'; return both or use signal='loss'")
+            raise UsageError(
+                "step: the closure returned one tensor; (loss, output) is needed for "
+                "signal='kl'; return both or use signal='loss'"
+            )
         return result, None
-
-    def _open(self, kind: str | None = None) -> list[BitWidth]:
-        return [w for w in self.widths.values()
-                if not w.frozen and (kind is None or w.kind == kind)]
-
-    def _step_paper(self, closure: Closure, loss: Tensor, output: Tensor | None) -> None:
-        # The release probes one weight and one activation width per step on the same mini-batch.
-        chosen = [ws[self.turn % len(ws)] for kind in ("weight", "act") if (ws := self._open(kind))]
-        self.turn += 1
-        below = [float(self._run(closure, {w: w.integer - 1})[0]) if w.integer > 1 else float(loss)
-                 for w in chosen]
-        for width, loss_below in zip(chosen, below, strict=True):
-            bits = width.integer
-            hardware = sum(s * self.cost.difference(m, width, bits) / self.reference[m]
-                           for m, s in self.strength.items())
-            self.last[width.name] = (bits, loss_below - float(loss), hardware)
-            paper_update(width, float(loss), loss_below, hardware, eta=self.eta,
-                         max_crossings=self.max_crossings, freeze=self.freeze_rule)
-        self._average()
-
-    def _step_repaired(self, closure: Closure, loss: Tensor, output: Tensor | None) -> None:
-        order = self._open()
-        for _ in range(min(self.probes, len(order))):
-            width = order[self.turn % len(order)]
-            # At the floor the bit above is priced instead, every second turn, so that a width
-            # which one noisy probe sent down can come back.
-            at_floor = width.integer <= width.lo
-            self.turn += 1
-            if at_floor and (self.turn // len(order)) % 2:
-                continue
-            level = width.integer + 1 if at_floor else width.integer
-            if level > width.hi:
-                continue
-            other_loss, other = self._run(closure, {width: level if at_floor else level - 1})
-            value = self._signal(loss, output, other_loss, other, swapped=at_floor)
-            known = self.worth[width.name]
-            old = known.get(level, value)
-            known[level] = self.smoothing * old + (1 - self.smoothing) * value
-            saving = sum(s * self.cost.slope(m, width, level) / self.reference[m]
-                         for m, s in self.strength.items())
-            share = sum(s * self.cost.share(m, width) / self.reference[m]
-                        for m, s in self.strength.items())
-            self.last[width.name] = (level, known[level], saving)
-            normalised_update(width, known[level], saving, share, eta=self.eta)
-        self._average()
-        self._control()
-
-    def _signal(self, loss: Tensor, output: Tensor | None, other_loss: Tensor,
-                other: Tensor | None, *, swapped: bool) -> float:
-        """What the bit between the two runs is worth; ``swapped``: the probe has the higher N."""
-        if self.signal == "loss" or output is None or other is None or output.shape[1] == 1:
-            difference = float(other_loss - loss)
-            return -difference if swapped else difference
-        high, low = (other, output) if swapped else (output, other)
-        log_high, log_low = F.log_softmax(high.float(), 1), F.log_softmax(low.float(), 1)
-        return float((log_high.exp() * (log_high - log_low)).sum(1).mean())
 
     def _average(self) -> None:
         late = self.count > self.search_steps * (1 - AVERAGE_PART)
@@ -264,8 +227,6 @@ class AdaQAT:
     @staticmethod
     def _rounded(width: BitWidth, n: float) -> int:
         return min(max(int(n + 0.5), width.lo), width.hi)
-
-    # --- the end of the search -----------------------------------------------------------------------
 
     def finish(self) -> dict[str, int]:
         """Round, project onto the budget with exact costs, take free bits, freeze everything."""
@@ -286,21 +247,26 @@ class AdaQAT:
 
     def _project(self, wanted: Mapping[BitWidth, int]) -> dict[BitWidth, int]:
         """Least damage within one bit of what was learned; further away only if it must be."""
-        damage = {w: damage_curve(self.worth[w.name]) for w in wanted}
+        damage = {w: damage_curve(self.search.worth.get(w.name, {})) for w in wanted}
         for reach in (1, 2, 8):
-            domains = {w: range(max(w.lo, b - reach), min(w.hi, b + reach) + 1)
-                       for w, b in wanted.items()}
+            domains = {
+                w: range(max(w.lo, b - reach), min(w.hi, b + reach) + 1) for w, b in wanted.items()
+            }
             found = solve(self.cost, self.budget, domains, damage)
             if found is not None:
                 return found
-        raise UsageError("budget: no widths meet it any more; widths that were frozen by hand "
-                         "stand in the way; free them or allow more")
+        raise UsageError(
+            "budget: no widths meet it any more; widths that were frozen by hand "
+            "stand in the way; free them or allow more"
+        )
 
     def verdicts(self) -> list[Verdict]:
         """Why each width is what it is, from its last probe."""
         nothing = (None, None, None)
-        return [Verdict(name, w.integer, w.n, w.frozen, *self.last.get(name, nothing))
-                for name, w in self.widths.items()]
+        return [
+            Verdict(name, w.integer, w.n, w.frozen, *self.search.last.get(name, nothing))
+            for name, w in self.widths.items()
+        ]
 
     def costs(self) -> dict[str, float]:
         """Cost of the network as it is now, every metric of the target."""
@@ -308,16 +274,25 @@ class AdaQAT:
 
     def state(self) -> dict[str, Any]:
         """Everything but the widths themselves (the module holds those), as plain JSON values."""
-        return {"count": self.count, "turn": self.turn, "done": self.done,
-                "strength": dict(self.strength), "smooth_n": dict(self.smooth_n),
-                "sum_n": dict(self.sum_n), "averaged": self.averaged,
-                "worth": {n: {str(k): v for k, v in d.items()} for n, d in self.worth.items()},
-                "last": {n: list(v) for n, v in self.last.items()}}
+        search = self.search
+        return {
+            "count": self.count,
+            "turn": search.turn,
+            "done": self.done,
+            "strength": dict(self.strength),
+            "smooth_n": dict(self.smooth_n),
+            "sum_n": dict(self.sum_n),
+            "averaged": self.averaged,
+            "worth": {n: {str(k): v for k, v in d.items()} for n, d in search.worth.items()},
+            "last": {n: list(v) for n, v in search.last.items()},
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` gave."""
-        self.count, self.turn, self.done = state["count"], state["turn"], state["done"]
-        self.strength, self.smooth_n = dict(state["strength"]), dict(state["smooth_n"])
-        self.sum_n, self.averaged = dict(state["sum_n"]), state["averaged"]
-        self.worth = {n: {int(k): v for k, v in d.items()} for n, d in state["worth"].items()}
-        self.last = {n: (v[0], v[1], v[2]) for n, v in state["last"].items()}
+        search = self.search
+        self.count, search.turn, self.done = state["count"], state["turn"], state["done"]
+        self.strength.update(state["strength"])
+        self.smooth_n, self.sum_n = dict(state["smooth_n"]), dict(state["sum_n"])
+        self.averaged = state["averaged"]
+        search.worth = {n: {int(k): v for k, v in d.items()} for n, d in state["worth"].items()}
+        search.last = {n: (v[0], v[1], v[2]) for n, v in state["last"].items()}

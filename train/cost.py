@@ -79,8 +79,10 @@ class NetworkCost:
 
     def difference(self, metric: str, width: BitWidth, bits: int) -> float:
         """C(bits) - C(bits - 1) for one width, the others as they are now."""
-        return sum(t.at({width: bits}, metric) - t.at({width: max(bits - 1, 1)}, metric)
-                   for t in self._of.get(width, []))
+        return sum(
+            t.at({width: bits}, metric) - t.at({width: max(bits - 1, 1)}, metric)
+            for t in self._of.get(width, [])
+        )
 
     def slope(self, metric: str, width: BitWidth, bits: int) -> float:
         """Best saving per bit of any joint move down that lowers ``width`` below ``bits``.
@@ -165,10 +167,14 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
     if not module.calibrated:
         raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
     model = load(target) if isinstance(target, str) else target
-    metrics = METRICS if model.nj_per_cycle is not None else tuple(
-        m for m in METRICS if m != "energy_uj")
-    terms = [_term(module, model, record, metrics) for record in module.network.records
-             if record.kind not in ("input", "flatten")]
+    metrics = (
+        METRICS if model.nj_per_cycle is not None else tuple(m for m in METRICS if m != "energy_uj")
+    )
+    terms = [
+        _term(module, model, record, metrics)
+        for record in module.network.records
+        if record.kind not in ("input", "flatten")
+    ]
     return NetworkCost(model.name, metrics, terms)
 
 
@@ -180,11 +186,21 @@ def _term(module: QuantModule, model: HwModel, record: Record, metrics: Sequence
     for bits in _choices(widths):
         weight_bits = bits[0] if record.weight is not None else 0
         work = record_work(module, record, weight_bits, bits[-1], source.signed)
-        cost = model.node_cost(work.kind, work.weight_bits, work.act_bits, work.act_signed,
-                               work.features, work.const_bytes)
-        values = {"latency_ms": cost.cycles / (model.clock_mhz * 1e3), "cycles": cost.cycles,
-                  "instructions": cost.instructions, "energy_uj": cost.energy_uj or 0.0,
-                  "flash_kb": cost.flash_bytes / 1024}
+        cost = model.node_cost(
+            work.kind,
+            work.weight_bits,
+            work.act_bits,
+            work.act_signed,
+            work.features,
+            work.const_bytes,
+        )
+        values = {
+            "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
+            "cycles": cost.cycles,
+            "instructions": cost.instructions,
+            "energy_uj": cost.energy_uj or 0.0,
+            "flash_kb": cost.flash_bytes / 1024,
+        }
         table[bits] = {metric: values[metric] for metric in metrics}
     return Term(record.name, tuple(widths), table)
 
@@ -202,8 +218,9 @@ def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape[1], shape[2], shape[0]
 
 
-def record_work(module: QuantModule, record: Record, weight_bits: int, act_bits: int,
-                signed: bool) -> Work:
+def record_work(
+    module: QuantModule, record: Record, weight_bits: int, act_bits: int, signed: bool
+) -> Work:
     """Work of one record for given widths, counted exactly as the lowered operator counts it."""
     source, attrs = module.records[record.inputs[0]], record.attrs
     elements = 1
@@ -212,19 +229,44 @@ def record_work(module: QuantModule, record: Record, weight_bits: int, act_bits:
     match record.kind:
         case "conv2d" if record.depthwise:
             return depthwise_conv2d_work(
-                _hwc(source.shape), _hwc(record.shape), attrs["kernel"], attrs["stride"],
-                attrs["dilation"], attrs["pad"], weight_bits, act_bits, signed)
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["dilation"],
+                attrs["pad"],
+                weight_bits,
+                act_bits,
+                signed,
+            )
         case "conv2d":
             return conv2d_work(
-                _hwc(source.shape), _hwc(record.shape), attrs["kernel"], attrs["stride"],
-                attrs["dilation"], attrs["pad"], attrs["groups"], weight_bits, act_bits, signed)
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["dilation"],
+                attrs["pad"],
+                attrs["groups"],
+                weight_bits,
+                act_bits,
+                signed,
+            )
         case "linear":
             return linear_work(source.channels, record.channels, weight_bits, act_bits, signed)
         case "maxpool2d" | "avgpool2d":
             return pool2d_work(
-                record.kind, _hwc(source.shape), _hwc(record.shape), attrs["kernel"],
-                attrs["stride"], attrs["pad"], act_bits, signed)
+                record.kind,
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["pad"],
+                act_bits,
+                signed,
+            )
         case "affine":
-            return elementwise_work("requantize", elements, 1, act_bits, signed,
-                                    requant_bytes(record.channels))
+            return elementwise_work(
+                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels)
+            )
     return elementwise_work(record.kind, elements, len(record.inputs), act_bits, signed)

@@ -42,8 +42,10 @@ def _torchvision() -> ModuleType:
     try:
         return importlib.import_module("torchvision")
     except ImportError as error:
-        raise UsageError("data: torchvision is not installed; it loads this data set; install "
-                         "adaqat-deploy[train]") from error
+        raise UsageError(
+            "data: torchvision is not installed; it loads this data set; install "
+            "adaqat-deploy[train]"
+        ) from error
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise
@@ -51,16 +53,20 @@ def _torchvision() -> ModuleType:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     for operator in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{operator}",
-                             "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torch.library.define(
+            f"torchvision::{operator}",
+            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        )
     return importlib.import_module("torchvision")
 
 
 def _root(root: Path | None, name: str) -> Path:
     chosen = root or (Path(os.environ[ROOT_VARIABLE]) if ROOT_VARIABLE in os.environ else None)
     if chosen is None or not chosen.is_dir():
-        raise UsageError(f"data: no folder for {name} ({chosen} found); a folder that torchvision "
-                         f"reads is needed; pass --data-root or set {ROOT_VARIABLE}")
+        raise UsageError(
+            f"data: no folder for {name} ({chosen} found); a folder that torchvision "
+            f"reads is needed; pass --data-root or set {ROOT_VARIABLE}"
+        )
     return chosen
 
 
@@ -73,18 +79,25 @@ def _digits(root: Path | None) -> tuple[Pair, Pair | None, int]:
 
 
 def _fashion_mnist(root: Path | None) -> tuple[Pair, Pair | None, int]:
-    return _image_folder("FashionMNIST", _root(root, "fashion_mnist"),
-                         lambda a: torch.as_tensor(a)[:, None].float() / 255)
+    return _image_folder(
+        "FashionMNIST",
+        _root(root, "fashion_mnist"),
+        lambda a: torch.as_tensor(a)[:, None].float() / 255,
+    )
 
 
 def _cifar10(root: Path | None) -> tuple[Pair, Pair | None, int]:
     # (u8 - 128) / 64 is exactly an 8-bit signed grid without zero point.
-    return _image_folder("CIFAR10", _root(root, "cifar10"), lambda a: (
-        torch.as_tensor(a).permute(0, 3, 1, 2).float() - 128) / 64)
+    return _image_folder(
+        "CIFAR10",
+        _root(root, "cifar10"),
+        lambda a: (torch.as_tensor(a).permute(0, 3, 1, 2).float() - 128) / 64,
+    )
 
 
-def _image_folder(name: str, root: Path, convert: Callable[[object], Tensor]
-                  ) -> tuple[Pair, Pair, int]:
+def _image_folder(
+    name: str, root: Path, convert: Callable[[object], Tensor]
+) -> tuple[Pair, Pair, int]:
     _torchvision()
     datasets = importlib.import_module("torchvision.datasets")
     pairs = []
@@ -92,8 +105,10 @@ def _image_folder(name: str, root: Path, convert: Callable[[object], Tensor]
         try:
             found = getattr(datasets, name)(root=str(root), train=train, download=False)
         except (RuntimeError, OSError) as error:
-            raise UsageError(f"data: {name} not found or damaged in {root} ({error}); unpack it "
-                             "there as torchvision expects it") from error
+            raise UsageError(
+                f"data: {name} not found or damaged in {root} ({error}); unpack it "
+                "there as torchvision expects it"
+            ) from error
         pairs.append((convert(found.data).contiguous(), torch.as_tensor(found.targets).long()))
     return pairs[0], pairs[1], 10
 
@@ -101,8 +116,9 @@ def _image_folder(name: str, root: Path, convert: Callable[[object], Tensor]
 LOADERS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10}
 
 
-def load_data(name: str, root: Path | None = None, *, seed: int = 0,
-              validation: float = 0.1) -> Data:
+def load_data(
+    name: str, root: Path | None = None, *, seed: int = 0, validation: float = 0.1
+) -> Data:
     """Load and split.
 
     Args:
@@ -127,8 +143,9 @@ def load_data(name: str, root: Path | None = None, *, seed: int = 0,
     return Data(name, classes, (images[kept], labels[kept]), (images[chosen], labels[chosen]), test)
 
 
-def batches(pair: Pair, size: int, *, seed: int | None = None, augment: str = "none"
-            ) -> Iterator[Pair]:
+def batches(
+    pair: Pair, size: int, *, seed: int | None = None, augment: str = "none"
+) -> Iterator[Pair]:
     """Mini-batches; shuffled (dropping the rest) when a seed is given.
 
     ``augment`` is ``none``, ``shift`` (up to a pixel in 8) or ``crop_flip`` (padded by 4 and
@@ -137,13 +154,13 @@ def batches(pair: Pair, size: int, *, seed: int | None = None, augment: str = "n
     images, labels = pair
     if seed is None:
         for start in range(0, len(images), size):
-            yield images[start:start + size], labels[start:start + size]
+            yield images[start : start + size], labels[start : start + size]
         return
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     size = min(size, len(images))
     for start in range(0, len(images) - size + 1, size):
-        index = order[start:start + size]
+        index = order[start : start + size]
         yield _augment(images[index], augment, generator), labels[index]
 
 

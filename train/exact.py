@@ -51,8 +51,10 @@ class ExactModule(nn.Module):
     @torch.no_grad()
     def values(self, x: Tensor) -> dict[str, Tensor]:
         """Every record's real values (float32) for a real batch."""
-        return {name: (codes * self.constants[name].scale).float()
-                for name, codes in self.codes(x).items()}
+        return {
+            name: (codes * self.constants[name].scale).float()
+            for name, codes in self.codes(x).items()
+        }
 
     @torch.no_grad()
     def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
@@ -80,7 +82,9 @@ class ExactModule(nn.Module):
             case "add":
                 assert constants.add is not None
                 add = constants.add
-                total = sum(m * x for m, x in zip(add.m, inputs, strict=True)) + float(add.bias)
+                total = torch.full_like(inputs[0], float(add.bias))
+                for factor, x in zip(add.m, inputs, strict=True):
+                    total = total + factor * x
                 y = torch.floor((total + 2.0 ** (add.s - 1)) / 2.0**add.s) + add.z
                 return y.clamp(add.lo, add.hi)
             case "avgpool2d":
@@ -103,10 +107,12 @@ def _tensors(record: Record, constants: Constants) -> dict[str, Tensor]:
     rule: dict[str, Tensor] = {}
     if constants.requant is not None:
         requant = constants.requant
-        rule = {"m": torch.from_numpy(requant.m.astype(np.float64)),
-                "s": torch.from_numpy(np.ldexp(1.0, requant.s)),
-                "z": torch.from_numpy(requant.z.astype(np.float64)),
-                "bias": torch.from_numpy(requant.bias.astype(np.float64))}
+        rule = {
+            "m": torch.from_numpy(requant.m.astype(np.float64)),
+            "s": torch.from_numpy(np.ldexp(1.0, requant.s)),
+            "z": torch.from_numpy(requant.z.astype(np.float64)),
+            "bias": torch.from_numpy(requant.bias.astype(np.float64)),
+        }
     if constants.codes is not None:
         grid = constants.step * constants.codes + constants.offset
         rule["weight"] = torch.from_numpy(grid.astype(np.float64))

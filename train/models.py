@@ -15,7 +15,7 @@ from ..deploy.errors import UsageError
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a skip, which is a strided 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a skip, a strided 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -36,14 +36,16 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Stem, residual blocks, global average, classifier."""
 
-    def __init__(self, channels: int, classes: int, widths: tuple[int, ...],
-                 strides: tuple[int, ...]) -> None:
+    def __init__(
+        self, channels: int, classes: int, widths: tuple[int, ...], strides: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         self.bn = nn.BatchNorm2d(widths[0])
         inputs = [widths[0], *widths[:-1]]
         self.blocks = nn.Sequential(
-            *(Block(i, o, s) for i, o, s in zip(inputs, widths, strides, strict=True)))
+            *(Block(i, o, s) for i, o, s in zip(inputs, widths, strides, strict=True))
+        )
         self.fc = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,12 +62,22 @@ class SmallCnn(nn.Module):
         super().__init__()
 
         def layer(i: int, o: int, kernel: int = 3, groups: int = 1) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(i, o, kernel, padding=kernel // 2, groups=groups,
-                                           bias=False), nn.BatchNorm2d(o), nn.ReLU())
+            return nn.Sequential(
+                nn.Conv2d(i, o, kernel, padding=kernel // 2, groups=groups, bias=False),
+                nn.BatchNorm2d(o),
+                nn.ReLU(),
+            )
 
         self.features = nn.Sequential(
-            layer(channels, 16), nn.MaxPool2d(2), layer(16, 32), nn.MaxPool2d(2),
-            layer(32, 32, groups=32), layer(32, 64, 1), layer(64, 64, groups=64), layer(64, 64, 1))
+            layer(channels, 16),
+            nn.MaxPool2d(2),
+            layer(16, 32),
+            nn.MaxPool2d(2),
+            layer(32, 32, groups=32),
+            layer(32, 64, 1),
+            layer(64, 64, groups=64),
+            layer(64, 64, 1),
+        )
         self.fc = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +96,10 @@ def resnet8(channels: int, classes: int) -> nn.Module:
 
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
-    "digits_resnet": digits_resnet, "resnet8": resnet8, "small_cnn": SmallCnn}
+    "digits_resnet": digits_resnet,
+    "resnet8": resnet8,
+    "small_cnn": SmallCnn,
+}
 
 
 def build_model(name: str, channels: int, classes: int) -> nn.Module:
@@ -99,8 +114,9 @@ def build_model(name: str, channels: int, classes: int) -> nn.Module:
         return MODELS[name](channels, classes)
     place, _, attribute = name.partition(":")
     if not attribute:
-        raise UsageError(f"model: {name!r} found; {', '.join(MODELS)} or file.py:function are "
-                         "supported")
+        raise UsageError(
+            f"model: {name!r} found; {', '.join(MODELS)} or file.py:function are supported"
+        )
     try:
         if place.endswith(".py"):
             path = Path(place).resolve()
@@ -113,8 +129,10 @@ def build_model(name: str, channels: int, classes: int) -> nn.Module:
             module = importlib.import_module(place)
         built = getattr(module, attribute)(channels, classes)
     except (OSError, ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"model: {name!r} cannot be built ({error}); a function of (channels, "
-                         "classes) is expected") from error
+        raise UsageError(
+            f"model: {name!r} cannot be built ({error}); a function of (channels, "
+            "classes) is expected"
+        ) from error
     if not isinstance(built, nn.Module):
         raise UsageError(f"model: {name!r} gave {type(built).__name__}; an nn.Module is expected")
     return built

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The prepared network: one module that runs records, with the user's parameters under their names."""
+"""The prepared network: one module that runs records; the user's parameters keep their names."""
 
 from __future__ import annotations
 
@@ -58,9 +58,16 @@ class QuantModule(nn.Module):
         target: default target of the controller.
     """
 
-    def __init__(self, model: nn.Module, network: Network, grids: Mapping[str, str],
-                 widths: Mapping[str, BitWidth], weight_quantizers: Mapping[str, WeightQuantizer],
-                 act_quantizers: Mapping[str, ActQuantizer], reasons: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        network: Network,
+        grids: Mapping[str, str],
+        widths: Mapping[str, BitWidth],
+        weight_quantizers: Mapping[str, WeightQuantizer],
+        act_quantizers: Mapping[str, ActQuantizer],
+        reasons: Mapping[str, str],
+    ) -> None:
         super().__init__()
         for name, child in model.named_children():
             self.add_module(name, child)
@@ -87,8 +94,6 @@ class QuantModule(nn.Module):
         """A ModuleDict, whose keys may hold no dots."""
         self._keys[kind] = {name: name.replace(".", "/") for name in modules}
         return nn.ModuleDict({self._keys[kind][n]: m for n, m in modules.items()})
-
-    # --- what holds what -------------------------------------------------------------------------
 
     @property
     def widths(self) -> list[BitWidth]:
@@ -129,8 +134,17 @@ class QuantModule(nn.Module):
                 members[self.weight_quantizer(record).width.name].append(record.name)
             if record.kind in GRID_KINDS:
                 members[self.act_quantizer(record.name).width.name].append(record.name)
-        return [Group(w.name, w.kind, w.bits, w.fixed, self.reasons.get(w.name, ""),
-                      tuple(members[w.name])) for w in self.widths]
+        return [
+            Group(
+                w.name,
+                w.kind,
+                w.bits,
+                w.fixed,
+                self.reasons.get(w.name, ""),
+                tuple(members[w.name]),
+            )
+            for w in self.widths
+        ]
 
     def quantizer_parameters(self) -> list[nn.Parameter]:
         """Learned ranges: their own optimiser group, no weight decay."""
@@ -141,10 +155,9 @@ class QuantModule(nn.Module):
         own = {id(p) for p in self.quantizer_parameters()}
         return [p for p in self.parameters() if id(p) not in own]
 
-    # --- running -----------------------------------------------------------------------------------
-
-    def forward(self, x: Tensor, observer: Observer | None = None,
-                codes: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, observer: Observer | None = None, codes: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Real outputs for a real batch in the user's layout.
 
         Args:
@@ -155,8 +168,10 @@ class QuantModule(nn.Module):
                 flow as in fake quantisation, and what is trained is the integer network itself.
         """
         if self.mode == "quant" and not self.calibrated:
-            raise UsageError("prepared network: not calibrated; ranges come from data; call "
-                             "calibrate(module, batches) first")
+            raise UsageError(
+                "prepared network: not calibrated; ranges come from data; call "
+                "calibrate(module, batches) first"
+            )
         values: dict[str, Tensor] = {}
         for i, record in enumerate(self.network.records):
             inputs = [x] if record.kind == "input" else [values[n] for n in record.inputs]
@@ -164,8 +179,11 @@ class QuantModule(nn.Module):
             if record.kind in GRID_KINDS:
                 if observer is not None:
                     observer(record.name, out.clamp(*record.clamp))
-                out = (self.act_quantizer(record.name)(out, record.clamp)
-                       if self.mode == "quant" else out.clamp(*record.clamp))
+                out = (
+                    self.act_quantizer(record.name)(out, record.clamp)
+                    if self.mode == "quant"
+                    else out.clamp(*record.clamp)
+                )
                 if codes is not None:
                     out = out + (codes[record.name] - out).detach()
             values[record.name] = out
@@ -192,15 +210,17 @@ class QuantModule(nn.Module):
             case "maxpool2d":
                 return max_pool(record, x)
             case _:
-                return window_sum(record, x) / record.attrs["divisor"]
+                mean: Tensor = window_sum(record, x) / record.attrs["divisor"]
+                return mean
 
     def _weighted(self, record: Record, x: Tensor) -> Tensor:
         assert record.weight is not None
         weight = self.tensor(record.weight)
         if self.mode == "quant":
             weight = self.weight_quantizer(record)(weight)
-        return apply_weights(record, x, weight,
-                             None if record.bias is None else self.tensor(record.bias))
+        return apply_weights(
+            record, x, weight, None if record.bias is None else self.tensor(record.bias)
+        )
 
     def _batch_norm(self, bn: BatchNorm | None, x: Tensor) -> Tensor:
         if bn is None:
@@ -215,8 +235,16 @@ class QuantModule(nn.Module):
             counter = self.tensor(bn.counter)
             counter.add_(1)
             momentum = 1.0 / float(counter) if momentum is None else momentum
-        return F.batch_norm(x, self.tensor(bn.mean), self.tensor(bn.var), weight, bias, training,
-                            0.0 if momentum is None else momentum, bn.eps)
+        return F.batch_norm(
+            x,
+            self.tensor(bn.mean),
+            self.tensor(bn.var),
+            weight,
+            bias,
+            training,
+            0.0 if momentum is None else momentum,
+            bn.eps,
+        )
 
     @contextmanager
     def running(self, *, mode: str | None = None, stats: str | None = None) -> Iterator[None]:
@@ -236,8 +264,15 @@ def apply_weights(record: Record, x: Tensor, weight: Tensor, bias: Tensor | None
     top, left, bottom, right = record.attrs["pad"]
     if (top, left) != (bottom, right):
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-    return F.conv2d(x, weight, bias, record.attrs["stride"], (top, left),
-                    record.attrs["dilation"], record.attrs["groups"])
+    return F.conv2d(
+        x,
+        weight,
+        bias,
+        record.attrs["stride"],
+        (top, left),
+        record.attrs["dilation"],
+        record.attrs["groups"],
+    )
 
 
 def max_pool(record: Record, x: Tensor) -> Tensor:
@@ -250,5 +285,6 @@ def window_sum(record: Record, x: Tensor) -> Tensor:
     kernel = record.attrs["kernel"]
     if tuple(kernel) == tuple(x.shape[2:]) and not any(record.attrs["pad"]):
         return x.sum((2, 3), keepdim=True)
-    return F.avg_pool2d(x, kernel, record.attrs["stride"], record.attrs["pad"][:2],
-                        divisor_override=1)
+    return F.avg_pool2d(
+        x, kernel, record.attrs["stride"], record.attrs["pad"][:2], divisor_override=1
+    )

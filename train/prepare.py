@@ -82,11 +82,23 @@ def prepare(
     _one_of("weight_quantizer", weight_quantizer, ("lsq", "dorefa"))
     _one_of("act_quantizer", act_quantizer, ("pact", "lsq"))
     _one_of("on_width_change", on_width_change, (None, "refit", "keep"))
-    options = _Options(granularity, weight_bits or MAX_BITS, act_bits or MAX_BITS, min_bits,
-                       dict(fixed or {}), first_last_bits, join_bits)
-    for label, bits in [("weight_bits", options.weight_bits), ("act_bits", options.act_bits),
-                        ("min_bits", min_bits), ("first_last_bits", first_last_bits or 8),
-                        ("join_bits", join_bits or 8), *options.fixed.items()]:
+    options = _Options(
+        granularity,
+        weight_bits or MAX_BITS,
+        act_bits or MAX_BITS,
+        min_bits,
+        dict(fixed or {}),
+        first_last_bits,
+        join_bits,
+    )
+    for label, bits in [
+        ("weight_bits", options.weight_bits),
+        ("act_bits", options.act_bits),
+        ("min_bits", min_bits),
+        ("first_last_bits", first_last_bits or 8),
+        ("join_bits", join_bits or 8),
+        *options.fixed.items(),
+    ]:
         if not 1 <= bits <= MAX_BITS:
             raise UsageError(f"{label}: {bits} bits found; 1 to {MAX_BITS} are supported")
     network, grids = _grids(capture(model, example_input))
@@ -98,14 +110,20 @@ def prepare(
         if record.weight is not None and record.weight not in weights:
             width, weight = plan.weights[record.weight], parameters[record.weight]
             weights[record.weight] = (
-                DorefaWeights(width, weight) if weight_quantizer == "dorefa" else
-                LsqWeights(width, weight, per_channel=per_channel,
-                           refit=on_width_change != "keep"))
+                DorefaWeights(width, weight)
+                if weight_quantizer == "dorefa"
+                else LsqWeights(
+                    width, weight, per_channel=per_channel, refit=on_width_change != "keep"
+                )
+            )
     refit = on_width_change == "refit" or (on_width_change is None and act_quantizer == "lsq")
-    acts = {grid: ActQuantizer(width, rule=act_quantizer, refit=refit)
-            for grid, width in plan.acts.items()}
-    module = QuantModule(copied, network, grids, {w.name: w for w in plan.all}, weights, acts,
-                         plan.reasons)
+    acts = {
+        grid: ActQuantizer(width, rule=act_quantizer, refit=refit)
+        for grid, width in plan.acts.items()
+    }
+    module = QuantModule(
+        copied, network, grids, {w.name: w for w in plan.all}, weights, acts, plan.reasons
+    )
     module.input_signed = input_signed
     module.granularity = granularity
     module.target = target
@@ -156,8 +174,10 @@ def _grids(network: Network) -> tuple[Network, dict[str, str]]:
         else:
             grid_of[record.name] = grid_of[record.inputs[0]]
         records.append(record)
-    return (Network(tuple(records), network.output),
-            {name: find(grid) for name, grid in grid_of.items()})
+    return (
+        Network(tuple(records), network.output),
+        {name: find(grid) for name, grid in grid_of.items()},
+    )
 
 
 class _WidthPlan:
@@ -179,8 +199,9 @@ class _WidthPlan:
         unmatched = sorted(set(options.fixed) - self.used)
         if unmatched:
             names = ", ".join(w.name for w in self.all)
-            raise UsageError(f"fixed: nothing matches {', '.join(unmatched)}; the widths are "
-                             f"{names}")
+            raise UsageError(
+                f"fixed: nothing matches {', '.join(unmatched)}; the widths are {names}"
+            )
 
     @property
     def all(self) -> list[BitWidth]:
@@ -229,8 +250,9 @@ class _WidthPlan:
         return self.grids[record.name] == self.grids[self.network.output]
 
     def _act(self, grid: str) -> BitWidth:
-        members = [r for r in self.network.records
-                   if self.grids[r.name] == grid and r.kind in GRID_KINDS]
+        members = [
+            r for r in self.network.records if self.grids[r.name] == grid and r.kind in GRID_KINDS
+        ]
         name = f"a:{grid}"
         bits = self._rule("act", [m.name for m in members] + [m.source for m in members])
         if bits is not None:
@@ -239,8 +261,11 @@ class _WidthPlan:
             return self._new(name, "act", 8, "network input")
         if grid == self.grids[self.network.output]:
             return self._new(name, "act", 8, "network output")
-        readers = [r for r in self.network.records
-                   if any(self.grids[i] == grid for i in r.inputs) and r.kind in GRID_KINDS]
+        readers = [
+            r
+            for r in self.network.records
+            if any(self.grids[i] == grid for i in r.inputs) and r.kind in GRID_KINDS
+        ]
         edge = self.options.first_last_bits
         if edge is not None and any(r.kind in WEIGHTED and self._is_last(r) for r in readers):
             return self._new(name, "act", edge, "read by the last layer")

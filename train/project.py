@@ -18,9 +18,13 @@ EFFORT = 60.0
 Domains = Mapping[BitWidth, Sequence[int]]
 
 
-def solve(cost: NetworkCost, budget: Mapping[str, float], domains: Domains,
-          damage: Mapping[BitWidth, Mapping[int, float]] | None = None,
-          least: str | None = None) -> dict[BitWidth, int] | None:
+def solve(
+    cost: NetworkCost,
+    budget: Mapping[str, float],
+    domains: Domains,
+    damage: Mapping[BitWidth, Mapping[int, float]] | None = None,
+    least: str | None = None,
+) -> dict[BitWidth, int] | None:
     """Widths of least total damage (or least cost) within every budget, or None.
 
     Args:
@@ -33,8 +37,9 @@ def solve(cost: NetworkCost, budget: Mapping[str, float], domains: Domains,
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    chosen = {w: {b: model.new_bool_var(f"{w.name}={b}") for b in bits}
-              for w, bits in domains.items()}
+    chosen = {
+        w: {b: model.new_bool_var(f"{w.name}={b}") for b in bits} for w, bits in domains.items()
+    }
     for options in chosen.values():
         model.add_exactly_one(options.values())
     unit = dict(budget) if least is None else {**budget, least: cost.total(least) or 1.0}
@@ -56,28 +61,39 @@ def solve(cost: NetworkCost, budget: Mapping[str, float], domains: Domains,
         model.minimize(sum(p * v for p, v in used[least]))
     elif damage:
         peak = max((abs(d) for values in damage.values() for d in values.values()), default=1.0)
-        model.minimize(sum(round(damage[w][b] / (peak or 1.0) * SCALE) * v
-                           for w, options in chosen.items() for b, v in options.items()))
+        model.minimize(
+            sum(
+                round(damage[w][b] / (peak or 1.0) * SCALE) * v
+                for w, options in chosen.items()
+                for b, v in options.items()
+            )
+        )
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
     solver.parameters.max_deterministic_time = EFFORT
     if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
-    return {w: next(b for b, v in options.items() if solver.boolean_value(v))
-            for w, options in chosen.items()}
+    return {
+        w: next(b for b, v in options.items() if solver.boolean_value(v))
+        for w, options in chosen.items()
+    }
 
 
-def _cells(model: Any, chosen: Mapping[BitWidth, Mapping[int, Any]],
-           free: Sequence[BitWidth]) -> list[tuple[tuple[int, ...], Any]]:
+def _cells(
+    model: Any, chosen: Mapping[BitWidth, Mapping[int, Any]], free: Sequence[BitWidth]
+) -> list[tuple[tuple[int, ...], Any]]:
     """(bits, literal) of every combination of a term's free widths; literal None: always true."""
     if not free:
         return [((), None)]
     if len(free) == 1:
         return [((b,), v) for b, v in chosen[free[0]].items()]
     first, second = (chosen[w] for w in free)
-    cells = {(a, b): model.new_bool_var(f"{free[0].name}={a},{free[1].name}={b}")
-             for a in first for b in second}
+    cells = {
+        (a, b): model.new_bool_var(f"{free[0].name}={a},{free[1].name}={b}")
+        for a in first
+        for b in second
+    }
     for a, literal in first.items():
         model.add(sum(v for (x, _), v in cells.items() if x == a) == literal)
     for b, literal in second.items():
@@ -85,8 +101,9 @@ def _cells(model: Any, chosen: Mapping[BitWidth, Mapping[int, Any]],
     return list(cells.items())
 
 
-def check_budget(cost: NetworkCost, budget: Mapping[str, float],
-                 widths: Sequence[BitWidth]) -> None:
+def check_budget(
+    cost: NetworkCost, budget: Mapping[str, float], widths: Sequence[BitWidth]
+) -> None:
     """Refuse a budget that no assignment meets.
 
     Raises:
@@ -94,8 +111,10 @@ def check_budget(cost: NetworkCost, budget: Mapping[str, float],
     """
     for metric, limit in budget.items():
         if metric not in cost.metrics:
-            raise UsageError(f"budget: {metric!r} found; {cost.name} prices "
-                             f"{', '.join(cost.metrics)}; choose one of these")
+            raise UsageError(
+                f"budget: {metric!r} found; {cost.name} prices "
+                f"{', '.join(cost.metrics)}; choose one of these"
+            )
         if not limit > 0:
             raise UsageError(f"budget: {metric} = {limit}; a positive number is needed")
     domains = {w: range(w.lo, w.hi + 1) for w in widths}
@@ -105,7 +124,10 @@ def check_budget(cost: NetworkCost, budget: Mapping[str, float],
             raise UsageError(
                 f"budget: {metric} = {limit:g} cannot be met on {cost.name}; the smallest "
                 f"reachable cost of this network is {smallest:.6g}; allow more, lower min_bits, "
-                "or use a smaller network")
+                "or use a smaller network"
+            )
     if len(budget) > 1 and solve(cost, budget, domains) is None:
-        raise UsageError(f"budget: {', '.join(f'{k} = {v:g}' for k, v in budget.items())} can be "
-                         f"met one by one but not together on {cost.name}; relax one of them")
+        raise UsageError(
+            f"budget: {', '.join(f'{k} = {v:g}' for k, v in budget.items())} can be "
+            f"met one by one but not together on {cost.name}; relax one of them"
+        )

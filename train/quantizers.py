@@ -17,9 +17,7 @@ from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
-
-WEIGHT_RATIOS = torch.linspace(0.15, 1.0, 18)
-ACT_RATIOS = torch.linspace(0.05, 1.0, 39)
+from .ranges import act_ranges, weight_ranges
 
 
 class FakeQuant(torch.autograd.Function):
@@ -30,7 +28,10 @@ class FakeQuant(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, lo: float, hi: float, clip_only: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, scale: Tensor, lo: float, hi: float, clip_only: bool
+    ) -> Tensor:
+        """See the class."""
         v = x / scale
         q = torch.floor(v + 0.5).clamp_(lo, hi)
         ctx.save_for_backward(v, q)
@@ -39,6 +40,7 @@ class FakeQuant(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        """See the class."""
         grad = grads[0]
         v, q = ctx.saved_tensors
         lo, hi, clip_only, shape = ctx.limits
@@ -56,6 +58,7 @@ class Binary(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, scale: Tensor) -> Tensor:
+        """See the class."""
         sign = torch.where(w >= 0, 1.0, -1.0)
         ctx.save_for_backward(sign, w.abs() <= scale)
         ctx.shape = scale.shape
@@ -63,8 +66,17 @@ class Binary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         sign, inside = ctx.saved_tensors
         return grads[0] * inside, (grads[0] * sign).sum_to_size(ctx.shape)
+
+
+def fake_quant(
+    x: Tensor, scale: Tensor, lo: float, hi: float, *, clip_only: bool = False
+) -> Tensor:
+    """Apply `FakeQuant`."""
+    out: Tensor = FakeQuant.apply(x, scale, lo, hi, clip_only)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _Quantizer(nn.Module):
@@ -110,20 +122,21 @@ class LsqWeights(WeightQuantizer):
 
     table: Tensor
 
-    def __init__(self, width: BitWidth, weight: Tensor, *, per_channel: bool = True,
-                 refit: bool = True) -> None:
+    def __init__(
+        self, width: BitWidth, weight: Tensor, *, per_channel: bool = True, refit: bool = True
+    ) -> None:
         super().__init__(width)
         count = weight.shape[0] if per_channel else 1
         table = weight_ranges(weight.detach().reshape(count, -1)).log()
         if not refit:
-            table = table[:, width.bits:width.bits + 1].expand(-1, MAX_BITS + 1).clone()
+            table = table[:, width.bits : width.bits + 1].expand(-1, MAX_BITS + 1).clone()
         self.register_buffer("table", table)
         self.log_range = nn.Parameter(torch.zeros(count))
 
     def scale(self) -> Tensor:
         """See `WeightQuantizer.scale`."""
         bits = self.width.bits
-        return torch.exp(self.log_range + self.table[:, bits]) / 2 ** (bits - 1)
+        return torch.exp(self.log_range + self.table[:, bits]) / float(1 << (bits - 1))
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -138,9 +151,9 @@ class LsqWeights(WeightQuantizer):
         """See `WeightQuantizer.forward`."""
         bits, scale = self.width.bits, self._shaped(weight)
         if bits == 1:
-            return Binary.apply(weight, scale)  # type: ignore[no-any-return]
+            return Binary.apply(weight, scale)  # type: ignore[no-any-return, no-untyped-call]
         half = 1 << (bits - 1)
-        return FakeQuant.apply(weight, scale, -half, half - 1, False)  # type: ignore[no-any-return]
+        return fake_quant(weight, scale, -half, half - 1)
 
     @torch.no_grad()
     def codes(self, weight: Tensor) -> Tensor:
@@ -175,7 +188,7 @@ class DorefaWeights(WeightQuantizer):
 
     def scale(self) -> Tensor:
         """See `WeightQuantizer.scale`."""
-        return self.gain / (2**self.width.bits - 1)
+        return self.gain / float((1 << self.width.bits) - 1)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -187,8 +200,8 @@ class DorefaWeights(WeightQuantizer):
         levels = (1 << self.width.bits) - 1
         unit = self._normal(weight) * 0.5 + 0.5
         one = torch.ones((), dtype=unit.dtype, device=unit.device) / levels
-        rounded = FakeQuant.apply(unit, one, 0, levels, False)
-        return (rounded * 2 - 1) * self.gain  # type: ignore[no-any-return]
+        rounded = fake_quant(unit, one, 0, levels)
+        return (rounded * 2 - 1) * self.gain
 
     @torch.no_grad()
     def codes(self, weight: Tensor) -> Tensor:
@@ -234,7 +247,7 @@ class ActQuantizer(_Quantizer):
     def scale(self) -> Tensor:
         """Real size of one code, a scalar with gradient."""
         bits = self.width.bits
-        levels = 2 ** (bits - 1) if self.signed else 2**bits - 1
+        levels = float(1 << (bits - 1)) if self.signed else float((1 << bits) - 1)
         return torch.exp(self.log_range + self.table[bits]) / levels
 
     def limits(self, clamp: tuple[float, float]) -> tuple[int, int]:
@@ -253,8 +266,7 @@ class ActQuantizer(_Quantizer):
     def forward(self, x: Tensor, clamp: tuple[float, float]) -> Tensor:
         """Fake-quantised ``clamp(x)``."""
         lo, hi = self.limits(clamp)
-        out: Tensor = FakeQuant.apply(x, self.scale(), lo, hi, self.rule == "pact")
-        return out
+        return fake_quant(x, self.scale(), lo, hi, clip_only=self.rule == "pact")
 
     @torch.no_grad()
     def calibrate(self, sample: Tensor) -> None:
@@ -264,34 +276,3 @@ class ActQuantizer(_Quantizer):
         self.table.copy_(table if self.refit else table[bits].expand_as(table))
         self.log_range.zero_()
         self.calibrated.fill_(True)
-
-
-@torch.no_grad()
-def weight_ranges(weight: Tensor) -> Tensor:
-    """Range of least squared error per row and width: ``[C, K]`` -> ``[C, 9]``, column = bits."""
-    top = weight.abs().amax(dim=1).clamp_min(1e-8)
-    columns = [top, weight.abs().mean(dim=1).clamp_min(1e-8)]  # column 0 is unused
-    for bits in range(2, MAX_BITS + 1):
-        half = 2 ** (bits - 1)
-        scale = (top[:, None] * WEIGHT_RATIOS.to(top)) / (half - 0.5)
-        grid = torch.floor(weight[:, None] / scale[..., None] + 0.5).clamp_(-half, half - 1)
-        error = (grid * scale[..., None] - weight[:, None]).square().sum(dim=2)
-        best = error.argmin(dim=1, keepdim=True)
-        columns.append(scale.gather(1, best)[:, 0] * half)
-    return torch.stack(columns, dim=1)
-
-
-@torch.no_grad()
-def act_ranges(sample: Tensor, signed: bool) -> Tensor:
-    """Range of least squared error for each width: ``[9]``, index = bits."""
-    values = sample.flatten().float()
-    top = values.abs().max().clamp_min(1e-6)
-    ranges = [top]
-    for bits in range(1, MAX_BITS + 1):
-        lo, hi = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        levels = 2 ** (bits - 1) if signed else hi
-        scale = top * ACT_RATIOS.to(top)[:, None] / levels
-        grid = torch.floor(values / scale + 0.5).clamp_(lo, hi)
-        error = (grid * scale - values).square().sum(dim=1)
-        ranges.append(top * ACT_RATIOS[int(error.argmin())])
-    return torch.stack(ranges)

@@ -23,20 +23,20 @@ class DataSection(_Section):
     """Which data, how much of it."""
 
     name: str = "digits"
-    validation: float = Field(0.1, ge=0, lt=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
     augment: Literal["none", "shift", "crop_flip"] = "none"
-    batch: int = Field(64, ge=2)
-    limit: int | None = Field(None, ge=2)
+    batch: int = Field(default=64, ge=2)
+    limit: int | None = Field(default=None, ge=2)
     """Use only so many training samples (quick trials)."""
 
 
 class FloatSection(_Section):
     """Training of the float network; ``epochs = 0`` trains the mixed network from scratch."""
 
-    epochs: int = Field(30, ge=0)
+    epochs: int = Field(default=30, ge=0)
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
 
 
 class QuantSection(_Section):
@@ -46,12 +46,12 @@ class QuantSection(_Section):
     act_quantizer: Literal["pact", "lsq"] = "lsq"
     granularity: Literal["layer", "network"] = "layer"
     per_channel: bool = True
-    weight_bits: int = Field(8, ge=1, le=8)
-    act_bits: int = Field(8, ge=1, le=8)
-    min_bits: int = Field(2, ge=1, le=8)
-    first_last_bits: int | None = Field(8, ge=0, le=8)
+    weight_bits: int = Field(default=8, ge=1, le=8)
+    act_bits: int = Field(default=8, ge=1, le=8)
+    min_bits: int = Field(default=2, ge=1, le=8)
+    first_last_bits: int | None = Field(default=8, ge=0, le=8)
     """0 leaves the first and last layer free."""
-    join_bits: int | None = Field(8, ge=0, le=8)
+    join_bits: int | None = Field(default=8, ge=0, le=8)
     """0 leaves tensors that only feed an add free."""
     on_width_change: Literal["refit", "keep"] | None = None
     fixed: dict[str, int] = Field(default_factory=dict)
@@ -62,32 +62,32 @@ class SearchSection(_Section):
 
     target: str = "cortex-m4"
     budget: dict[str, float] = Field(default_factory=dict)
-    strength: float | None = Field(None, ge=0)
+    strength: float | None = Field(default=None, ge=0)
     mode: Literal["repaired", "adaqat"] = "repaired"
-    part: float = Field(0.35, gt=0, le=1)
-    warm_up: int = Field(20, ge=0)
-    probes: int = Field(4, ge=1)
-    eta: float | None = Field(None, gt=0)
-    smoothing: float = Field(0.8, ge=0, lt=1)
+    part: float = Field(default=0.35, gt=0, le=1)
+    warm_up: int = Field(default=20, ge=0)
+    probes: int = Field(default=4, ge=1)
+    eta: float | None = Field(default=None, gt=0)
+    smoothing: float = Field(default=0.8, ge=0, lt=1)
     signal: Literal["kl", "loss"] = "kl"
     freeze: Literal["upper", "lower", "break_even"] = "upper"
-    max_crossings: int = Field(10, ge=0)
+    max_crossings: int = Field(default=10, ge=0)
 
 
 class TrainSection(_Section):
     """Quantisation-aware training: search, then a fresh cosine, then a tail on exact integers."""
 
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(default=40, ge=1)
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(1e-3, gt=0)
-    range_lr: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip: float = Field(5.0, gt=0)
-    distill: float = Field(0.0, ge=0, le=1)
+    lr: float = Field(default=1e-3, gt=0)
+    range_lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=5.0, gt=0)
+    distill: float = Field(default=0.0, ge=0, le=1)
     """Weight of the float network's soft labels in the loss."""
-    exact_epochs: int = Field(2, ge=0)
+    exact_epochs: int = Field(default=2, ge=0)
     """Epochs at the end whose forward pass computes the integer network itself."""
-    calibration: int = Field(512, ge=1)
+    calibration: int = Field(default=512, ge=1)
     """Training samples that set the ranges."""
 
 
@@ -96,13 +96,13 @@ class Recipe(_Section):
 
     name: str = "run"
     seed: int = 0
-    threads: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=1)
     model: str = "digits_resnet"
-    data: DataSection = Field(default_factory=DataSection)
-    float_: FloatSection = Field(default_factory=FloatSection, alias="float")
-    quant: QuantSection = Field(default_factory=QuantSection)
-    search: SearchSection = Field(default_factory=SearchSection)
-    train: TrainSection = Field(default_factory=TrainSection)
+    data: DataSection = DataSection()
+    float_: FloatSection = Field(default=FloatSection(), alias="float")
+    quant: QuantSection = QuantSection()
+    search: SearchSection = SearchSection()
+    train: TrainSection = TrainSection()
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -114,8 +114,9 @@ class Recipe(_Section):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"recipe: {path} cannot be read ({error}); a TOML file is "
-                             "expected") from error
+            raise UsageError(
+                f"recipe: {path} cannot be read ({error}); a TOML file is expected"
+            ) from error
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

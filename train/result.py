@@ -43,26 +43,46 @@ def accuracy(run: Callable[[Tensor], Tensor], pair: Pair) -> float:
 
 def mean_weight_bits(module: QuantModule) -> tuple[float, float]:
     """(per weight, per layer) mean width of the weights, fixed layers included."""
-    bits = {r.weight: (module.weight_quantizer(r).width.integer, module.tensor(r.weight).numel())
-            for r in module.network.records if r.weight is not None}
+    bits = {
+        r.weight: (module.weight_quantizer(r).width.integer, module.tensor(r.weight).numel())
+        for r in module.network.records
+        if r.weight is not None
+    }
     count = sum(n for _, n in bits.values())
-    return (sum(b * n for b, n in bits.values()) / max(count, 1),
-            sum(b for b, _ in bits.values()) / max(len(bits), 1))
+    return (
+        sum(b * n for b, n in bits.values()) / max(count, 1),
+        sum(b for b, _ in bits.values()) / max(len(bits), 1),
+    )
 
 
-def describe(recipe: Recipe, data: Data, module: QuantModule, controller: AdaQAT | None,
-             float_test: float, seconds: float) -> dict[str, Any]:
+def describe(
+    recipe: Recipe,
+    data: Data,
+    module: QuantModule,
+    controller: AdaQAT | None,
+    float_test: float,
+    seconds: float,
+) -> dict[str, Any]:
     """Figures of result.json."""
     module.eval()
     per_weight, per_layer = mean_weight_bits(module)
     figures: dict[str, Any] = {
         "name": recipe.name,
-        "data": {"name": data.name, "train": len(data.train[0]),
-                 "validation": len(data.validation[0]), "test": len(data.test[0])},
-        "model": {"name": recipe.model,
-                  "parameters": sum(p.numel() for p in module.network_parameters())},
-        "accuracy": {"float": float_test, "fake_quantised": accuracy(module, data.test),
-                     "integer": accuracy(exact(module), data.test)},
+        "data": {
+            "name": data.name,
+            "train": len(data.train[0]),
+            "validation": len(data.validation[0]),
+            "test": len(data.test[0]),
+        },
+        "model": {
+            "name": recipe.model,
+            "parameters": sum(p.numel() for p in module.network_parameters()),
+        },
+        "accuracy": {
+            "float": float_test,
+            "fake_quantised": accuracy(module, data.test),
+            "integer": accuracy(exact(module), data.test),
+        },
         "weight_bits": {"mean_per_weight": per_weight, "mean_per_layer": per_layer},
         "widths": [asdict(group) for group in module.groups()],
         "seconds": round(seconds, 1),

@@ -17,8 +17,16 @@ STEP_LIMIT = 0.5
 """Largest move of n in one update of the paper's rule; a table in raw cycles could jump bits."""
 
 
-def paper_update(width: BitWidth, loss: float, loss_below: float, hardware: float, *,
-                 eta: float = 0.1, max_crossings: int = 10, freeze: str = "upper") -> None:
+def paper_update(
+    width: BitWidth,
+    loss: float,
+    loss_below: float,
+    hardware: float,
+    *,
+    eta: float = 0.1,
+    max_crossings: int = 10,
+    freeze: str = "upper",
+) -> None:
     """One update of the published rule.
 
     ``g = (L(N) - L(N-1)) + lambda * (C(N) - C(N-1))`` and ``n <- n - eta*g``, floored (at the
@@ -45,8 +53,9 @@ def paper_update(width: BitWidth, loss: float, loss_below: float, hardware: floa
         width.freeze(new if freeze == "upper" else old)
 
 
-def normalised_update(width: BitWidth, damage: float, saving: float, share: float, *,
-                      eta: float = 0.4) -> None:
+def normalised_update(
+    width: BitWidth, damage: float, saving: float, share: float, *, eta: float = 0.4
+) -> None:
     """One update of the repaired rule: ``n -= eta * clip((saving - damage)/share, -1, 1)``.
 
     Args:

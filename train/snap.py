@@ -83,23 +83,44 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
     lo, hi = module.act_quantizer(record.name).limits(record.clamp)
     inputs = [done[name] for name in record.inputs]
     if record.kind == "add":
-        rule = snap_add([i.scale / grid.scale for i in inputs],
-                        [(i.type.lo, i.type.hi) for i in inputs],
-                        input_zeros=[0] * len(inputs), zero=0, lo=lo, hi=hi, name=record.source)
+        rule = snap_add(
+            [i.scale / grid.scale for i in inputs],
+            [(i.type.lo, i.type.hi) for i in inputs],
+            input_zeros=[0] * len(inputs),
+            zero=0,
+            lo=lo,
+            hi=hi,
+            name=record.source,
+        )
         return Constants(grid.type, grid.scale, add=rule)
     source = inputs[0]
     if record.kind == "avgpool2d":
         count = int(np.prod(record.attrs["kernel"]))
         ratio = np.array([source.scale / (record.attrs["divisor"] * grid.scale)])
-        requant = snap(ratio, np.zeros(1), np.array([count * source.type.lo]),
-                       np.array([count * source.type.hi]), zero=0, lo=lo, hi=hi,
-                       name=record.source)
+        requant = snap(
+            ratio,
+            np.zeros(1),
+            np.array([count * source.type.lo]),
+            np.array([count * source.type.hi]),
+            zero=0,
+            lo=lo,
+            hi=hi,
+            name=record.source,
+        )
         return Constants(grid.type, grid.scale, requant)
     factor, shift = _batch_norm(module, record)
     if record.kind == "affine":
         low, high = (np.full(record.channels, end) for end in (source.type.lo, source.type.hi))
-        requant = snap(source.scale * factor / grid.scale, shift / grid.scale, low, high, zero=0,
-                       lo=lo, hi=hi, name=record.source)
+        requant = snap(
+            source.scale * factor / grid.scale,
+            shift / grid.scale,
+            low,
+            high,
+            zero=0,
+            lo=lo,
+            hi=hi,
+            name=record.source,
+        )
         return Constants(grid.type, grid.scale, requant)
     assert record.weight is not None
     quantizer = module.weight_quantizer(record)
@@ -108,11 +129,19 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
     unit = quantizer.scale().detach().double().numpy()
     values = (step * codes + offset).reshape(len(codes), -1)
     ends = np.stack([values * source.type.lo, values * source.type.hi])
-    requant = snap(unit * source.scale * factor / grid.scale, shift / grid.scale,
-                   ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1),
-                   zero=0, lo=lo, hi=hi, name=record.source)
-    return Constants(grid.type, grid.scale, requant, None, codes, quantizer.width.bits, step,
-                     offset)
+    requant = snap(
+        unit * source.scale * factor / grid.scale,
+        shift / grid.scale,
+        ends.min(axis=0).sum(axis=1),
+        ends.max(axis=0).sum(axis=1),
+        zero=0,
+        lo=lo,
+        hi=hi,
+        name=record.source,
+    )
+    return Constants(
+        grid.type, grid.scale, requant, None, codes, quantizer.width.bits, step, offset
+    )
 
 
 def _batch_norm(module: QuantModule, record: Record) -> tuple[Float64, Float64]:

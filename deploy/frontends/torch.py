@@ -56,11 +56,15 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
         LoweringError: the two integer implementations disagree.
     """
     if not isinstance(module, QuantModule):
-        raise UsageError(f"lower: {type(module).__name__} found; a prepared network is needed; "
-                         "call adaqat.train.prepare, calibrate and train first")
+        raise UsageError(
+            f"lower: {type(module).__name__} found; a prepared network is needed; "
+            "call adaqat.train.prepare, calibrate and train first"
+        )
     if not module.calibrated:
-        raise UsageError("lower: a network without activation ranges; call "
-                         "adaqat.train.calibrate(module, batches) first")
+        raise UsageError(
+            "lower: a network without activation ranges; call "
+            "adaqat.train.calibrate(module, batches) first"
+        )
     reference = exact(module)
     builder = _Builder(reference.constants)
     for record in module.network.records:
@@ -83,8 +87,9 @@ class _Builder:
         constants = self.constants[record.name]
         inputs = tuple(self.nodes[name] for name in record.inputs)
         op = self._op(record, constants, inputs)
-        self.nodes[record.name] = Node.make(record.name, op, inputs, scale=constants.scale, zero=0,
-                                            source=record.source)
+        self.nodes[record.name] = Node.make(
+            record.name, op, inputs, scale=constants.scale, zero=0, source=record.source
+        )
 
     def _op(self, record: Record, constants: Constants, inputs: tuple[Node, ...]) -> Op:
         shape = _nhwc(record.shape)
@@ -96,11 +101,13 @@ class _Builder:
             case "add":
                 assert constants.add is not None
                 orders = [self.orders.get(name) for name in record.inputs]
-                if any((a is None) != (orders[0] is None) or
-                       (a is not None and not np.array_equal(a, orders[0])) for a in orders):
-                    raise UnsupportedError([
-                        f"{record.source}: a flattened map added to features of another order; "
-                        "tensors of one order are supported; add before flattening"])
+                if len({None if o is None else o.tobytes() for o in orders}) > 1:
+                    raise UnsupportedError(
+                        [
+                            f"{record.source}: a flattened map added to features of another "
+                            "order; tensors of one order are supported; add before flattening"
+                        ]
+                    )
                 if orders[0] is not None:
                     self.orders[record.name] = orders[0]
                 return Add(constants.add, constants.type)
@@ -112,8 +119,11 @@ class _Builder:
                 source = inputs[0].output.shape
                 if len(source) == 3:
                     index = np.arange(int(np.prod(source)), dtype=np.int64)
-                    self.orders[record.name] = index.reshape(
-                        source[2], source[0], source[1]).transpose(1, 2, 0).reshape(-1)
+                    self.orders[record.name] = (
+                        index.reshape(source[2], source[0], source[1])
+                        .transpose(1, 2, 0)
+                        .reshape(-1)
+                    )
                 return Reshape(shape)
             case "maxpool2d":
                 return MaxPool2d(_window(record))
@@ -128,14 +138,23 @@ class _Builder:
         codes = constants.codes.astype(np.uint8)
         if record.kind == "linear":
             order = self.orders.get(record.inputs[0])
-            return Linear(_weights(codes if order is None else codes[:, order], constants),
-                          constants.requant, constants.type)
+            return Linear(
+                _weights(codes if order is None else codes[:, order], constants),
+                constants.requant,
+                constants.type,
+            )
         ohwi = np.ascontiguousarray(codes.transpose(0, 2, 3, 1))
         if record.depthwise:
-            return DepthwiseConv2d(_weights(ohwi, constants), constants.requant, constants.type,
-                                   _window(record))
-        return Conv2d(_weights(ohwi, constants), constants.requant, constants.type,
-                      _window(record), record.attrs["groups"])
+            return DepthwiseConv2d(
+                _weights(ohwi, constants), constants.requant, constants.type, _window(record)
+            )
+        return Conv2d(
+            _weights(ohwi, constants),
+            constants.requant,
+            constants.type,
+            _window(record),
+            record.attrs["groups"],
+        )
 
     def _ordered(self, record: Record, rule: Requant) -> Requant:
         """Per-feature constants in the order of the graph's features."""
@@ -143,8 +162,9 @@ class _Builder:
         if order is None:
             return rule
         self.orders[record.name] = order
-        return Requant(rule.p, rule.bias[order], rule.m[order], rule.s[order], rule.z[order],
-                       rule.lo, rule.hi)
+        return Requant(
+            rule.p, rule.bias[order], rule.m[order], rule.s[order], rule.z[order], rule.lo, rule.hi
+        )
 
     def _joined(self, record: Record) -> Order:
         parts, start = [], 0
@@ -157,9 +177,12 @@ class _Builder:
     def check_output(self, output: str) -> None:
         order = self.orders.get(output)
         if order is not None and not np.array_equal(order, np.arange(len(order))):
-            raise UnsupportedError([
-                f"{output}: a flattened map as the network's output; its features would leave in "
-                "another order; return the map itself or end with a linear layer"])
+            raise UnsupportedError(
+                [
+                    f"{output}: a flattened map as the network's output; its features "
+                    "would leave in another order; return the map itself or end with a linear layer"
+                ]
+            )
 
     def to_graph_layout(self, name: str, codes: IntArray) -> IntArray:
         """A tensor of exact mode in the graph's layout."""
@@ -170,27 +193,32 @@ class _Builder:
 
 
 def _weights(codes: NDArray[np.uint8], constants: Constants) -> Weights:
-    return Weights(np.ascontiguousarray(codes), constants.weight_bits, constants.step,
-                   constants.offset)
+    return Weights(
+        np.ascontiguousarray(codes), constants.weight_bits, constants.step, constants.offset
+    )
 
 
 def _window(record: Record) -> Window:
     attrs = record.attrs
-    return Window(tuple(attrs["kernel"]), tuple(attrs["stride"]), tuple(attrs["dilation"]),
-                  tuple(attrs["pad"]))
+    return Window(
+        tuple(attrs["kernel"]),
+        tuple(attrs["stride"]),
+        tuple(attrs["dilation"]),
+        tuple(attrs["pad"]),
+    )
 
 
 def _nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
 
 
-def _compare(graph: Graph, builder: _Builder, expected: dict[str, torch.Tensor],
-             example: torch.Tensor) -> None:
+def _compare(
+    graph: Graph, builder: _Builder, expected: dict[str, torch.Tensor], example: torch.Tensor
+) -> None:
     """Every node, every integer."""
     values = simulate(graph, quantize_input(graph, example.double().numpy()), keep=True)
     for node in graph.nodes:
-        wanted = builder.to_graph_layout(
-            node.name, expected[node.name].numpy().astype(np.int64))
+        wanted = builder.to_graph_layout(node.name, expected[node.name].numpy().astype(np.int64))
         got = values[node.name].astype(np.int64)
         if not np.array_equal(wanted, got):
             wrong = np.argwhere(wanted != got)
@@ -198,4 +226,5 @@ def _compare(graph: Graph, builder: _Builder, expected: dict[str, torch.Tensor],
             raise LoweringError(
                 f"{node.source}: {len(wrong)} of {got.size} integers differ from exact mode, first "
                 f"at {first}: {wanted[first]} expected, {got[first]} found; this is a defect of "
-                "adaqat-deploy, please report it with the model")
+                "adaqat-deploy, please report it with the model"
+            )

@@ -38,13 +38,13 @@ _TARGETS: dict[str, Target] = {}
 
 def register(target: Target) -> Target:
     """Add a target; a name or alias that exists already is a programming error."""
-    for family in target.kernels:
-        if family not in FAMILIES:
-            raise ValueError(f"target {target.name!r}: unknown kernel family {family!r}")
     for name in (target.name, *target.aliases):
         if name in _TARGETS:
             raise ValueError(f"target {name!r} is defined twice")
-        _TARGETS[name] = target
+    for family in target.kernels:
+        if family not in FAMILIES:
+            raise ValueError(f"target {target.name!r}: unknown kernel family {family!r}")
+    _TARGETS.update(dict.fromkeys((target.name, *target.aliases), target))
     return target
 
 

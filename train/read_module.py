@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads calls of the modules of torch.nn."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+from .nodes import (
+    SUPPORTED,
+    Call,
+    Unsupported,
+    make_adaptive,
+    make_average,
+    make_batch_norm,
+    make_clamp,
+    make_conv,
+    make_linear,
+    make_reshape,
+    make_window,
+    shape_of,
+)
+from .records import BatchNorm
+
+
+def read_module(node: fx.Node, module: nn.Module) -> Call:
+    """Read a ``call_module`` node."""
+    path, out = str(node.target), shape_of(node)
+    inp = node.args[0] if node.args else node.kwargs.get("input")
+    assert isinstance(inp, fx.Node)
+    bias = f"{path}.bias" if getattr(module, "bias", None) is not None else None
+    match module:
+        case nn.Conv2d():
+            if module.padding_mode != "zeros":
+                raise Unsupported(
+                    f"padding mode {module.padding_mode!r}; zeros is supported; use zero padding"
+                )
+            return make_conv(
+                inp,
+                f"{path}.weight",
+                bias,
+                module.kernel_size,
+                module.stride,
+                module.padding,
+                module.dilation,
+                module.groups,
+            )
+        case nn.Linear():
+            return make_linear(inp, f"{path}.weight", bias)
+        case nn.BatchNorm2d() | nn.BatchNorm1d():
+            if module.running_mean is None:
+                raise Unsupported(
+                    "a BatchNorm without running statistics; "
+                    "track_running_stats=True is supported; switch it on"
+                )
+            affine = module.affine
+            return make_batch_norm(
+                inp,
+                BatchNorm(
+                    f"{path}.weight" if affine else None,
+                    f"{path}.bias" if affine else None,
+                    f"{path}.running_mean",
+                    f"{path}.running_var",
+                    module.eps,
+                    module.momentum,
+                    f"{path}.num_batches_tracked",
+                ),
+            )
+        case nn.ReLU():
+            return make_clamp(inp, 0, None)
+        case nn.ReLU6():
+            return make_clamp(inp, 0, 6)
+        case nn.Hardtanh():
+            return make_clamp(inp, module.min_val, module.max_val)
+        case nn.MaxPool2d() if not module.return_indices:
+            return make_window(
+                "maxpool2d",
+                inp,
+                module.kernel_size,
+                module.stride,
+                module.padding,
+                module.dilation,
+                module.ceil_mode,
+                out,
+            )
+        case nn.AvgPool2d():
+            return make_average(
+                inp,
+                module.kernel_size,
+                module.stride,
+                module.padding,
+                module.ceil_mode,
+                module.count_include_pad,
+                module.divisor_override,
+                out,
+            )
+        case nn.AdaptiveAvgPool2d():
+            return make_adaptive("avgpool2d", inp, out)
+        case nn.AdaptiveMaxPool2d() if not module.return_indices:
+            return make_adaptive("maxpool2d", inp, out)
+        case nn.Flatten():
+            return make_reshape(inp, out)
+        case nn.Identity() | nn.Dropout() | nn.Dropout1d() | nn.Dropout2d():
+            return Call("identity", [inp])
+    raise Unsupported(
+        f"module {type(module).__name__}; {SUPPORTED} are supported; replace it "
+        "or keep it outside the network"
+    )

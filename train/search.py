@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two searches behind the controller: what is probed when, and how a width answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .bits import BitWidth
+from .cost import NetworkCost
+from .rule import normalised_update, paper_update
+
+Probe = Callable[[Mapping[BitWidth, int]], tuple[Tensor, Tensor | None]]
+"""Runs the current mini-batch at other widths: (loss, output)."""
+
+
+@dataclass
+class Search:
+    """State both searches share.
+
+    Attributes:
+        widths: the searched widths by name.
+        cost: prices them.
+        strength: nats per 1x of the all-8 cost, by metric; a budget moves it.
+        reference: all-8 cost by metric.
+        eta: step size.
+        turn: position of the round-robin.
+        worth: smoothed price in nats of single bits: by width, by the N that loses its bit.
+        last: (N, worth, price) of the last probe, by width.
+    """
+
+    widths: dict[str, BitWidth]
+    cost: NetworkCost
+    strength: dict[str, float]
+    reference: dict[str, float]
+    eta: float
+    turn: int = 0
+    worth: dict[str, dict[int, float]] = field(default_factory=dict)
+    last: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+
+    def open(self, kind: str | None = None) -> list[BitWidth]:
+        """Widths that still move."""
+        return [
+            w for w in self.widths.values() if not w.frozen and (kind is None or w.kind == kind)
+        ]
+
+    def priced(self, one: Callable[[str], float]) -> float:
+        """Sum over metrics of strength times a cost in units of the all-8 cost."""
+        return sum(s * one(m) / self.reference[m] for m, s in self.strength.items())
+
+    def update(self, probe: Probe, loss: Tensor, output: Tensor | None) -> None:
+        """Probe and move widths once."""
+        raise NotImplementedError
+
+
+@dataclass
+class PaperSearch(Search):
+    """The published rule: one weight and one activation width per step, raw loss differences.
+
+    The open widths of a kind take turns. (The release picks the weight tensor of largest and the
+    activation tensor of smallest quantisation error, without a reason for the difference; with one
+    width per kind, as in the paper, there is nothing to pick.)
+    """
+
+    max_crossings: int = 10
+    freeze: str = "upper"
+
+    def update(self, probe: Probe, loss: Tensor, output: Tensor | None) -> None:
+        """See `Search.update`."""
+        chosen = [ws[self.turn % len(ws)] for kind in ("weight", "act") if (ws := self.open(kind))]
+        self.turn += 1
+        at = float(loss)
+        below = [float(probe({w: w.integer - 1})[0]) if w.integer > 1 else at for w in chosen]
+        for width, loss_below in zip(chosen, below, strict=True):
+            bits = width.integer
+            hardware = self.priced(lambda m, w=width, b=bits: self.cost.difference(m, w, b))  # type: ignore[misc]
+            self.last[width.name] = (bits, loss_below - at, hardware)
+            self.worth.setdefault(width.name, {})[bits] = loss_below - at
+            paper_update(
+                width,
+                at,
+                loss_below,
+                hardware,
+                eta=self.eta,
+                max_crossings=self.max_crossings,
+                freeze=self.freeze,
+            )
+
+
+@dataclass
+class RepairedSearch(Search):
+    """Several probes per step in turn, smoothed signal, normalised moves, chord slopes."""
+
+    probes: int = 4
+    smoothing: float = 0.8
+    signal: str = "kl"
+
+    def update(self, probe: Probe, loss: Tensor, output: Tensor | None) -> None:
+        """See `Search.update`."""
+        order = self.open()
+        for _ in range(min(self.probes, len(order))):
+            width = order[self.turn % len(order)]
+            at_floor = width.integer <= width.lo
+            self.turn += 1
+            # At the floor the bit above is priced instead, every second turn, so that a width
+            # which one noisy probe sent down can come back.
+            if at_floor and ((self.turn // len(order)) % 2 or width.integer == width.hi):
+                continue
+            level = width.integer + 1 if at_floor else width.integer
+            other = probe({width: level if at_floor else level - 1})
+            here = (loss, output)
+            high, low = (other, here) if at_floor else (here, other)
+            value = bit_worth(high, low, self.signal)
+            known = self.worth.setdefault(width.name, {})
+            known[level] = value + self.smoothing * (known.get(level, value) - value)
+            saving = self.priced(lambda m, w=width, n=level: self.cost.slope(m, w, n))  # type: ignore[misc]
+            share = self.priced(lambda m, w=width: self.cost.share(m, w))  # type: ignore[misc]
+            self.last[width.name] = (level, known[level], saving)
+            normalised_update(width, known[level], saving, share, eta=self.eta)
+
+
+def bit_worth(
+    high: tuple[Tensor, Tensor | None], low: tuple[Tensor, Tensor | None], signal: str
+) -> float:
+    """What the bit between two runs of one mini-batch is worth, in nats.
+
+    Args:
+        high: (loss, output) with the bit.
+        low: (loss, output) without it.
+        signal: ``loss`` (difference of the losses) or ``kl`` (divergence of the predictions, which
+            needs no averaging over dozens of batches). Outputs of one column have no
+            distribution; they use the loss.
+    """
+    if signal == "loss" or high[1] is None or low[1] is None or high[1].shape[1] == 1:
+        return float(low[0] - high[0])
+    log_high, log_low = (F.log_softmax(o.detach().float(), 1) for o in (high[1], low[1]))
+    return float((log_high.exp() * (log_high - log_low)).sum(1).mean())
