@@ -7,8 +7,9 @@
     ...                                  # the usual loop, with controller.step(...) in it
     integers = exact(module)             # then adaqat.deploy.lower(module, example_input)
 
-The names below are the public interface. They are loaded when first used, so that the command
-line can say ``--help`` without importing torch.
+The names below are the public interface. They are loaded when first used, so that the command line
+can say ``--help`` without importing torch. No module may be called like one of them: importing it
+would hide the name.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calibrate import calibrate, reestimate_batch_norm
+    from .calibration import calibrate, reestimate_batch_norm
     from .controller import AdaQAT, Verdict
-    from .exact import ExactModule, exact
-    from .fit import fit
+    from .exact_mode import ExactModule, exact
     from .module import Group, QuantModule
-    from .prepare import prepare
+    from .preparation import prepare
     from .recipe import Recipe
     from .result import RunResult
+    from .training import fit
 
 _HOME = {
     "AdaQAT": "controller",
-    "ExactModule": "exact",
+    "ExactModule": "exact_mode",
     "Group": "module",
     "QuantModule": "module",
     "Recipe": "recipe",
     "RunResult": "result",
     "Verdict": "controller",
-    "calibrate": "calibrate",
-    "exact": "exact",
-    "fit": "fit",
-    "prepare": "prepare",
-    "reestimate_batch_norm": "calibrate",
+    "calibrate": "calibration",
+    "exact": "exact_mode",
+    "fit": "training",
+    "prepare": "preparation",
+    "reestimate_batch_norm": "calibration",
 }
 
 __all__ = [

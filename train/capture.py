@@ -55,7 +55,7 @@ def _trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
         ) from error
     graph.graph.eliminate_dead_code()
     # Two samples, so that a reshape to (-1, features) cannot be mistaken for (1, features).
-    batch = torch.cat([example, example])[:2] if len(example) == 1 else example[:2]
+    batch = torch.cat([example, example]) if len(example) == 1 else example
     try:
         with torch.no_grad():
             ShapeProp(graph).propagate(batch)

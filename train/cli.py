@@ -144,7 +144,7 @@ def _train(
 
     from ..deploy.frontends.torch import lower
     from ..deploy.model_file import save
-    from .fit import fit
+    from .training import fit
 
     progress = _Progress()
     with progress.bar:

@@ -88,36 +88,41 @@ class NetworkCost:
         """Best saving per bit of any joint move down that lowers ``width`` below ``bits``.
 
         A table with plateaus has differences of zero that hide the step behind them; the chord to
-        the best lower point does not.
+        the best lower point does not. What the partner would save alone is not counted.
         """
         return sum(self._chord(term, metric, width, bits) for term in self._of.get(width, []))
 
     @staticmethod
     def _chord(term: Term, metric: str, width: BitWidth, bits: int) -> float:
-        here = {width: bits}
-        start = term.at(here, metric)
         other = next((w for w in term.widths if w is not width), None)
-        partner = [other.integer] if other is not None else [0]
+        positions: list[dict[BitWidth, int]] = [{}]
         if other is not None and not other.frozen:
-            partner = list(range(other.lo, other.integer + 1))
+            positions = [{other: theirs} for theirs in range(other.lo, other.integer + 1)]
         best = 0.0
-        for own in range(min(width.lo, bits - 1), bits):
-            for theirs in partner:
-                moved = {width: own} if other is None else {width: own, other: theirs}
-                steps = bits - own + (0 if other is None else other.integer - theirs)
-                best = max(best, (start - term.at(moved, metric)) / steps)
+        for position in positions:
+            alone = term.at({width: bits, **position}, metric)
+            moved = sum(w.integer - theirs for w, theirs in position.items())
+            for own in range(min(width.lo, bits - 1), bits):
+                saved = alone - term.at({width: own, **position}, metric)
+                best = max(best, saved / (bits - own + moved))
         return best
 
     def share(self, metric: str, width: BitWidth) -> float:
-        """Average cost of one bit of ``width`` between its limits, partners moving along."""
-        own, total = self._of.get(width, []), 0.0
-        for term in own:
-            high = {w: w.hi if not w.frozen else w.integer for w in term.widths}
-            low = {w: w.lo if not w.frozen else w.integer for w in term.widths}
-            moving = sum(high[w] - low[w] for w in dict.fromkeys(term.widths))
-            if moving:
-                total += (term.at(high, metric) - term.at(low, metric)) / moving
-        return total
+        """Average cost of one bit of ``width``, between its limits and those of its partners."""
+        if width.hi == width.lo:
+            return 0.0
+        total = 0.0
+        for term in self._of.get(width, []):
+            other = next((w for w in term.widths if w is not width), None)
+            ends: list[dict[BitWidth, int]] = (
+                [{}] if other is None or other.frozen else [{other: other.hi}, {other: other.lo}]
+            )
+            total += sum(
+                term.at({width: width.hi, **end}, metric)
+                - term.at({width: width.lo, **end}, metric)
+                for end in ends
+            ) / len(ends)
+        return total / (width.hi - width.lo)
 
 
 class BitOps(NetworkCost):

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .calibrate import reestimate_batch_norm
+from .calibration import reestimate_batch_norm
 from .checkpoint import load_checkpoint, save_checkpoint
 from .controller import AdaQAT
 from .data import Data, Pair, batches
-from .exact import ExactModule, exact
+from .exact_mode import ExactModule, exact
 from .module import QuantModule
 from .recipe import Recipe
 from .result import accuracy

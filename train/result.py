@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .controller import AdaQAT
 from .data import Data, Pair, batches
-from .exact import exact
+from .exact_mode import exact
 from .module import QuantModule
 from .recipe import Recipe
 
@@ -84,7 +84,7 @@ def describe(
             "integer": accuracy(exact(module), data.test),
         },
         "weight_bits": {"mean_per_weight": per_weight, "mean_per_layer": per_layer},
-        "widths": [asdict(group) for group in module.groups()],
+        "widths": [{**asdict(group), "members": list(group.members)} for group in module.groups()],
         "seconds": round(seconds, 1),
     }
     if controller is not None:

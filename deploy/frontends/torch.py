@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...train.exact import exact
+from ...train.exact_mode import exact
 from ...train.module import QuantModule
 from ...train.records import Record
 from ...train.snap import Constants

@@ -43,9 +43,11 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
             lowest = min(lowest, float(flat.min()))
 
     was_training = module.training
-    module.eval()
+    # Running statistics of an untrained network (mean 0, variance 1) would give ranges far from
+    # those it trains with, so it is calibrated with the statistics of each batch.
+    module.train(_untrained(module))
     try:
-        with module.running(mode="float"):
+        with module.running(mode="float", stats="probe"):
             for batch in batches:
                 module(batch if isinstance(batch, Tensor) else batch[0], observe)
     finally:
@@ -69,6 +71,15 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
             keep = torch.linspace(0, values.numel() - 1, SAMPLE).long()
             values = torch.cat([values[keep], values.amin()[None], values.amax()[None]])
         module.act_quantizer(grid).calibrate(values)
+
+
+def _untrained(module: QuantModule) -> bool:
+    """Whether some BatchNorm has never seen a batch."""
+    return any(
+        float(module.tensor(bn.counter)) == 0
+        for record in module.network.records
+        if (bn := record.bn) is not None and bn.counter is not None
+    )
 
 
 def set_signs(module: QuantModule, input_signed: bool) -> None:
@@ -119,7 +130,9 @@ def reestimate_batch_norm(module: QuantModule, batches: Iterable[Tensor]) -> Non
                 count += 1
                 for bn, (mean, var), (m_sum, v_sum) in zip(norms, before, sums, strict=True):
                     # new = (1-k)*old + k*batch, so the batch statistic is recovered exactly enough
-                    k = 0.1 if bn.momentum is None else bn.momentum
+                    k = bn.momentum
+                    if k is None:
+                        k = 1.0 if bn.counter is None else 1.0 / float(module.tensor(bn.counter))
                     m_sum += (module.tensor(bn.mean) - (1 - k) * mean) / k
                     v_sum += (module.tensor(bn.var) - (1 - k) * var) / k
     finally:

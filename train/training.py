@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .calibrate import calibrate
+from .calibration import calibrate
 from .controller import AdaQAT
 from .data import Data, load_data
 from .models import build_model
 from .module import QuantModule
 from .phases import Listener, Run, float_phase, quantised_phase, steps_per_epoch
-from .prepare import prepare
+from .preparation import prepare
 from .recipe import Recipe
 from .result import RunResult, accuracy, describe
 

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact mode equals the integer simulator in every node, for every operator and width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adaqat.deploy import UnsupportedError, UsageError, lower, quantize_input, simulate
+from adaqat.train import calibrate, exact, prepare
+
+Make = Callable[[], nn.Module]
+
+
+class Everything(nn.Module):
+    """Every operator: grouped, depthwise, strided, padded, dilated, pools, adds, concats, norms."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.b1 = nn.BatchNorm2d(8)
+        self.dw = nn.Conv2d(8, 16, 3, padding=1, groups=8)
+        self.b2 = nn.BatchNorm2d(16)
+        self.c3 = nn.Conv2d(16, 8, 1)
+        self.c4 = nn.Conv2d(24, 12, 3, stride=2, padding="valid", groups=2)
+        self.c5 = nn.Conv2d(12, 12, 2, padding="same", dilation=2)
+        self.alone = nn.BatchNorm2d(12)
+        half = (size - 3) // 2 + 1
+        self.flat_norm = nn.BatchNorm1d(12 * (half // 2 + 1) ** 2)
+        self.f1 = nn.Linear(12 * (half // 2 + 1) ** 2, 20)
+        self.f2 = nn.Linear(20, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.b1(self.c1(x)))
+        b = F.relu6(self.b2(self.dw(a)))
+        d = F.relu(self.c3(b) + a)
+        e = torch.cat([d, b], 1)
+        f = F.relu(self.alone(self.c5(self.c4(e))))
+        g = F.hardtanh(F.avg_pool2d(f, 2, stride=2, padding=1), -1, 1.5)
+        g = F.max_pool2d(g, 3, 1, 1)
+        return self.f2(self.f1(self.flat_norm(g.flatten(1))).relu())
+
+
+def trained(size: int, x: Tensor) -> nn.Module:
+    torch.manual_seed(3)
+    model = Everything(size)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.normal_(module.weight, 0.5, 1.0)  # some gammas are negative
+            nn.init.normal_(module.bias, 0.0, 0.5)
+    for _ in range(4):
+        model(x)
+    return model.eval()
+
+
+@pytest.mark.parametrize("weight_bits", range(1, 9))
+@pytest.mark.parametrize("quantizers", [("lsq", "pact"), ("dorefa", "lsq")])
+def test_exact_mode_is_the_simulator(weight_bits: int, quantizers: tuple[str, str]) -> None:
+    size = 8 + weight_bits % 3
+    generator = torch.Generator().manual_seed(weight_bits)
+    x = torch.randn(6, 3, size, size, generator=generator)
+    model = trained(size, x)
+    for act_bits in range(1, 9):
+        module = prepare(
+            model, x, weight_bits=weight_bits, act_bits=act_bits, min_bits=1,
+            weight_quantizer=quantizers[0], act_quantizer=quantizers[1],
+            first_last_bits=None if act_bits % 2 else 8, join_bits=None if act_bits % 3 else 8,
+        ).eval()  # fmt: skip
+        calibrate(module, [x])
+        graph = lower(module, x)  # compares every node itself
+        extreme = torch.cat([x * 50, -x * 50, torch.zeros_like(x)])
+        codes = quantize_input(graph, extreme.double().numpy())
+        got = simulate(graph, codes)
+        wanted = exact(module)(extreme) / graph.output_node.output.scale
+        assert np.array_equal(got, wanted.numpy().astype(np.int64))
+
+
+def test_exact_mode_is_close_to_fake_quantisation(residual: Make, images: Tensor) -> None:
+    module = prepare(residual(), images, weight_bits=4, act_bits=4).eval()
+    calibrate(module, [images])
+    error = (exact(module)(images) - module(images)).norm() / module(images).norm()
+    assert float(error.detach()) < 0.05
+
+
+def test_training_on_integers_computes_them(residual: Make, images: Tensor) -> None:
+    module = prepare(residual(), images, weight_bits=3, act_bits=3)
+    calibrate(module, [images])
+    module.train()
+    module.stats = "freeze"
+    integers = exact(module)
+    out = module(images, codes=integers.values(images))
+    torch.testing.assert_close(out.double(), integers(images), rtol=1e-6, atol=1e-6)
+    out.square().sum().backward()
+    assert all(
+        p.grad is not None and torch.isfinite(p.grad).all() for p in module.network_parameters()
+    )
+
+
+def test_a_dead_channel_becomes_a_constant(residual: Make, images: Tensor) -> None:
+    model = residual()
+    with torch.no_grad():
+        model.get_parameter("bn.weight")[1] = 0.0
+        model.get_parameter("bn.bias")[1] = 0.7
+        model.get_parameter("bn.weight")[2] = 1e-9
+        model.get_parameter("bn.weight")[3] *= -1
+    module = prepare(model, images).eval()
+    calibrate(module, [images])
+    graph = lower(module, images)
+    rule = graph["conv"].op.requant
+    assert rule.m[1] == 0 and rule.m[2] == 0
+    assert rule.z[1] == np.floor(0.7 / graph["conv"].output.scale + 0.5)
+
+
+def test_layouts_and_names(residual: Make, images: Tensor) -> None:
+    module = prepare(residual(), images).eval()
+    calibrate(module, [images])
+    graph = lower(module, images, name="toy")
+    assert graph.name == "toy"
+    assert graph.input_node.output.shape == (8, 8, 2)
+    assert [n.name for n in graph.nodes] == [r.name for r in module.network.records]
+    assert graph["conv1"].source == "conv1"
+    assert graph["conv1"].op.weights.codes.shape == (6, 3, 3, 6)
+
+
+def test_lower_needs_a_prepared_and_calibrated_network(residual: Make, images: Tensor) -> None:
+    with pytest.raises(UsageError, match="Residual found; a prepared network is needed"):
+        lower(residual(), images)
+    with pytest.raises(UsageError, match="without activation ranges"):
+        lower(prepare(residual(), images), images)
+
+
+def test_a_flattened_map_as_output(images: Tensor) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten())
+    module = prepare(model, images).eval()
+    calibrate(module, [images])
+    with pytest.raises(UnsupportedError, match="a flattened map as the network's output"):
+        lower(module, images)
+
+
+def test_an_output_map_and_a_vector_network(images: Tensor) -> None:
+    for model, x in (
+        (nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)), images),
+        (nn.Sequential(nn.Linear(7, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 3)),
+         torch.randn(10, 7)),
+    ):  # fmt: skip
+        module = prepare(model.eval(), x).eval()
+        calibrate(module, [x])
+        graph = lower(module, x)
+        assert graph.output_node.output.type.signed
