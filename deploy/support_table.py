@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import targets
 from .errors import UsageError
+from .kernels import FAMILIES
 from .ops import REGISTRY, Op
 from .ops.weighted import WeightedOp
 from .render import exists
@@ -23,32 +24,26 @@ BITS = "1 to 8"
 
 def table() -> str:
     """The table as Markdown, one row per operator that computes something."""
-    columns = _target_groups()
-    lines = [
-        " | ".join(["| operator", "weight bits", "activation bits", *columns]) + " |",
-        "| --- " * (3 + len(columns)) + "|",
-    ]
+    portable = [name for name in targets.names() if targets.get(name).family == "c"]
+    head = f"| operator | weight bits | activation bits | C ({', '.join(portable)}) |"
+    rows = []
+    free = []
     for kind, op in sorted(REGISTRY.items()):
         if op.c_plan is Op.c_plan:
+            free.append(f"`{kind}`")
             continue
         weights = BITS if issubclass(op, WeightedOp) else "none"
-        support = [
-            "yes" if any(exists(f"{folder}/{kind}.c.j2") for folder in folders) else "no"
-            for folders in columns.values()
-        ]
-        lines.append(" | ".join([f"| `{kind}`", weights, BITS, *support]) + " |")
-    free = ", ".join(
-        f"`{kind}`" for kind, op in sorted(REGISTRY.items()) if op.c_plan is Op.c_plan
-    )
-    return "\n".join(lines) + f"\n\nWithout code of their own: {free}.\n"
+        rows.append(f"| `{kind}` | {weights} | {BITS} | {_kernels(kind)} |")
+    text = "\n".join([head, "| --- | --- | --- | --- |", *rows])
+    return f"{text}\n\nWithout code of their own: {', '.join(free)}.\n"
 
 
-def _target_groups() -> dict[str, tuple[str, ...]]:
-    """Column heading to kernel folders; targets that emit from the same folders share a column."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for name in targets.names():
-        groups.setdefault(targets.get(name).kernels, []).append(f"`{name}`")
-    return {", ".join(names): folders for folders, names in groups.items()}
+def _kernels(kind: str) -> str:
+    """Whether there is portable C, and which families of cores have kernels of their own."""
+    if not exists(f"c/ops/{kind}.c.j2"):
+        return "no"
+    special = sorted(name for name, family in FAMILIES.items() if kind in family.planners)
+    return f"yes; own kernels: {', '.join(special)}" if special else "yes"
 
 
 def updated(text: str) -> str:

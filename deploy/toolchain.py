@@ -26,6 +26,8 @@ INSTALL = (
     "install one: 'apt-get install gcc-arm-none-eabi' or "
     "'pip install adaqat-deploy[emulate]' (brings ziglang)"
 )
+# Loops at word addresses: otherwise a cycle per round depends on where the linker puts a function.
+GCC_FLAGS = ("-falign-functions=4", "-falign-loops=4")
 COMMON_FLAGS = (
     "-std=c99",
     "-ffreestanding",
@@ -49,7 +51,7 @@ class Toolchain:
     def flags(self, core: Core, optimise: str = "-O2") -> tuple[str, ...]:
         """Compiler flags for a core, without paths: what reports and tables quote."""
         if self.kind == "gcc":
-            return (*core.gcc_flags, optimise, *COMMON_FLAGS)
+            return (*core.gcc_flags, optimise, *COMMON_FLAGS, *GCC_FLAGS)
         return ("-target", core.zig_target, f"-mcpu={core.zig_cpu}", optimise, *COMMON_FLAGS)
 
     def build(

@@ -39,8 +39,8 @@ class Row(Record):
     features: feature name -> (instructions, cycles) per unit of that feature. The names are those
     of the operator's work report; a constant term is the feature "layer", counted once per node.
     code_bytes: code of one such node.
-    samples and the two errors describe the fit: the largest relative error over the measured
-    nodes, between the prediction of this row and what the emulator counted.
+    samples, median_error and max_error describe the fit: relative errors of (instructions,
+    cycles) between this row's prediction and what the emulator counted for the measured nodes.
     """
 
     kind: str
@@ -50,8 +50,8 @@ class Row(Record):
     features: dict[str, tuple[Share, Share]] = Field(min_length=1)
     code_bytes: int = Field(ge=0)
     samples: int = Field(ge=1)
-    max_error_instructions: float = Field(ge=0)
-    max_error_cycles: float = Field(ge=0)
+    median_error: tuple[Share, Share]
+    max_error: tuple[Share, Share]
 
 
 class Table(Record):

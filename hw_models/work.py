@@ -86,6 +86,13 @@ def conv_is_direct(
     return kernel == (1, 1) and not any(pad) and groups == 1 and channels % GROUP == 0
 
 
+def _products(outputs: int, row: int) -> dict[str, int]:
+    """Products and results of dot products; a row of one group needs no loop, so it is apart."""
+    if padded(row) == GROUP:
+        return {"short_output": outputs}
+    return {"mac": outputs * padded(row), "output": outputs}
+
+
 def conv2d_work(
     in_shape: tuple[int, int, int],
     out_shape: tuple[int, int, int],
@@ -113,8 +120,7 @@ def conv2d_work(
         act_bits,
         act_signed,
         {
-            "mac": outputs * padded(row),
-            "output": outputs,
+            **_products(outputs, row),
             **reading,
             "pixel": pixels * groups,
             "layer": 1,
@@ -140,16 +146,23 @@ def depthwise_conv2d_work(
     pixels = out_shape[0] * out_shape[1]
     taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
     channels = out_shape[2]
+    rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
+    # A border brings a test of every tap; without one the loops are other code altogether.
+    if any(pad):
+        reading = {
+            "mac": taps_in * channels,
+            "test": rows * out_shape[1] * kernel[1] * channels,
+            "row": rows * out_shape[1] * channels,
+        }
+    else:
+        reading = {"plain_mac": taps_in * channels, "plain_row": rows * out_shape[1] * channels}
     return Work(
         "depthwise_conv2d",
         weight_bits,
         act_bits,
         act_signed,
         {
-            "mac": taps_in * channels,
-            "row": inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
-            * out_shape[1]
-            * channels,
+            **reading,
             "output": pixels * channels,
             "unpack": channels * padded(taps),
             "channel": channels,
@@ -170,8 +183,7 @@ def linear_work(
         act_bits,
         act_signed,
         {
-            "mac": outputs * padded(inputs),
-            "output": outputs,
+            **_products(outputs, inputs),
             "gather": inputs,
             "layer": 1,
         },
@@ -201,19 +213,26 @@ def pool2d_work(
     act_signed: bool,
 ) -> Work:
     """Work of a max or average pool; shapes are (H, W, C), pad is (top, left, bottom, right)."""
-    taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, (1, 1), pad)
+    taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, (1, 1), pad)
     pixels = out_shape[0] * out_shape[1]
     channels = out_shape[2]
-    rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], 1, pad[0]) * out_shape[1]
+    # Compilers unroll windows of two, and drop the loops over a single output pixel; each form
+    # has its own prices.
+    if any(pad):
+        form = "border_"
+    elif pixels == 1:
+        form = "global_"
+    else:
+        form = "small_" if max(kernel) <= 2 else ""
     return Work(
         kind,
         0,
         act_bits,
         act_signed,
         {
-            "tap": taps_in * channels,
-            "row": rows * channels,
-            "output": pixels * channels,
+            f"{form}tap": (taps_in + taps_out) * channels,
+            f"{form}row": pixels * kernel[0] * channels,
+            f"{form}output": pixels * channels,
             "layer": 1,
         },
         requant_bytes(1) if kind == "avgpool2d" else 0,

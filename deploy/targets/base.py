@@ -44,7 +44,7 @@ def register(target: Target) -> Target:
     for family in target.kernels:
         if family not in FAMILIES:
             raise ValueError(f"target {target.name!r}: unknown kernel family {family!r}")
-        _TARGETS[name] = target
+    _TARGETS.update(dict.fromkeys((target.name, *target.aliases), target))
     return target
 
 

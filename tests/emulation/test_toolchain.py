@@ -8,8 +8,9 @@ import pytest
 
 from adaqat.deploy import toolchain as module
 from adaqat.deploy.errors import ToolError
+from adaqat.deploy.extras import require
 from adaqat.deploy.firmware import build_firmware
-from adaqat.deploy.qemu import run_qemu
+from adaqat.deploy.qemu import qemu_missing, run_qemu
 from adaqat.deploy.toolchain import file_hash, find_toolchain
 from adaqat.hw_models import load_core
 
@@ -75,3 +76,24 @@ def test_qemu_reasons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     core = load_core("cortex-m4").model_copy(update={"qemu_machine": None})
     with pytest.raises(ToolError, match="no QEMU board is known"):
         run_qemu(tmp_path / "x.elf", core, b"")
+
+
+def test_missing_extra_names_the_install_line() -> None:
+    with pytest.raises(ToolError, match=r"pip install 'adaqat-deploy\[emulate\]'"):
+        require("adaqat_no_such_module", "emulate")
+
+
+def test_qemu_ends_an_endless_program(tmp_path: Path) -> None:
+    core = load_core("cortex-m4")
+    reason = qemu_missing(core)
+    if reason is not None:
+        pytest.skip(reason)
+    (tmp_path / "tiny.c").write_text(
+        '#include "tiny.h"\ntiny_status_t tiny_run(tiny_ctx_t *c, const int8_t *i, int8_t *o)\n'
+        '{ (void)c; (void)i; (void)o; for (;;) { __asm__ volatile("nop"); } }\n'
+    )
+    elf = build_firmware(
+        TINY, core, [tmp_path / "tiny.c"], [FIXTURES], tmp_path / "b", toolchain("gcc")
+    )
+    with pytest.raises(ToolError, match=r"tiny.elf did not end within 1 s"):
+        run_qemu(elf, core, bytes(16), seconds=1)

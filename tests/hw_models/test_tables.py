@@ -27,8 +27,8 @@ act_signed = [true, false]
 features = { mac = [1.5, 2.0], layer = [100, 200] }
 code_bytes = 300
 samples = 4
-max_error_instructions = 0.01
-max_error_cycles = 0.02
+median_error = [0.01, 0.01]
+max_error = [0.01, 0.02]
 """  # noqa: E501
 
 

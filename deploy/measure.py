@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the cost table of a target: emit, compile, count, fit.
+
+Every kind of node is emitted alone in many shapes, compiled as the product is compiled, run in
+the emulator and counted exactly; the counts are fitted by non-negative coefficients per feature
+of the node's work report. The largest error of each fit stands in the table.
+"""
+
+import datetime
+import hashlib
+import os
+import statistics
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..hw_models import load_core, load_timing, timing_hash
+from ..hw_models.board import load_board
+from ..hw_models.table import Energy, Provenance, Row, Table
+from ..hw_models.work import Work
+from . import targets
+from .check import check
+from .device import Device
+from .emit import CModel, layout
+from .errors import ToolError, UsageError
+from .measured_cases import MEASURED, Case, cases, has_weights
+from .nonnegative import Float64, fit_relative
+from .table_file import table_text
+from .toolchain import Toolchain, find_toolchain
+from .types import IntType
+from .vectors import make_inputs
+
+ALL_BITS = tuple(range(1, 9))
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured node: its work, exact instructions, estimated cycles, and code size."""
+
+    work: Work
+    instructions: int
+    cycles: float
+    code_bytes: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All cases of one kind at one weight width, for input widths that share their kernels."""
+
+    kind: str
+    weight_bits: int
+    act_bits: tuple[int, ...]
+    act_signed: bool
+
+
+def measure_target(target: str, out: Path, progress: Progress = lambda done, total: None) -> None:
+    """Measure a target and write its cost table to the TOML file ``out``.
+
+    Args:
+        target: a C target whose core has a cycle table.
+        out: file to write; its folder must exist.
+        progress: called with (networks done, networks in all).
+
+    Raises:
+        UsageError: the target cannot be measured, or the file cannot be written.
+        ToolError: no compiler or emulator.
+    """
+    if not out.parent.is_dir():
+        raise UsageError(
+            f"{out}: no folder {out.parent}; an existing folder is needed; create it first"
+        )
+    text = table_text(measure(target, progress))
+    try:
+        out.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(
+            f"{out}: cannot be written ({error.strerror}); a writable file is needed; choose "
+            f"another path"
+        ) from error
+
+
+def measure(
+    target: str,
+    progress: Progress = lambda done, total: None,
+    kinds: Iterable[str] | None = None,
+    weight_bits: tuple[int, ...] = ALL_BITS,
+) -> Table:
+    """The cost table of a target; ``kinds`` and ``weight_bits`` restrict it, for tests."""
+    described = targets.get(target)
+    if described.core is None or load_core(described.core).timing is None:
+        raise UsageError(
+            f"{target}: its core has no cycle table; a table needs cycles; measure one of the "
+            f"cores in hw_models/timing or add a cycle table"
+        )
+    toolchain = find_toolchain()
+    chosen = [case for case in cases() if kinds is None or case.kind in kinds]
+    jobs = _jobs(chosen, described.name, weight_bits)
+    pairs = [(job, case) for job in jobs for case in chosen if case.kind == job.kind]
+    lock, finished = Lock(), iter(range(1, len(pairs) + 1))
+
+    def run(work: tuple[_Job, Case]) -> Sample:
+        sample = _measure_case(work[1], work[0], described.name, toolchain)
+        with lock:
+            progress(next(finished), len(pairs))
+        return sample
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        samples = list(pool.map(run, pairs))
+    rows = []
+    for job in jobs:
+        found = [s for (of, _), s in zip(pairs, samples, strict=True) if of is job]
+        rows.append(_row(job, found))
+    return _table(described.name, described.core, toolchain, tuple(rows))
+
+
+def _jobs(chosen: list[Case], target: str, weight_bits: tuple[int, ...]) -> list[_Job]:
+    """Group input widths whose emitted text is the same: they need one measurement."""
+    jobs = []
+    for kind in dict.fromkeys(case.kind for case in chosen):
+        same_kind = [case for case in chosen if case.kind == kind]
+        for bits in weight_bits if has_weights(kind) else (0,):
+            for signed in (False, True):
+                groups: dict[str, list[int]] = {}
+                for act_bits in reversed(ALL_BITS):
+                    key = _text_key(same_kind, IntType(act_bits, signed), bits, target)
+                    groups.setdefault(key, []).append(act_bits)
+                jobs += [_Job(kind, bits, tuple(sorted(a)), signed) for a in groups.values()]
+    return jobs
+
+
+def _model(case: Case, type_: IntType, weight_bits: int, target: str) -> CModel:
+    return layout(check(case.build(type_, weight_bits)), targets.get(target), MEASURED)
+
+
+def _text_key(chosen: list[Case], type_: IntType, weight_bits: int, target: str) -> str:
+    """Hash of everything that is compiled for these cases, comments and clamps of inputs aside."""
+    digest = hashlib.sha256()
+    for case in chosen:
+        model = _model(case, type_, weight_bits, target)
+        measured = next(node for node in model.nodes if node.node.name == MEASURED)
+        digest.update("\0".join([measured.body, *map(str, measured.plan.helpers)]).encode())
+    return digest.hexdigest()
+
+
+def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> Sample:
+    type_ = IntType(max(job.act_bits), job.act_signed)
+    model = _model(case, type_, job.weight_bits, target)
+    core = model.target.core
+    if core is None:
+        raise UsageError(f"{target}: has no core; a core is needed to count; choose a core")
+    codes = make_inputs(model.graph, samples=1, seed=1, extremes=False)
+    with Device(model, core, toolchain=toolchain) as device:
+        count = device.count(codes)
+    if count is None:
+        raise ToolError(f"{core}: cannot be counted; a core with a Unicorn model is needed")
+    node = count.nodes[MEASURED]
+    if node.cycles is None:
+        raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
+    return Sample(
+        dict(model.graph.works())[MEASURED],
+        node.instructions,
+        node.cycles,
+        count.node_code_bytes[MEASURED],
+    )
+
+
+def _row(job: _Job, samples: list[Sample]) -> Row:
+    features, instruction_errors, cycle_errors = fit_samples(samples)
+    return Row(
+        kind=job.kind,
+        weight_bits=(job.weight_bits,),
+        act_bits=job.act_bits,
+        act_signed=(job.act_signed,),
+        features=features,
+        code_bytes=round(statistics.median(sample.code_bytes for sample in samples)),
+        samples=len(samples),
+        median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
+        max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
+    )
+
+
+def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], Float64, Float64]:
+    """Coefficients (instructions, cycles) per feature, and each sample's relative errors."""
+    names = sorted({name for sample in samples for name in sample.work.features})
+    counts = np.array([[s.work.features.get(name, 0) for name in names] for s in samples], float)
+    instructions, errors = fit_relative(counts, np.array([float(s.instructions) for s in samples]))
+    cycles, cycle_errors = fit_relative(counts, np.array([s.cycles for s in samples]))
+    features = {
+        name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
+    }
+    return features, errors, cycle_errors
+
+
+def _rounded(value: float | np.floating[Any]) -> float:
+    return float(f"{value:.5g}")
+
+
+def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) -> Table:
+    board, timing = load_board(core), load_timing(core)
+    described = load_core(core)
+    return Table(
+        name=target,
+        core=core,
+        board=board.title,
+        clock_mhz=board.clock_mhz,
+        units=_UNITS,
+        claim=f"instructions are exact for the measured nodes; cycles: {timing.claim}",
+        provenance=Provenance(
+            command=f"adaqat measure --target {target}",
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            compiler=toolchain.kind,
+            compiler_version=toolchain.version,
+            flags=" ".join(toolchain.flags(described)),
+            emulator=f"unicorn {version('unicorn')}",
+            timing=core,
+            timing_sha256=timing_hash(core),
+            template_sha256=template_hash(),
+        ),
+        energy=Energy.model_validate(board.energy.model_dump()),
+        row=rows,
+    )
+
+
+_UNITS: dict[str, str] = {
+    "features": "[instructions, cycles] per unit of the feature",
+    "code_bytes": "bytes of flash of one node's function, median",
+    "nj_per_cycle": "nanojoule per core cycle",
+}
+
+
+def template_hash() -> str:
+    """Hex SHA-256 over the C templates that a table's figures depend on."""
+    digest = hashlib.sha256()
+    root = files("adaqat.templates") / "c"
+    for name, entry in sorted(_walk(root, "")):
+        if not name.startswith(("firmware/", "tools/", "project/", "self_test")):
+            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".j2"):
+            yield prefix + entry.name, entry
