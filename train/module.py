@@ -132,7 +132,7 @@ class QuantModule(nn.Module):
             assert owner is not None
             owner = owner._modules[part]
         assert owner is not None
-        value = owner._parameters.get(name)
+        value: Tensor | None = owner._parameters.get(name)
         if value is None:
             value = owner._buffers[name]
         assert value is not None
