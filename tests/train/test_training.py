@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from adaqat.deploy import ModelFileError, UsageError, load, lower, simulate
-from adaqat.train import Recipe, calibrate, cost, fit, phases, prepare
+from adaqat.train import Recipe, calibrate, fit, phases, prepare, pricing
 from adaqat.train.checkpoint import load_checkpoint, save_checkpoint
 from adaqat.train.cli import app
 
@@ -32,8 +32,8 @@ SHORT: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, target: Any) -> None:
     """The table "toy" is the made-up target."""
-    known = cost.load
-    monkeypatch.setattr(cost, "load", lambda name: target if name == "toy" else known(name))
+    known = pricing.load
+    monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
 
 
 def test_a_run_leaves_its_files_and_figures(tmp_path: Path) -> None:
