@@ -8,7 +8,7 @@ report with, so the cost that steers the widths is the cost that the report pred
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..deploy.errors import UsageError
 from ..hw_models import HwModel, load
@@ -39,11 +39,18 @@ class Term:
         name: the node.
         widths: its weight and activation width, or only one of them.
         table: metrics by the bits of ``widths``, in that order.
+        shared: bytes of the functions the node calls, by name, for the same keys; a network holds
+            each of them once.
     """
 
     name: str
     widths: tuple[BitWidth, ...]
     table: Mapping[tuple[int, ...], Mapping[str, float]]
+    shared: Mapping[tuple[int, ...], Mapping[str, int]] = field(default_factory=dict)
+
+    def functions(self, bits: Assignment) -> Mapping[str, int]:
+        """Shared functions needed for an assignment."""
+        return self.shared.get(tuple(bits.get(w, w.integer) for w in self.widths), {})
 
     def at(self, bits: Assignment, metric: str) -> float:
         """Cost for an assignment; widths not in it count as they are now."""
@@ -57,10 +64,14 @@ class NetworkCost:
         name: the target.
         metrics: metrics it can price.
         terms: one per node.
+        fixed_bytes: code that every assignment needs.
     """
 
-    def __init__(self, name: str, metrics: Sequence[str], terms: Iterable[Term]) -> None:
+    def __init__(
+        self, name: str, metrics: Sequence[str], terms: Iterable[Term], fixed_bytes: int = 0
+    ) -> None:
         self.name = name
+        self.fixed_bytes = fixed_bytes
         self.metrics = tuple(metrics)
         self.terms = tuple(terms)
         self._of: dict[BitWidth, list[Term]] = {}
@@ -71,7 +82,14 @@ class NetworkCost:
 
     def total(self, metric: str, bits: Assignment | None = None) -> float:
         """Cost of the network; widths not in ``bits`` count as they are now."""
-        return sum(term.at(bits or {}, metric) for term in self.terms)
+        total = sum(term.at(bits or {}, metric) for term in self.terms)
+        if metric != "flash_kb":
+            return total
+        functions: dict[str, int] = {}
+        for term in self.terms:
+            for name, size in term.functions(bits or {}).items():
+                functions[name] = max(size, functions.get(name, 0))
+        return total + (self.fixed_bytes + sum(functions.values())) / 1024
 
     def reference(self, metric: str) -> float:
         """Cost with every free width at 8: the unit of the strength."""
@@ -180,7 +198,7 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
         for record in module.network.records
         if record.kind not in ("input", "flatten")
     ]
-    return NetworkCost(model.name, metrics, terms)
+    return NetworkCost(model.name, metrics, terms, model.run_bytes(len(terms)))
 
 
 def _term(module: QuantModule, model: HwModel, record: Record, metrics: Sequence[str]) -> Term:
@@ -188,17 +206,12 @@ def _term(module: QuantModule, model: HwModel, record: Record, metrics: Sequence
     source = module.act_quantizer(record.inputs[0])
     widths.append(source.width)
     table: dict[tuple[int, ...], dict[str, float]] = {}
+    shared: dict[tuple[int, ...], Mapping[str, int]] = {}
     for bits in _choices(widths):
         weight_bits = bits[0] if record.weight is not None else 0
         work = record_work(module, record, weight_bits, bits[-1], source.signed)
-        cost = model.node_cost(
-            work.kind,
-            work.weight_bits,
-            work.act_bits,
-            work.act_signed,
-            work.features,
-            work.const_bytes,
-        )
+        cost = model.node_cost(work)
+        shared[bits] = cost.shared
         values = {
             "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
             "cycles": cost.cycles,
@@ -207,7 +220,7 @@ def _term(module: QuantModule, model: HwModel, record: Record, metrics: Sequence
             "flash_kb": cost.flash_bytes / 1024,
         }
         table[bits] = {metric: values[metric] for metric in metrics}
-    return Term(record.name, tuple(widths), table)
+    return Term(record.name, tuple(widths), table, shared)
 
 
 def _choices(widths: Sequence[BitWidth]) -> list[tuple[int, ...]]:

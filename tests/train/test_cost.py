@@ -31,10 +31,7 @@ def test_training_cost_is_the_cost_of_the_lowered_graph(
     assert {t.name for t in cost.terms} == set(works)
     for term in cost.terms:
         work = works[term.name]
-        wanted = target.node_cost(
-            work.kind, work.weight_bits, work.act_bits, work.act_signed, work.features,
-            work.const_bytes,
-        )  # fmt: skip
+        wanted = target.node_cost(work)
         assert term.at({}, "cycles") == wanted.cycles
         assert term.at({}, "flash_kb") == wanted.flash_bytes / 1024
         assert term.at({}, "latency_ms") == pytest.approx(wanted.cycles / 1000)
@@ -119,3 +116,35 @@ def test_budgets_that_exclude_each_other() -> None:
     cost = NetworkCost("toy", ("x", "y"), [Term("n", (w,), table)])
     with pytest.raises(UsageError, match="one by one but not together"):
         check_budget(cost, {"x": 3.0, "y": 3.0}, [w])
+
+
+def shared_functions() -> NetworkCost:
+    """Two layers; a width's function takes 3 kB, and a network holds it once."""
+    terms = []
+    for name in ("first", "second"):
+        width = BitWidth(name, "weight", 8)
+        table = {(b,): {"flash_kb": float(b)} for b in range(1, 9)}
+        shared = {(b,): {f"dot{b}": 3 * 1024} for b in range(1, 9)}
+        terms.append(Term(name, (width,), table, shared))
+    return NetworkCost("toy", ("flash_kb",), terms, fixed_bytes=512)
+
+
+def test_a_shared_function_counts_once_in_total_and_projection() -> None:
+    cost = shared_functions()
+    first, second = (term.widths[0] for term in cost.terms)
+    assert cost.total("flash_kb", {first: 4, second: 4}) == 4 + 4 + 3 + 0.5
+    assert cost.total("flash_kb", {first: 4, second: 3}) == 4 + 3 + 3 + 3 + 0.5
+    damage = {w: {b: 2.0 ** -b for b in range(1, 9)} for w in (first, second)}
+    domains = {w: range(1, 9) for w in (first, second)}
+    for limit in (7.1, 9.6, 12.1, 15.6):
+        found = solve(cost, {"flash_kb": limit}, domains, damage)
+        best = min(
+            ((a, b) for a in range(1, 9) for b in range(1, 9)
+             if cost.total("flash_kb", {first: a, second: b}) <= limit),
+            key=lambda pair: damage[first][pair[0]] + damage[second][pair[1]],
+        )  # fmt: skip
+        assert found is not None
+        assert sum(damage[w][b] for w, b in found.items()) == pytest.approx(
+            damage[first][best[0]] + damage[second][best[1]]
+        )
+        assert cost.total("flash_kb", found) <= limit
