@@ -28,6 +28,7 @@ class Work:
         features: count per feature name.
         const_bytes: bytes of weights and constants in flash.
         macs: multiply-accumulates as the literature counts them (no packing padding).
+        form: which variant of the operator's code is emitted; forms differ in code size.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Work:
     features: Mapping[str, int] = field(default_factory=dict)
     const_bytes: int = 0
     macs: int = 0
+    form: str = "plain"
 
 
 def padded(count: int) -> int:
@@ -110,8 +112,9 @@ def conv2d_work(
     pixels = out_shape[0] * out_shape[1]
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
     outputs = pixels * out_shape[2]
+    form = "grouped" if groups > 1 else "border" if any(pad) else "inside"
     if conv_is_direct(kernel, pad, groups, in_shape[2]):
-        reading = {"sum": pixels * row}
+        form, reading = "direct", {"sum": pixels * row}
     else:
         reading = {"gather": pixels * row * groups, "tap": (taps_in + taps_out) * groups}
     return Work(
@@ -127,6 +130,7 @@ def conv2d_work(
         },
         packed_bytes(out_shape[2], row, weight_bits) + requant_bytes(out_shape[2]),
         outputs * row,
+        form,
     )
 
 
@@ -170,6 +174,7 @@ def depthwise_conv2d_work(
         },
         packed_bytes(channels, taps, weight_bits) + requant_bytes(channels),
         pixels * channels * taps,
+        "border" if any(pad) else "inside",
     )
 
 
@@ -189,6 +194,7 @@ def linear_work(
         },
         packed_bytes(outputs, inputs, weight_bits) + requant_bytes(outputs),
         inputs * outputs,
+        "copied" if inputs % GROUP else "direct",
     )
 
 
@@ -219,21 +225,22 @@ def pool2d_work(
     # Compilers unroll windows of two, and drop the loops over a single output pixel; each form
     # has its own prices.
     if any(pad):
-        form = "border_"
+        form = "border"
     elif pixels == 1:
-        form = "global_"
+        form = "global"
     else:
-        form = "small_" if max(kernel) <= 2 else ""
+        form = "small" if max(kernel) <= 2 else "plain"
+    prefix = "" if form == "plain" else f"{form}_"
     return Work(
         kind,
         0,
         act_bits,
         act_signed,
         {
-            f"{form}tap": (taps_in + taps_out) * channels,
-            f"{form}row": pixels * kernel[0] * channels,
-            f"{form}output": pixels * channels,
+            f"{prefix}tap": (taps_in + taps_out) * channels,
+            f"{prefix}row": pixels * kernel[0] * channels,
+            f"{prefix}output": pixels * channels,
             "layer": 1,
         },
-        requant_bytes(1) if kind == "avgpool2d" else 0,
+        form=form,
     )
