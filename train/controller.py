@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..deploy.errors import UsageError
 from .bits import BitWidth, override
-from .cost import NetworkCost, network_cost
+from .cost import NetworkCost
 from .module import QuantModule
+from .pricing import network_cost
 from .project import check_budget, solve
 from .rule import FREEZES, damage_curve
 from .search import PaperSearch, RepairedSearch, Search

@@ -27,14 +27,14 @@ class ToyTarget:
 
     def node_cost(self, work: Work) -> Cost:
         packed = work.weight_bits <= 4 and work.act_bits <= 4
-        widest = max(work.weight_bits, work.act_bits)
-        mac = {4: 0.9, 3: 0.75, 2: 0.6, 1: 0.5}[widest] if packed else 1.0
+        mac = [0, 0.5, 0.6, 0.75, 0.9][max(work.weight_bits, work.act_bits)] if packed else 1.0
         cycles = sum(v * (mac if k == "mac" else 1.0) for k, v in work.features.items())
+        shared = {f"dot_{work.weight_bits}": 60} if work.weight_bits else {}
         energy = cycles * self.nj_per_cycle / 1000
-        return Cost(cycles, cycles, energy, 100, work.const_bytes)
+        return Cost(cycles, cycles, energy, 100, work.const_bytes, shared)
 
     def run_bytes(self, nodes: int) -> int:
-        return 0
+        return 50 + 10 * nodes
 
 
 class Residual(nn.Module):

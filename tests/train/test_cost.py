@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from adaqat.deploy import UsageError, lower
 from adaqat.train import calibrate, prepare
 from adaqat.train.bits import BitWidth
-from adaqat.train.cost import BitOps, NetworkCost, Term, network_cost
+from adaqat.train.cost import BitOps, NetworkCost, Term
+from adaqat.train.pricing import network_cost
 from adaqat.train.project import check_budget, solve
 
 Make = Callable[[], nn.Module]
@@ -35,6 +36,10 @@ def test_training_cost_is_the_cost_of_the_lowered_graph(
         assert term.at({}, "cycles") == wanted.cycles
         assert term.at({}, "flash_kb") == wanted.flash_bytes / 1024
         assert term.at({}, "latency_ms") == pytest.approx(wanted.cycles / 1000)
+    costs = [target.node_cost(work) for work in works.values()]
+    shared = {name: size for one in costs for name, size in one.shared.items()}
+    flash = sum(one.flash_bytes for one in costs) + sum(shared.values())
+    assert cost.total("flash_kb") * 1024 == pytest.approx(flash + target.run_bytes(len(costs)))
 
 
 def two() -> tuple[BitWidth, BitWidth]:
@@ -97,6 +102,24 @@ def test_the_projection_is_exact() -> None:
     assert solve(cost, {"cycles": 5.0}, domains, damage) is None
 
 
+def test_shared_functions_are_paid_once_and_may_be_avoided() -> None:
+    first, second = BitWidth("w1", "weight", 8), BitWidth("w2", "weight", 8)
+    table = {(b,): {"flash_kb": b / 8} for b in range(1, 9)}
+    calls = {(b,): frozenset({f"dot{b}"}) for b in range(1, 9)}
+    shared = {f"dot{b}": {"flash_kb": 1.0} for b in range(1, 9)}
+    terms = [Term("a", (first,), table, calls), Term("b", (second,), table, calls)]
+    cost = NetworkCost("toy", ("flash_kb",), terms, shared, {"flash_kb": 0.5})
+    assert cost.total("flash_kb") == 0.5 + 1 + 1 + 1
+    assert cost.total("flash_kb", {first: 4}) == 0.5 + 0.5 + 1 + 2
+    domains = {first: range(2, 9), second: range(2, 9)}
+    damage = {
+        first: {b: 3.0 * (8 - b) for b in range(2, 9)},
+        second: {b: 8.0 - b for b in range(2, 9)},
+    }
+    found = solve(cost, {"flash_kb": 3.0}, domains, damage)
+    assert found == {first: 6, second: 6}, "two different widths would pay two functions"
+
+
 def test_impossible_budgets_say_what_is_possible() -> None:
     cost = cliff()
     widths = list(cost.terms[0].widths)
@@ -116,35 +139,3 @@ def test_budgets_that_exclude_each_other() -> None:
     cost = NetworkCost("toy", ("x", "y"), [Term("n", (w,), table)])
     with pytest.raises(UsageError, match="one by one but not together"):
         check_budget(cost, {"x": 3.0, "y": 3.0}, [w])
-
-
-def shared_functions() -> NetworkCost:
-    """Two layers; a width's function takes 3 kB, and a network holds it once."""
-    terms = []
-    for name in ("first", "second"):
-        width = BitWidth(name, "weight", 8)
-        table = {(b,): {"flash_kb": float(b)} for b in range(1, 9)}
-        shared = {(b,): {f"dot{b}": 3 * 1024} for b in range(1, 9)}
-        terms.append(Term(name, (width,), table, shared))
-    return NetworkCost("toy", ("flash_kb",), terms, fixed_bytes=512)
-
-
-def test_a_shared_function_counts_once_in_total_and_projection() -> None:
-    cost = shared_functions()
-    first, second = (term.widths[0] for term in cost.terms)
-    assert cost.total("flash_kb", {first: 4, second: 4}) == 4 + 4 + 3 + 0.5
-    assert cost.total("flash_kb", {first: 4, second: 3}) == 4 + 3 + 3 + 3 + 0.5
-    damage = {w: {b: 2.0 ** -b for b in range(1, 9)} for w in (first, second)}
-    domains = {w: range(1, 9) for w in (first, second)}
-    for limit in (7.1, 9.6, 12.1, 15.6):
-        found = solve(cost, {"flash_kb": limit}, domains, damage)
-        best = min(
-            ((a, b) for a in range(1, 9) for b in range(1, 9)
-             if cost.total("flash_kb", {first: a, second: b}) <= limit),
-            key=lambda pair: damage[first][pair[0]] + damage[second][pair[1]],
-        )  # fmt: skip
-        assert found is not None
-        assert sum(damage[w][b] for w, b in found.items()) == pytest.approx(
-            damage[first][best[0]] + damage[second][best[1]]
-        )
-        assert cost.total("flash_kb", found) <= limit
