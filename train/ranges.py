@@ -10,12 +10,15 @@ from .bits import MAX_BITS
 
 WEIGHT_RATIOS = torch.linspace(0.15, 1.0, 18)
 ACT_RATIOS = torch.linspace(0.05, 1.0, 39)
+ROW_SAMPLE = 1024
+"""Weights of a row that the search looks at; longer rows are thinned evenly."""
 
 
 @torch.no_grad()
 def weight_ranges(weight: Tensor) -> Tensor:
     """Range of least squared error per row and width: ``[C, K]`` -> ``[C, 9]``, column = bits."""
     top = weight.abs().amax(dim=1).clamp_min(1e-8)
+    weight = weight[:, :: max(1, weight.shape[1] // ROW_SAMPLE)]
     columns = [top, weight.abs().mean(dim=1).clamp_min(1e-8)]  # column 0 is unused
     for bits in range(2, MAX_BITS + 1):
         half = 2 ** (bits - 1)
