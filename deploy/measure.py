@@ -170,7 +170,7 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
     if node.cycles is None:
         raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
     return Sample(
-        dict(model.graph.works())[MEASURED],
+        dict(model.graph.works(model.target.kernels))[MEASURED],
         node.instructions,
         node.cycles,
         count.node_code_bytes[MEASURED],
@@ -258,6 +258,7 @@ def _table(
             template_sha256=template_hash(),
         ),
         energy=Energy.model_validate(board.energy.model_dump()),
+        kernels=described.kernels,
         run_bytes=run_bytes,
         row=rows,
     )

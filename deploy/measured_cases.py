@@ -129,11 +129,12 @@ def cases() -> list[Case]:
 
 
 def chain(length: int) -> Graph:
-    """A network of ``length`` nodes that do little, to size the code around nodes."""
+    """A network of ``length`` sums, calls of three arguments, to size the code around nodes."""
     nodes = [Node.make("x", Input((4, 4, 4), OUT, "NCHW"), (), scale=1.0, zero=0)]
+    rule = snap_add((0.7, 0.6), [(OUT.lo, OUT.hi)] * 2, input_zeros=(0, 0), zero=0, lo=0, hi=OUT.hi)
     for index in range(length):
-        pool = MaxPool2d(Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)))
-        nodes.append(Node.make(f"p{index}", pool, (nodes[-1],)))
+        pair = (nodes[-1], nodes[max(0, len(nodes) - 3)])
+        nodes.append(Node.make(f"p{index}", Add(rule, OUT), pair))
     return Graph("chain", tuple(nodes), nodes[-1].name)
 
 

@@ -16,7 +16,7 @@ _HEAD = """\
 def table_text(table: Table) -> str:
     """TOML text of a table; loading it gives an equal table."""
     lines = [_HEAD]
-    for name in ("name", "core", "board", "clock_mhz", "run_bytes", "claim"):
+    for name in ("name", "core", "board", "clock_mhz", "kernels", "run_bytes", "claim"):
         lines.append(f"{name} = {_value(getattr(table, name))}")
     lines += ["", "[units]", *(f"{key} = {_value(text)}" for key, text in table.units.items())]
     for name in ("provenance", "energy"):

@@ -17,8 +17,8 @@ Key = tuple[str, int, int, bool]
 class GraphLike(Protocol):
     """Anything that lists the work of its nodes by name, in order."""
 
-    def works(self) -> Sequence[tuple[str, Work]]:
-        """Name and work of every node that computes something."""
+    def works(self, kernels: Sequence[str]) -> Sequence[tuple[str, Work]]:
+        """Name and work of every node that computes something, as these kernels count it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ class HwModel:
         """Energy of one cycle, None when unknown."""
         return self.table.energy.nj_per_cycle
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Kernel families that were measured, most specific first."""
+        return self.table.kernels
+
     def kinds(self) -> tuple[str, ...]:
         """Kinds of node the table has rows for, sorted."""
         return tuple(sorted({row.kind for row in self.table.row}))
@@ -147,7 +152,7 @@ class HwModel:
 
     def cost(self, graph: GraphLike) -> list[NodeCost]:
         """Predicted cost of every node of a graph, in its order."""
-        return [NodeCost(name, self.node_cost(work)) for name, work in graph.works()]
+        return [NodeCost(name, self.node_cost(work)) for name, work in graph.works(self.kernels)]
 
     def run_bytes(self, nodes: int) -> int:
         """Code around the functions of ``nodes`` nodes."""

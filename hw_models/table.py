@@ -59,6 +59,7 @@ class Row(Record):
 class Table(Record):
     """A whole cost table, one target and one compiler.
 
+    kernels: kernel families of the emitted code, most specific first.
     run_bytes: code of the functions around the nodes: (fixed, per node).
     """
 
@@ -70,5 +71,6 @@ class Table(Record):
     claim: str
     provenance: Provenance
     energy: Energy
+    kernels: tuple[str, ...] = ()
     run_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
     row: tuple[Row, ...] = Field(min_length=1)

@@ -9,7 +9,7 @@ follow from shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 GROUP = 8
@@ -39,6 +39,14 @@ class Work:
     const_bytes: int = 0
     macs: int = 0
     form: str = "plain"
+
+
+Kernels = Sequence[str]
+"""Names of kernel families, most specific first; the portable kernels come last."""
+
+SPECIAL: dict[tuple[str, str], Callable[..., Work | None]] = {}
+"""How a kernel family counts a kind, by (family, kind): the arguments of the kind's own function,
+None where the family leaves the shape to the next one. ``hw_models/kernel_work`` fills it."""
 
 
 def padded(count: int) -> int:
@@ -106,8 +114,17 @@ def conv2d_work(
     weight_bits: int,
     act_bits: int,
     act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    for family in kernels:
+        if (family, "conv2d") in SPECIAL:
+            special: Work | None = SPECIAL[family, "conv2d"](
+                in_shape, out_shape, kernel, stride, dilation, pad, groups,
+                weight_bits, act_bits, act_signed,
+            )  # fmt: skip
+            if special is not None:
+                return special
     row = kernel[0] * kernel[1] * (in_shape[2] // groups)
     pixels = out_shape[0] * out_shape[1]
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
@@ -144,8 +161,17 @@ def depthwise_conv2d_work(
     weight_bits: int,
     act_bits: int,
     act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a depthwise convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    for family in kernels:
+        if (family, "depthwise_conv2d") in SPECIAL:
+            special: Work | None = SPECIAL[family, "depthwise_conv2d"](
+                in_shape, out_shape, kernel, stride, dilation, pad,
+                weight_bits, act_bits, act_signed,
+            )  # fmt: skip
+            if special is not None:
+                return special
     taps = kernel[0] * kernel[1]
     pixels = out_shape[0] * out_shape[1]
     taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
@@ -179,9 +205,21 @@ def depthwise_conv2d_work(
 
 
 def linear_work(
-    inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
+    inputs: int,
+    outputs: int,
+    weight_bits: int,
+    act_bits: int,
+    act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a fully connected layer."""
+    for family in kernels:
+        if (family, "linear") in SPECIAL:
+            special: Work | None = SPECIAL[family, "linear"](
+                inputs, outputs, weight_bits, act_bits, act_signed
+            )
+            if special is not None:
+                return special
     return Work(
         "linear",
         weight_bits,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cost tables: look-ups by hand, and each message."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def priced(weight_bits: int, features: dict[str, int], form: str = "plain") -> W
 
 
 class FakeGraph:
-    def works(self) -> list[tuple[str, Work]]:
+    def works(self, kernels: Sequence[str]) -> list[tuple[str, Work]]:
         return [("conv1", work(4)), ("conv2", work(2))]
 
 
