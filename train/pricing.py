@@ -66,7 +66,8 @@ def _term(
     calls: dict[tuple[int, ...], frozenset[str]] = {}
     for bits in _choices(widths):
         weight_bits = bits[0] if record.weight is not None else 0
-        cost = model.node_cost(record_work(module, record, weight_bits, bits[-1], source.signed))
+        work = record_work(module, record, weight_bits, bits[-1], source.signed, model.kernels)
+        cost = model.node_cost(work)
         values = {
             "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
             "cycles": cost.cycles,
@@ -96,9 +97,23 @@ def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def record_work(
-    module: QuantModule, record: Record, weight_bits: int, act_bits: int, signed: bool
+    module: QuantModule,
+    record: Record,
+    weight_bits: int,
+    act_bits: int,
+    signed: bool,
+    kernels: Sequence[str] = (),
 ) -> Work:
-    """Work of one record for given widths, counted exactly as the lowered operator counts it."""
+    """Work of one record for given widths, counted exactly as the lowered operator counts it.
+
+    Args:
+        module: the network.
+        record: one of its records.
+        weight_bits: width of its weights, 0 where it has none.
+        act_bits: width of its input.
+        signed: sign of its input.
+        kernels: kernel families of the target; their loops count other features.
+    """
     source, attrs = module.records[record.inputs[0]], record.attrs
     elements = 1
     for size in record.shape:
@@ -115,6 +130,7 @@ def record_work(
                 weight_bits,
                 act_bits,
                 signed,
+                kernels,
             )
         case "conv2d":
             return conv2d_work(
@@ -128,9 +144,12 @@ def record_work(
                 weight_bits,
                 act_bits,
                 signed,
+                kernels,
             )
         case "linear":
-            return linear_work(source.channels, record.channels, weight_bits, act_bits, signed)
+            return linear_work(
+                source.channels, record.channels, weight_bits, act_bits, signed, kernels
+            )
         case "maxpool2d" | "avgpool2d":
             return pool2d_work(
                 record.kind,

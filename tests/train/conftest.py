@@ -22,6 +22,7 @@ class ToyTarget:
     """A cycle per multiply, cheaper below 5 bits on both sides; a plateau above."""
 
     name = "toy"
+    kernels: tuple[str, ...] = ()
     clock_mhz = 1.0
     nj_per_cycle = 0.5
 
