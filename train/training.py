@@ -117,6 +117,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         signal=search.signal,
         freeze=search.freeze,
         max_crossings=search.max_crossings,
+        margin=search.margin,
     )
 
 
