@@ -71,6 +71,9 @@ def print_report(report: Report, path: Path) -> None:
         )
     screen.print(table)
     screen.print(_totals(report))
+    if report.target["compiler"]:
+        built = f"{report.target['core']}: built with {report.target['compiler']}"
+        screen.print(built, markup=False)
     for entry in report.verify:
         verdict = (
             "[green]all equal[/green]"

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adaqat.deploy import AdaqatError, Report, build, lower, quantize_input, save, verify
-from adaqat.hw_models import HwModelError
+from adaqat.hw_models import HwModelError, load
 
 MAIN, SECOND = "cortex-m4", "cortex-m0plus"
 LARGE = {"FashionMNIST": "fashion_mnist", "cifar-10-batches-py": "cifar10_resnet8"}
@@ -98,6 +98,7 @@ def run(recipe: str, out: Path, data_root: Path | None) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "training": result.figures,
+        "measured_with": load(MAIN).table.provenance.compiler,
         "exact_mode_images": len(lowered),
         "reports": {target: report.to_json() for target, report in reports.items()},
         "mismatches": sum(report.mismatches for report in reports.values()),
@@ -136,6 +137,12 @@ def facts(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"predicted {predicted:,.2f}, counted {shown} ({'met' if met else 'MISSED'})",
             )
         )
+    compiler = figures["reports"][MAIN]["target"]["compiler"] or "unknown"
+    table_compiler = figures["measured_with"]
+    note = ""
+    if table_compiler not in compiler:
+        note = f" (the cost table is measured with {table_compiler}: expect other sizes)"
+    rows.append(("compiler of the counted code", f"{compiler}{note}"))
     for target, report in figures["reports"].items():
         totals = report["totals"]
         predicted, found = totals["predicted_cycles"], totals["cycles"]
