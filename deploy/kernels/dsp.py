@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel family for ARMv7E-M and ARMv8-M with the DSP extension: Cortex-M4, M7, M33."""
+
+from __future__ import annotations
+
+from . import dsp_conv2d
+from .base import KernelFamily, register
+
+register(KernelFamily("dsp", "c/dsp", {"conv2d": dsp_conv2d.plan}))

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the DSP kernels hold weights, columns and constants: the one place that decides layouts.
+
+Three schemes, all on 32-bit words and unsigned activations (a signed code ``a`` is held as
+``a - lowest``; the difference goes into the bias):
+
+* bytes: four signed bytes a word, taken apart by SXTB16; columns are pairs of 16-bit values.
+* fields: unsigned codes at every ``bits`` of both half-words, one AND with a shifted operand each;
+  columns as above. 16 // bits fields a half-word.
+* products: unsigned codes at every ``bits`` of every byte, columns are the four activation bytes as
+  they are. One SMLAD then makes four products: with half-words ``w0 + 256*w1`` and
+  ``x1 + 256*x0`` the middle byte of the sum is ``w0*x0 + w1*x1`` of both half-words. The sum of a
+  group must stay below 256, so that neither it nor the bytes beside it carry.
+
+The multiplier of the requantisation is held as ``M = m << (32 - s)``: SMMLAR (Arm DDI 0403E, A7.7)
+then computes ``((t*m + 2^(s-1)) >> s) + z`` in one instruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ops.base import CArray, Helper
+from ..ops.weighted import WeightedOp, Weights
+from ..requant import Int64, Requant
+from ..types import IntType
+
+WORD = 1 << 32
+HALF_MAX = (1 << 15) - 1
+BYTE_MAX = (1 << 8) - 1
+LOOP_BUDGET = 100
+"""Instructions of an unrolled loop body, at most (except where one word has more)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scheme:
+    """A layer's stored codes and how the kernel takes them apart.
+
+    Attributes:
+        mode: "bytes", "fields" or "products".
+        bits: distance of two fields.
+        fields: column words that one weight word covers.
+        group: column words of one product group; 0 in other modes.
+        codes: stored codes, int64 ``[outputs, K]``.
+        step: a weight is ``step*code + offset``.
+        offset: see step; where it is not 0 the kernel needs the sum of every column.
+        act: type of the activations.
+        shift: left shift of the sum of code products: the layer's p and the step.
+        late: whether the sum is shifted after it is complete, not in the columns.
+    """
+
+    mode: str
+    bits: int
+    fields: int
+    group: int
+    codes: Int64
+    step: int
+    offset: int
+    act: IntType
+    shift: int
+    late: bool
+
+    @property
+    def column_shift(self) -> int:
+        """Left shift of the activations in a column."""
+        return 0 if self.late else self.shift
+
+    @property
+    def words_per_block(self) -> int:
+        """Column words of four activations."""
+        return 1 if self.mode == "products" else 2
+
+
+def choose(op: WeightedOp, act: IntType) -> Scheme:
+    """The scheme that needs the fewest instructions for these weights and activations."""
+    weights, p = op.weights, op.requant.p
+    codes = weights.rows().astype(np.int64)
+    top = (1 << act.bits) - 1
+    extra = weights.step.bit_length() - 1
+    packed = _products(codes, weights, act, p + extra)
+    if packed is not None:
+        return packed
+    if weights.bits <= 5:
+        late = top << (p + extra) > HALF_MAX
+        return Scheme(
+            "fields", weights.bits, 16 // weights.bits, 0, codes, weights.step, weights.offset,
+            act, p + extra, late,
+        )  # fmt: skip
+    values = weights.values.reshape(codes.shape)
+    if values.min() >= -128 and values.max() <= 127:
+        late = top << p > HALF_MAX
+        return Scheme("bytes", 8, 2, 0, values, 1, 0, act, p, late)
+    offset = weights.offset + 128 * weights.step
+    late = top << (p + extra) > HALF_MAX
+    return Scheme(
+        "bytes", 8, 2, 0, codes - 128, weights.step, offset, act, p + extra, late
+    )
+
+
+def group_length(largest_code: int, largest_act: int) -> int:
+    """Accumulations that keep the middle byte of a product group below 256, at the worst."""
+    return BYTE_MAX // max(1, 4 * largest_code * largest_act)
+
+
+def _products(codes: Int64, weights: Weights, act: IntType, shift: int) -> Scheme | None:
+    if weights.bits > 6:
+        return None
+    top = (1 << act.bits) - 1
+    fields = 8 // weights.bits
+    longest = group_length(int(codes.max()), top)
+    # the sums of all groups are multiplied as signed half-words
+    if longest < 1 or shift > 14 or int(codes.sum(axis=1).max()) * top > HALF_MAX:
+        return None
+    group = max(g for g in (1, 2, 4, 8) if g <= longest and fields % g == 0)
+    return Scheme(
+        "products", weights.bits, fields, group, codes, weights.step, weights.offset, act, shift,
+        True,
+    )  # fmt: skip
+
+
+def proof(scheme: Scheme, row: int) -> tuple[str, ...]:
+    """What bounds the packed sums, as comment lines."""
+    top = (1 << scheme.act.bits) - 1
+    if scheme.mode != "products":
+        return (f"columns hold activations up to {top << scheme.column_shift} <= {HALF_MAX}",)
+    code = int(scheme.codes.max())
+    worst = scheme.group * 4 * code * top
+    total = int(scheme.codes.sum(axis=1).max()) * top
+    return (
+        f"product groups: {scheme.group} accumulations of 4 products of codes up to {code} and"
+        f" activations up to {top}: {worst} <= {BYTE_MAX}",
+        f"sum of code products of a whole row of {row}: {total} <= {HALF_MAX}",
+    )
+
+
+def pack_words(codes: Int64, scheme: Scheme) -> Int64:
+    """Weight words ``[outputs, words]`` of codes ``[outputs, K]``, K a multiple of 4."""
+    outputs, length = codes.shape
+    blocks = codes.reshape(outputs, length // 4, 4)
+    columns = length // 4 * scheme.words_per_block
+    words = -(-columns // scheme.fields)
+    packed = np.zeros((outputs, words), np.int64)
+    for column in range(columns):
+        word, field = divmod(column, scheme.fields)
+        block = blocks[:, column // scheme.words_per_block]
+        if scheme.mode == "bytes":
+            lanes = [(field, 8 * field), (field + 2, 16 + 8 * field)]
+        elif scheme.mode == "fields":
+            low = scheme.bits * field
+            odd = column % 2
+            lanes = [(odd, low), (odd + 2, 16 + low)]
+        else:
+            low = scheme.bits * field
+            lanes = [(1, low), (0, 8 + low), (3, 16 + low), (2, 24 + low)]
+        mask = BYTE_MAX
+        for k, shift in lanes:
+            packed[:, word] |= (block[:, k] & mask) << shift
+    return packed
+
+
+def field_mask(scheme: Scheme) -> int:
+    """Mask that keeps the lowest field of every lane."""
+    one = (1 << scheme.bits) - 1
+    lanes = (0, 8, 16, 24) if scheme.mode == "products" else (0, 16)
+    return sum(one << lane for lane in lanes)
+
+
+def constants(op: WeightedOp, scheme: Scheme) -> tuple[Int64, Int64, Int64]:
+    """(bias, M, z) of every output channel as the kernels add and multiply them."""
+    rule = op.requant
+    total = op.weights.values.reshape(len(rule.bias), -1).sum(axis=1)
+    bias = rule.bias + ((scheme.act.lo * total) << rule.p)
+    return bias % WORD, (rule.m << (32 - rule.s)) % WORD, rule.z
+
+
+def same_zero(rule: Requant) -> int | None:
+    """The output zero point, or None where channels differ (constant channels)."""
+    return int(rule.z[0]) if (rule.z == rule.z[0]).all() else None
+
+
+def clamp_values(rule: Requant) -> dict[str, object]:
+    """How a result is clamped: USAT, SSAT, or both ends one after the other."""
+    lo, hi = rule.lo, rule.hi
+    ends: dict[str, object] = {"lo": lo, "hi": hi}
+    if lo == 0 and hi & (hi + 1) == 0:
+        return {**ends, "sat": "usat", "sat_bits": hi.bit_length(), "base": 0, "top": hi}
+    if -lo == hi + 1 and hi & (hi + 1) == 0:
+        return {**ends, "sat": "ssat", "sat_bits": hi.bit_length() + 1, "base": 0, "top": hi}
+    return {**ends, "sat": "", "sat_bits": 31, "base": lo, "top": hi - lo}
+
+
+def unroll(words: int, instructions: int) -> tuple[int, int, int]:
+    """(unrolled words, iterations, words after the loop) for a row of full weight words."""
+    most = max(1, LOOP_BUDGET // instructions)
+    if words <= most:
+        return words, 1 if words else 0, 0
+    choices = []
+    for count in range(1, most + 1):
+        rest = words % count
+        if count + rest <= most or count == 1:
+            choices.append((words // count, count + rest, count))
+    iterations, _, count = min(choices)
+    return count, iterations, words - count * iterations
+
+
+def stream_array(words: list[int], note: str) -> CArray:
+    """The weight stream of a layer."""
+    return CArray("w", "uint32_t", tuple(words), note)
+
+
+def helper(template: str, **values: object) -> Helper:
+    """A shared C function with its parameters in a fixed order."""
+    return template, tuple(sorted(values.items()))
