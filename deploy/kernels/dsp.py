@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import dsp_conv2d
+from . import dsp_conv2d, dsp_linear
 from .base import KernelFamily, register
 
-register(KernelFamily("dsp", "c/dsp", {"conv2d": dsp_conv2d.plan}))
+register(KernelFamily("dsp", "c/dsp", {"conv2d": dsp_conv2d.plan, "linear": dsp_linear.plan}))

@@ -8,7 +8,6 @@ three bytes left over of every run come last, together.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,47 +77,27 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     runs = runs_of(op, source.shape[2])
     columns = runs.blocks * scheme.words_per_block
     tile = tile_helper(op, scheme, columns, output)
-    sums = scheme.offset != 0
+    sums = scheme.sums
     place = _places(runs, columns, sums, scheme.late, output)
     values = {
         **window_values(op.window, source.shape, output.shape),
-        "tile": dict(tile[1])["tag"],
+        "tile": dsp.tag_of(tile),
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
         "contiguous": op.window.kernel == (1, 1) and op.window.stride == (1, 1)
         and not any(op.window.pad),
         "pad_value": op.pad_value,
         "pad_byte": op.pad_value % 256,
-        "fill_byte": source.type.lo % 256,
         "span": (
             op.window.dilation[0] * (op.window.kernel[0] - 1) + 1,
             op.window.dilation[1] * (op.window.kernel[1] - 1) + 1,
         ),
-        "sums": sums,
-        "sum_factor": (scheme.offset << op.requant.p) % dsp.WORD,
         **place,
-        **widen_values(scheme),
+        **dsp.column_values(op, scheme),
     }
-    helpers: list[Helper] = [
-        *tile_parts(),
-        tile,
-        ("dsp_load", ()),
-        *([("dsp_byte_sum", ())] if sums else []),
-    ]
-    layout = ["two biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
-    note = ", ".join(reversed(layout) if scheme.late else layout)
-    arrays = (
-        dsp.stream_array(
-            stream(op, scheme, runs), f"bytes, then for two channels each: {note}, multipliers"
-        ),
-    )
+    arrays = (dsp.stream(op, scheme, runs.order(scheme.codes), 2),)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, 4 * runs.blocks))
-    return CPlan("conv2d", values, arrays, tuple(helpers), place["scratch"], proofs)
-
-
-def tile_parts() -> tuple[Helper, ...]:
-    """What the C twins of the tiles call."""
-    return (("dsp_smlad", ()), ("dsp_finish", ()))
+    return CPlan("conv2d", values, arrays, dsp.helpers(scheme, tile), place["scratch"], proofs)
 
 
 def tile_helper(op: Conv2d, scheme: dsp.Scheme, columns: int, output: TensorInfo) -> Helper:
@@ -127,33 +106,19 @@ def tile_helper(op: Conv2d, scheme: dsp.Scheme, columns: int, output: TensorInfo
     size = word_instructions(scheme)
     unrolled, iterations, after = dsp.unroll(full, size)
     column_bytes = 8 * unrolled * iterations * scheme.fields
-    sums = scheme.offset != 0
-    parameters = {
-        "mode": scheme.mode,
-        "bits": scheme.bits,
-        "fields": scheme.fields,
-        "group": scheme.group,
-        "mask": dsp.field_mask(scheme) if scheme.mode != "bytes" else 0,
-        "shift": scheme.shift,
-        "late": scheme.late,
-        "sums": sums,
+    parameters: dict[str, object] = {
+        **dsp.unpack_values(scheme),
         "columns": columns,
         "unrolled": unrolled,
         "iterations": iterations,
         "after": after,
         "rest": rest,
-        "loop_end": column_bytes + (8 if sums and not scheme.late else 0),
-        "zero": dsp.same_zero(op.requant),
-        "constant_words": 2 if dsp.same_zero(op.requant) is not None else 4,
+        "loop_end": column_bytes + (8 if scheme.sums and not scheme.late else 0),
         "odd": output.shape[2] % 2 == 1,
         "out": output.type.c_name,
-        **dsp.clamp_values(op.requant),
+        **dsp.requant_values(op.requant, 2),
     }
-    if not scheme.late:
-        parameters["shift"] = 0
-    mark = zlib.crc32(repr(sorted(parameters.items())).encode()) & 0xFFFF
-    tag = f"tile_{scheme.mode}{scheme.bits}_k{columns}_{mark:04x}"
-    return dsp.helper("dsp_tile", tag=tag, **parameters)
+    return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}_k{columns}", parameters)
 
 
 def word_instructions(scheme: dsp.Scheme) -> int:
@@ -161,48 +126,6 @@ def word_instructions(scheme: dsp.Scheme) -> int:
     loads = 1 + (scheme.fields if scheme.mode == "products" else (scheme.fields + 1) // 2)
     groups = scheme.fields // scheme.group if scheme.group else 0
     return loads + 6 * scheme.fields + 4 * groups
-
-
-def stream(op: Conv2d, scheme: dsp.Scheme, runs: Runs) -> list[int]:
-    """Weights and constants in the order in which the tile reads them."""
-    channels = len(scheme.codes)
-    even = channels + channels % 2
-    packed = np.zeros((even, 0), np.int64)
-    words = dsp.pack_words(runs.order(scheme.codes), scheme)
-    packed = np.zeros((even, words.shape[1]), np.int64)
-    packed[:channels] = words
-    bias, factor, zero = (
-        np.concatenate([part, np.zeros(even - channels, np.int64)])
-        for part in dsp.constants(op, scheme)
-    )
-    found: list[int] = []
-    for c in range(0, even, 2):
-        pair = slice(c, c + 2)
-        weights = packed[pair].T.reshape(-1).tolist()
-        biases = bias[pair].tolist()
-        found += [*weights, *biases] if scheme.late else [*biases, *weights]
-        found += factor[pair].tolist()
-        if dsp.same_zero(op.requant) is None:
-            found += (zero[pair] % dsp.WORD).tolist()
-    return [4 * len(found), *found]
-
-
-def widen_values(scheme: dsp.Scheme) -> dict[str, object]:
-    """How four activation bytes become column words."""
-    bits, shift = scheme.act.bits, scheme.column_shift
-    top = (1 << bits) - 1
-    signed = scheme.act.signed
-    every = 0x01010101
-    raw = scheme.mode == "products"
-    return {
-        "raw": raw,
-        "flip": f"0x{(1 << (bits - 1)) * every:08X}u" if signed else "",
-        # bytes of a signed code carry copies of its sign, which have to go
-        "byte_mask": f"0x{top * every:08X}u" if signed and bits < 8 else "",
-        "lane_mask": f"0x{(top << shift) * 0x00010001:08X}u",
-        "even": f" << {shift}" if shift else "",
-        "odd": "" if shift == 8 else f" >> {8 - shift}" if shift < 8 else f" << {shift - 8}",
-    }
 
 
 def _places(

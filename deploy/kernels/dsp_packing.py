@@ -18,6 +18,7 @@ then computes ``((t*m + 2^(s-1)) >> s) + z`` in one instruction.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,8 @@ HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
 LOOP_BUDGET = 100
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
+STRAIGHT_BUDGET = 140
+"""Instructions of a row without a loop, and of a loop body with what follows it, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +71,30 @@ class Scheme:
         return 0 if self.late else self.shift
 
     @property
+    def sums(self) -> bool:
+        """Whether the kernel needs the sum of every column."""
+        return self.offset != 0
+
+    @property
     def words_per_block(self) -> int:
         """Column words of four activations."""
         return 1 if self.mode == "products" else 2
 
 
-def choose(op: WeightedOp, act: IntType) -> Scheme:
-    """The scheme that needs the fewest instructions for these weights and activations."""
+def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
+    """The scheme that needs the fewest instructions for these weights and activations.
+
+    Args:
+        op: the layer.
+        act: type of its input.
+        whole_sums: the kernel keeps sums of product groups in whole words, not in half-words, and
+            makes groups of four accumulations at most.
+    """
     weights, p = op.weights, op.requant.p
     codes = weights.rows().astype(np.int64)
     top = (1 << act.bits) - 1
     extra = weights.step.bit_length() - 1
-    packed = _products(codes, weights, act, p + extra)
+    packed = _products(codes, weights, act, p + extra, whole_sums)
     if packed is not None:
         return packed
     if weights.bits <= 5:
@@ -104,15 +119,20 @@ def group_length(largest_code: int, largest_act: int) -> int:
     return BYTE_MAX // max(1, 4 * largest_code * largest_act)
 
 
-def _products(codes: Int64, weights: Weights, act: IntType, shift: int) -> Scheme | None:
+def _products(
+    codes: Int64, weights: Weights, act: IntType, shift: int, whole_sums: bool
+) -> Scheme | None:
     if weights.bits > 6:
         return None
     top = (1 << act.bits) - 1
     fields = 8 // weights.bits
     longest = group_length(int(codes.max()), top)
-    # the sums of all groups are multiplied as signed half-words
-    if longest < 1 or shift > 14 or int(codes.sum(axis=1).max()) * top > HALF_MAX:
+    if longest < 1:
         return None
+    # sums in half-words are shifted by a signed multiplication
+    if not whole_sums and (shift > 14 or int(codes.sum(axis=1).max()) * top > HALF_MAX):
+        return None
+    longest = min(longest, 4) if whole_sums else longest
     group = max(g for g in (1, 2, 4, 8) if g <= longest and fields % g == 0)
     return Scheme(
         "products", weights.bits, fields, group, codes, weights.step, weights.offset, act, shift,
@@ -120,7 +140,7 @@ def _products(codes: Int64, weights: Weights, act: IntType, shift: int) -> Schem
     )  # fmt: skip
 
 
-def proof(scheme: Scheme, row: int) -> tuple[str, ...]:
+def proof(scheme: Scheme, row: int, *, whole_sums: bool = False) -> tuple[str, ...]:
     """What bounds the packed sums, as comment lines."""
     top = (1 << scheme.act.bits) - 1
     if scheme.mode != "products":
@@ -128,10 +148,11 @@ def proof(scheme: Scheme, row: int) -> tuple[str, ...]:
     code = int(scheme.codes.max())
     worst = scheme.group * 4 * code * top
     total = int(scheme.codes.sum(axis=1).max()) * top
+    limit = (1 << 31) - 1 if whole_sums else HALF_MAX
     return (
         f"product groups: {scheme.group} accumulations of 4 products of codes up to {code} and"
         f" activations up to {top}: {worst} <= {BYTE_MAX}",
-        f"sum of code products of a whole row of {row}: {total} <= {HALF_MAX}",
+        f"sum of code products of a whole row of {row}: {total} <= {limit}",
     )
 
 
@@ -180,36 +201,115 @@ def same_zero(rule: Requant) -> int | None:
     return int(rule.z[0]) if (rule.z == rule.z[0]).all() else None
 
 
-def clamp_values(rule: Requant) -> dict[str, object]:
-    """How a result is clamped: USAT, SSAT, or both ends one after the other."""
+def unpack_values(scheme: Scheme) -> dict[str, object]:
+    """What a kernel prints about taking words apart."""
+    return {
+        "mode": scheme.mode,
+        "bits": scheme.bits,
+        "fields": scheme.fields,
+        "group": scheme.group,
+        "mask": field_mask(scheme) if scheme.mode != "bytes" else 0,
+        "shift": scheme.shift if scheme.late else 0,
+        "late": scheme.late,
+        "sums": scheme.sums,
+    }
+
+
+def requant_values(rule: Requant, channels: int) -> dict[str, object]:
+    """What a kernel of so many channels at a time prints about requantising."""
     lo, hi = rule.lo, rule.hi
-    ends: dict[str, object] = {"lo": lo, "hi": hi}
+    sat, sat_bits, base, top = "", 31, lo, hi - lo
     if lo == 0 and hi & (hi + 1) == 0:
-        return {**ends, "sat": "usat", "sat_bits": hi.bit_length(), "base": 0, "top": hi}
-    if -lo == hi + 1 and hi & (hi + 1) == 0:
-        return {**ends, "sat": "ssat", "sat_bits": hi.bit_length() + 1, "base": 0, "top": hi}
-    return {**ends, "sat": "", "sat_bits": 31, "base": lo, "top": hi - lo}
+        sat, sat_bits, base, top = "usat", hi.bit_length(), 0, hi
+    elif -lo == hi + 1 and hi & (hi + 1) == 0:
+        sat, sat_bits, base, top = "ssat", hi.bit_length() + 1, 0, hi
+    zero = same_zero(rule)
+    return {
+        "lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top,
+        "zero": zero, "constant_words": channels if zero is not None else 2 * channels,
+    }  # fmt: skip
+
+
+def column_values(op: WeightedOp, scheme: Scheme) -> dict[str, object]:
+    """How four activation bytes become column words."""
+    bits, shift = scheme.act.bits, scheme.column_shift
+    top = (1 << bits) - 1
+    signed = scheme.act.signed
+    every = 0x01010101
+    raw = scheme.mode == "products"
+    return {
+        "raw": raw,
+        "sums": scheme.sums,
+        "sum_factor": (scheme.offset << op.requant.p) % WORD,
+        "fill_byte": scheme.act.lo % 256,
+        "flip": f"0x{(1 << (bits - 1)) * every:08X}u" if signed else "",
+        # bytes of a signed code carry copies of its sign, which have to go
+        "byte_mask": f"0x{top * every:08X}u" if signed and bits < 8 else "",
+        "lane_mask": f"0x{(top << shift) * 0x00010001:08X}u",
+        "even": f" << {shift}" if shift else "",
+        "odd": "" if shift == 8 else f" >> {8 - shift}" if shift < 8 else f" << {shift - 8}",
+    }
 
 
 def unroll(words: int, instructions: int) -> tuple[int, int, int]:
     """(unrolled words, iterations, words after the loop) for a row of full weight words."""
     most = max(1, LOOP_BUDGET // instructions)
-    if words <= most:
+    straight = max(most, STRAIGHT_BUDGET // instructions)
+    if words <= straight:
         return words, 1 if words else 0, 0
-    choices = []
-    for count in range(1, most + 1):
-        rest = words % count
-        if count + rest <= most or count == 1:
-            choices.append((words // count, count + rest, count))
+    choices = [
+        (words // count, count + words % count, count)
+        for count in range(1, most + 1)
+        if count == 1 or count + words % count <= straight
+    ]
     iterations, _, count = min(choices)
     return count, iterations, words - count * iterations
 
 
-def stream_array(words: list[int], note: str) -> CArray:
-    """The weight stream of a layer."""
-    return CArray("w", "uint32_t", tuple(words), note)
+def stream(op: WeightedOp, scheme: Scheme, codes: Int64, together: int) -> CArray:
+    """Weights and constants in the order in which a kernel reads them.
+
+    Args:
+        op: the layer.
+        scheme: its packing.
+        codes: stored codes ``[outputs, K]`` in the order of the column, K a multiple of 4.
+        together: output channels of a tile; the last tile is filled with zeros.
+    """
+    channels = len(codes)
+    filled = -(-channels // together) * together
+    words = pack_words(codes, scheme)
+    packed = np.zeros((filled, words.shape[1]), np.int64)
+    packed[:channels] = words
+    bias, factor, zero = (
+        np.concatenate([part, np.zeros(filled - channels, np.int64)])
+        for part in constants(op, scheme)
+    )
+    found: list[int] = []
+    for c in range(0, filled, together):
+        tile = slice(c, c + together)
+        weights, biases = packed[tile].T.reshape(-1).tolist(), bias[tile].tolist()
+        found += [*weights, *biases] if scheme.late else [*biases, *weights]
+        found += factor[tile].tolist()
+        if same_zero(op.requant) is None:
+            found += (zero[tile] % WORD).tolist()
+    layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
+    note = ", ".join(reversed(layout) if scheme.late else layout)
+    note = f"bytes, then for {together} channels each: {note}, multipliers"
+    return CArray("w", "uint32_t", (4 * len(found), *found), note)
 
 
-def helper(template: str, **values: object) -> Helper:
-    """A shared C function with its parameters in a fixed order."""
-    return template, tuple(sorted(values.items()))
+def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
+    """A shared C function; equal values give one function, its name says so."""
+    mark = zlib.crc32(repr(sorted(values.items())).encode()) & 0xFFFF
+    return template, (("v", {**values, "tag": f"{stem}_{mark:04x}"}),)
+
+
+def tag_of(made: Helper) -> str:
+    """Name of a helper's C function after the model's prefix."""
+    return str(made[1][0][1]["tag"])
+
+
+def helpers(scheme: Scheme, kernel: Helper) -> tuple[Helper, ...]:
+    """A kernel and what it, its C twin and the building of its columns call."""
+    sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
+    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums)
