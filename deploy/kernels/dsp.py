@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
-from . import dsp_conv2d, dsp_linear
+from . import dsp_conv2d, dsp_depthwise, dsp_linear
 from .base import KernelFamily, register
 
-register(KernelFamily("dsp", "c/dsp", {"conv2d": dsp_conv2d.plan, "linear": dsp_linear.plan}))
+register(
+    KernelFamily(
+        "dsp",
+        "c/dsp",
+        {
+            "conv2d": dsp_conv2d.plan,
+            "depthwise_conv2d": dsp_depthwise.plan,
+            "linear": dsp_linear.plan,
+        },
+    )
+)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from nets import Maker, graph, input_node
 
-from adaqat.deploy import IntType, simulate
+from adaqat.deploy import IntType, Node, simulate
 from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import dsp_packing
+from adaqat.deploy.ops.source import Reshape
 from adaqat.deploy.targets import get
 from adaqat.deploy.toolchain import Toolchain, find_toolchain
 from adaqat.deploy.vectors import make_inputs
@@ -38,7 +39,35 @@ def convolutions(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(x, a, b, c, d, e, f)
 
 
-NETS = [convolutions]
+def rows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Fully connected layers of every count of rows and inputs left over, and a lone pixel."""
+    make = Maker(seed, weight_bits, extreme=extreme)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((2, 3, 7), act)]
+    nodes.append(make.conv("lone", nodes[-1], 61, act, kernel=(2, 3), pad=(0, 0, 0, 0)))
+    nodes.append(Node.make("flat", Reshape((61,)), (nodes[-1],)))
+    for outputs in (59, 38, 17, 4, 1, 6):
+        nodes.append(make.linear(f"to{outputs}", nodes[-1], outputs, act))
+    return graph(*nodes)
+
+
+def depthwise(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Widths below and above the unrolled ones, even and odd, strides, uneven padding."""
+    zero = 1 if signed and act_bits > 1 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((6, 21, 3), act, zero)]
+    for name, more in {
+        "same": {}, "valid": {"pad": (0, 0, 0, 0)}, "wider": {"pad": (2, 1, 0, 2)},
+        "doubled": {"multiplier": 2}, "down": {"stride": (2, 2), "pad": (0, 0, 1, 1)},
+        "narrow": {"stride": (1, 2)}, "single": {"stride": (2, 2), "pad": (1, 0, 1, 0)},
+        "tall": {"kernel": (2, 1), "pad": (1, 0, 0, 0)},
+    }.items():  # fmt: skip
+        nodes.append(make.depthwise(name, nodes[-1], act, **more))
+    return graph(*nodes)
+
+
+NETS = [convolutions, rows, depthwise]
 
 
 def inside(net, codes):
