@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import dsp_conv2d, dsp_depthwise, dsp_linear
+from . import dsp_add, dsp_conv2d, dsp_depthwise, dsp_linear
 from .base import KernelFamily, register
 
 register(
@@ -11,6 +11,7 @@ register(
         "dsp",
         "c/dsp",
         {
+            "add": dsp_add.plan,
             "conv2d": dsp_conv2d.plan,
             "depthwise_conv2d": dsp_depthwise.plan,
             "linear": dsp_linear.plan,

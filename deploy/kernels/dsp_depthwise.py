@@ -109,10 +109,11 @@ def _stream(op: DepthwiseConv2d) -> tuple[int, ...]:
         pair = rows[:, row, second : second + 2]
         words[:, k // each] |= (pair[:, 0] | (pair[:, 1] << 16)) << (bits * (k % each))
     rule = op.requant
-    parts = [words, (rule.bias % dsp.WORD)[:, None], ((rule.m << (32 - rule.s)) % dsp.WORD)[:, None]]
+    constants = [rule.bias, rule.m << (32 - rule.s)]
     if dsp.same_zero(rule) is None:
-        parts.append((rule.z % dsp.WORD)[:, None])
-    return tuple(int(v) for v in np.concatenate(parts, axis=1).reshape(-1))
+        constants.append(rule.z)
+    parts = np.concatenate([words, np.stack(constants, axis=1) % dsp.WORD], axis=1)
+    return tuple(int(v) for v in parts.reshape(-1))
 
 
 def _kernel_values(op: DepthwiseConv2d, output: TensorInfo, row_bytes: int) -> dict[str, object]:

@@ -217,17 +217,22 @@ def unpack_values(scheme: Scheme) -> dict[str, object]:
 
 def requant_values(rule: Requant, channels: int) -> dict[str, object]:
     """What a kernel of so many channels at a time prints about requantising."""
-    lo, hi = rule.lo, rule.hi
+    zero = same_zero(rule)
+    return {
+        **clamp_values(rule.lo, rule.hi),
+        "zero": zero,
+        "constant_words": channels if zero is not None else 2 * channels,
+    }
+
+
+def clamp_values(lo: int, hi: int) -> dict[str, object]:
+    """What a kernel prints about clamping: USAT, SSAT, or both ends one after the other."""
     sat, sat_bits, base, top = "", 31, lo, hi - lo
     if lo == 0 and hi & (hi + 1) == 0:
         sat, sat_bits, base, top = "usat", hi.bit_length(), 0, hi
     elif -lo == hi + 1 and hi & (hi + 1) == 0:
         sat, sat_bits, base, top = "ssat", hi.bit_length() + 1, 0, hi
-    zero = same_zero(rule)
-    return {
-        "lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top,
-        "zero": zero, "constant_words": channels if zero is not None else 2 * channels,
-    }  # fmt: skip
+    return {"lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top}
 
 
 def column_values(op: WeightedOp, scheme: Scheme) -> dict[str, object]:

@@ -14,6 +14,7 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import dsp_packing
 from adaqat.deploy.ops.source import Reshape
+from adaqat.deploy.requant import AddRequant
 from adaqat.deploy.targets import get
 from adaqat.deploy.toolchain import Toolchain, find_toolchain
 from adaqat.deploy.vectors import make_inputs
@@ -67,7 +68,19 @@ def depthwise(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(*nodes)
 
 
-NETS = [convolutions, rows, depthwise]
+def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Sums of tensors of equal and of different types, element counts left over, zero points."""
+    zero = -2 if signed and act_bits > 2 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((3, 7, 5), act, zero)
+    a = make.conv("conv", x, 5, IntType(8, True))
+    b = make.add("mixed", [a, x], act)
+    c = make.add("twice", [b, b], IntType(8, False))
+    return graph(x, a, b, c)
+
+
+NETS = [convolutions, rows, depthwise, sums]
 
 
 def inside(net, codes):
@@ -136,13 +149,16 @@ def test_other_cores(make, core):
 def with_requant(net, change):
     """The network with every requantiser changed."""
     return graph(*(
-        replace(n, op=replace(n.op, requant=change(n.op.requant))) if n.op.weight_bits else n
+        replace(n, op=replace(n.op, requant=change(n.op.requant)))
+        if hasattr(n.op, "requant") else n
         for n in net.nodes
     ))  # fmt: skip
 
 
 def constant_channels(rule):
     """Every third channel constant, as left by a channel that cannot move its output."""
+    if isinstance(rule, AddRequant):
+        return rule
     dead = np.arange(len(rule.m)) % 3 == 0
     return replace(
         rule,
