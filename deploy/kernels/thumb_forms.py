@@ -87,7 +87,7 @@ class Lanes:
         g = self.group
         if core.thumb1:
             return g + g + 2 * g + 2 * (g - 1) + 7 + self.biased
-        return g // 2 + g + 2 * g + 4
+        return 7 + 8 * (g // 2 - 1) + 4
 
     def unroll(self, core: Core) -> int:
         """Groups in the unrolled loop."""
