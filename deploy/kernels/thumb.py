@@ -13,6 +13,13 @@ from functools import partial
 from .base import KernelFamily, register
 from .thumb_conv import plan_conv2d
 from .thumb_forms import V6M, V7M
+from .thumb_linear import plan_linear
 
 for _core in (V6M, V7M):
-    register(KernelFamily(_core.name, f"c/{_core.name}", {"conv2d": partial(plan_conv2d, _core)}))
+    register(
+        KernelFamily(
+            _core.name,
+            f"c/{_core.name}",
+            {"conv2d": partial(plan_conv2d, _core), "linear": partial(plan_linear, _core)},
+        )
+    )

@@ -214,7 +214,7 @@ def fields_form(core: Core, weights: Weights, source: IntType, span: int) -> Fie
 def lanes_forms(weights: Weights, source: IntType) -> list[Lanes]:
     """The lanes forms that hold for a layer whatever its weights, at least one."""
     found = []
-    for codes, grid, step, offset in _signed_codes(weights):
+    for codes, grid, step, offset in signed_codes(weights):
         for centre in sorted({0, source.lo + (1 << (source.bits - 1)) - 1}):
             for group in (4, 2):
                 form = _lanes(codes, grid, step, offset, group, centre, source)
@@ -223,7 +223,7 @@ def lanes_forms(weights: Weights, source: IntType) -> list[Lanes]:
     return found
 
 
-def _signed_codes(
+def signed_codes(
     weights: Weights,
 ) -> list[tuple[NDArray[np.int8], tuple[int, int], int, int]]:
     """(codes, their range, step, offset): the weights where int8 holds them, and centred codes."""
