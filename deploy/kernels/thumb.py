@@ -12,6 +12,7 @@ from functools import partial
 
 from .base import KernelFamily, register
 from .thumb_conv import plan_conv2d
+from .thumb_depthwise import plan_depthwise
 from .thumb_forms import V6M, V7M
 from .thumb_linear import plan_linear
 
@@ -20,6 +21,10 @@ for _core in (V6M, V7M):
         KernelFamily(
             _core.name,
             f"c/{_core.name}",
-            {"conv2d": partial(plan_conv2d, _core), "linear": partial(plan_linear, _core)},
+            {
+                "conv2d": partial(plan_conv2d, _core),
+                "depthwise_conv2d": partial(plan_depthwise, _core),
+                "linear": partial(plan_linear, _core),
+            },
         )
     )

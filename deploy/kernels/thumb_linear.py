@@ -32,6 +32,8 @@ from .thumb_pack import field_weights, multiplier_is_signed, records
 QUAD = 4
 UNROLL = 8
 """Activations in the unrolled loop of the rows form."""
+COPY = 5.0
+"""Instructions to bring an activation into its column word, once per layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ def plan_linear(
     source = inputs[0]
     outputs, depth = op.weights.codes.shape
     found: list[tuple[float, Fields | Rows]] = [
-        (single_cost(core, form, depth) * outputs, form)
+        (single_cost(core, form, depth) * outputs + COPY * depth, form)
         for span in (4, 2)
         if (form := fields_form(core, op.weights, source.type, span)) is not None
     ]
