@@ -28,7 +28,7 @@ from ..hw_models.work import Work
 from . import targets
 from .check import check
 from .device import Device
-from .emit import CModel, layout
+from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
 from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
 from .nonnegative import Float64, fit_relative
@@ -46,6 +46,7 @@ class Sample:
     """One measured node: its work, exact instructions, estimated cycles, and code sizes.
 
     shared: bytes of the functions the node calls, by name.
+    const_bytes: bytes of the node's constant arrays.
     """
 
     work: Work
@@ -53,6 +54,7 @@ class Sample:
     cycles: float
     code_bytes: int
     shared: Mapping[str, int]
+    const_bytes: int
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
         node.cycles,
         count.node_code_bytes[MEASURED],
         {name: size for name, size in count.functions.items() if name not in ("run", "model_id")},
+        array_bytes(next(n for n in model.nodes if n.node.name == MEASURED).plan),
     )
 
 
@@ -194,6 +197,7 @@ def _run_bytes(target: str, toolchain: Toolchain) -> tuple[int, int]:
 
 def _row(job: _Job, samples: list[Sample]) -> Row:
     features, instruction_errors, cycle_errors = fit_samples(samples)
+    shared = common_functions(samples)
     return Row(
         kind=job.kind,
         weight_bits=(job.weight_bits,),
@@ -201,13 +205,11 @@ def _row(job: _Job, samples: list[Sample]) -> Row:
         act_signed=(job.act_signed,),
         features=features,
         code_bytes={
-            form: max(s.code_bytes for s in samples if s.work.form == form)
+            form: _usual_code([s for s in samples if s.work.form == form], shared)
             for form in sorted({s.work.form for s in samples})
         },
-        shared={
-            name: max(s.shared.get(name, 0) for s in samples)
-            for name in sorted({name for s in samples for name in s.shared})
-        },
+        shared=shared,
+        stored=_fit_stored(samples),
         samples=len(samples),
         median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
         max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
@@ -224,6 +226,36 @@ def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], 
         name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
     }
     return features, errors, cycle_errors
+
+
+def common_functions(samples: list[Sample]) -> dict[str, int]:
+    """Functions that every node of a row calls, with their sizes.
+
+    A network holds them once. A function that only some call was made for a shape or for
+    constants; it counts as the node's own code.
+    """
+    names = set.intersection(*(set(sample.shared) for sample in samples))
+    return {name: max(s.shared[name] for s in samples) for name in sorted(names)}
+
+
+def _usual_code(samples: list[Sample], shared: Mapping[str, int]) -> int:
+    """Upper quartile of the nodes' own code: a sum over a network rarely exceeds it."""
+    sizes = [
+        s.code_bytes + sum(size for name, size in s.shared.items() if name not in shared)
+        for s in samples
+    ]
+    return int(np.ceil(np.quantile(sizes, 0.75)))
+
+
+def _fit_stored(samples: list[Sample]) -> dict[str, float]:
+    """Bytes per stored unit, from the nodes whose work report has such units."""
+    packed = [sample for sample in samples if sample.work.stored]
+    names = sorted({name for sample in packed for name in sample.work.stored})
+    if not packed:
+        return {}
+    counts = np.array([[s.work.stored.get(name, 0) for name in names] for s in packed], float)
+    bytes_, _ = fit_relative(counts, np.array([float(s.const_bytes) for s in packed]))
+    return {name: _rounded(value) for name, value in zip(names, bytes_, strict=True)}
 
 
 def _rounded(value: float | np.floating[Any]) -> float:
@@ -266,8 +298,9 @@ def _table(
 
 _UNITS: dict[str, str] = {
     "features": "[instructions, cycles] per unit of the feature",
-    "code_bytes": "bytes of one node's function by its form, the largest measured",
+    "code_bytes": "bytes of one node's own functions by its form, upper quartile",
     "shared": "bytes of functions that a network holds once",
+    "stored": "bytes of constants per unit",
     "run_bytes": "bytes of the code around the nodes: [fixed, per node]",
     "nj_per_cycle": "nanojoule per core cycle",
 }
