@@ -16,6 +16,7 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from ..requant import Int64
+from . import dsp_columns as columns_of
 from . import dsp_packing as dsp
 
 
@@ -77,11 +78,13 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     runs = runs_of(op, source.shape[2])
     columns = runs.blocks * scheme.words_per_block
     tile = tile_helper(op, scheme, columns, output)
+    widen = columns_of.widen_helper(scheme, runs.size // 4)
     sums = scheme.sums
     place = _places(runs, columns, sums, scheme.late, output)
     values = {
         **window_values(op.window, source.shape, output.shape),
         "tile": dsp.tag_of(tile),
+        "widen": dsp.tag_of(widen) if widen else "",
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
         "contiguous": op.window.kernel == (1, 1) and op.window.stride == (1, 1)
@@ -93,11 +96,12 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
             op.window.dilation[1] * (op.window.kernel[1] - 1) + 1,
         ),
         **place,
-        **dsp.column_values(op, scheme),
+        **columns_of.column_values(op, scheme),
     }
     arrays = (dsp.stream(op, scheme, runs.order(scheme.codes), 2),)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, 4 * runs.blocks))
-    return CPlan("conv2d", values, arrays, dsp.helpers(scheme, tile), place["scratch"], proofs)
+    helpers = columns_of.helpers(scheme, tile, widen)
+    return CPlan("conv2d", values, arrays, helpers, place["scratch"], proofs)
 
 
 def tile_helper(op: Conv2d, scheme: dsp.Scheme, columns: int, output: TensorInfo) -> Helper:

@@ -13,6 +13,7 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import WeightedOp
+from . import dsp_columns as columns_of
 from . import dsp_packing as dsp
 
 
@@ -38,14 +39,14 @@ def plan_rows(op: WeightedOp, inputs: Sequence[TensorInfo], output: TensorInfo) 
         "left": left,
         "first": int(early),
         "sums_at": 0 if early else columns,
-        **dsp.column_values(op, scheme),
+        **columns_of.column_values(op, scheme),
     }
     codes = np.zeros((len(scheme.codes), 4 * padded), np.int64)
     codes[:, :row] = scheme.codes
     arrays = (dsp.stream(op, scheme, codes, rows_at_once(scheme)),)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, row, whole_sums=True))
     scratch = 4 * (columns + int(scheme.sums))
-    return CPlan("linear", values, arrays, dsp.helpers(scheme, rows), scratch, proofs)
+    return CPlan("linear", values, arrays, columns_of.helpers(scheme, rows), scratch, proofs)
 
 
 def rows_at_once(scheme: dsp.Scheme) -> int:

@@ -33,6 +33,9 @@ HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
 LOOP_BUDGET = 100
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
+SHORTEST_ROW = 48
+"""Rows of 5-bit codes shorter than this are held as bytes: fields save flash only, and the column
+sums they need cost more than a byte's unpacking."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
 
@@ -97,7 +100,7 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     packed = _products(codes, weights, act, p + extra, whole_sums)
     if packed is not None:
         return packed
-    if weights.bits <= 5:
+    if weights.bits < 5 or (weights.bits == 5 and codes.shape[1] >= SHORTEST_ROW):
         late = top << (p + extra) > HALF_MAX
         return Scheme(
             "fields", weights.bits, 16 // weights.bits, 0, codes, weights.step, weights.offset,
@@ -235,31 +238,12 @@ def clamp_values(lo: int, hi: int) -> dict[str, object]:
     return {"lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top}
 
 
-def column_values(op: WeightedOp, scheme: Scheme) -> dict[str, object]:
-    """How four activation bytes become column words."""
-    bits, shift = scheme.act.bits, scheme.column_shift
-    top = (1 << bits) - 1
-    signed = scheme.act.signed
-    every = 0x01010101
-    raw = scheme.mode == "products"
-    return {
-        "raw": raw,
-        "sums": scheme.sums,
-        "sum_factor": (scheme.offset << op.requant.p) % WORD,
-        "fill_byte": scheme.act.lo % 256,
-        "flip": f"0x{(1 << (bits - 1)) * every:08X}u" if signed else "",
-        # bytes of a signed code carry copies of its sign, which have to go
-        "byte_mask": f"0x{top * every:08X}u" if signed and bits < 8 else "",
-        "lane_mask": f"0x{(top << shift) * 0x00010001:08X}u",
-        "even": f" << {shift}" if shift else "",
-        "odd": "" if shift == 8 else f" >> {8 - shift}" if shift < 8 else f" << {shift - 8}",
-    }
-
-
-def unroll(words: int, instructions: int) -> tuple[int, int, int]:
-    """(unrolled words, iterations, words after the loop) for a row of full weight words."""
-    most = max(1, LOOP_BUDGET // instructions)
-    straight = max(most, STRAIGHT_BUDGET // instructions)
+def unroll(
+    words: int, instructions: int, budget: int = LOOP_BUDGET, straight_budget: int = STRAIGHT_BUDGET
+) -> tuple[int, int, int]:
+    """(unrolled, iterations, after the loop) of so many steps of so many instructions."""
+    most = max(1, budget // instructions)
+    straight = max(most, straight_budget // instructions)
     if words <= straight:
         return words, 1 if words else 0, 0
     choices = [
@@ -312,9 +296,3 @@ def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
 def tag_of(made: Helper) -> str:
     """Name of a helper's C function after the model's prefix."""
     return str(made[1][0][1]["tag"])
-
-
-def helpers(scheme: Scheme, kernel: Helper) -> tuple[Helper, ...]:
-    """A kernel and what it, its C twin and the building of its columns call."""
-    sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
-    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums)
