@@ -9,9 +9,6 @@ from . import dsp_packing as dsp
 
 EVERY_BYTE = 0x01010101
 EVERY_HALF = 0x00010001
-LOOP_BUDGET = 44
-"""Instructions of an unrolled loop body, at most."""
-STRAIGHT_BUDGET = 60
 FEWEST_BLOCKS = 3
 """Runs shorter than so many words are widened in place, without a call."""
 
@@ -60,19 +57,19 @@ def _asm_shift(shift: tuple[str, int] | None) -> str:
 
 
 def widen_helper(scheme: dsp.Scheme, blocks: int) -> Helper | None:
-    """The function that widens a run of two pixels; None where the run is too short for one."""
+    """The function that widens runs of two pixels; None where they are too short for one.
+
+    It takes the number of its passes, so that layers with runs of different lengths share it.
+    """
     if blocks < FEWEST_BLOCKS:
         return None
-    size = (4 if scheme.mode == "products" else 7) + (2 if scheme.sums else 0)
-    unrolled, iterations, after = dsp.unroll(blocks, size, LOOP_BUDGET, STRAIGHT_BUDGET)
-    values: dict[str, object] = {
-        **_widening(scheme),
-        "blocks": blocks,
-        "unrolled": unrolled,
-        "iterations": iterations,
-        "after": after,
-    }
-    return dsp.helper("dsp_widen", f"widen_{blocks}", values)
+    values = {**_widening(scheme), "unrolled": unrolled_blocks(blocks)}
+    return dsp.helper("dsp_widen", f"widen{values['unrolled']}", values)
+
+
+def unrolled_blocks(blocks: int) -> int:
+    """Words that one pass of the widening function takes."""
+    return next(count for count in (4, 3, 2, 1) if blocks % count == 0)
 
 
 def helpers(scheme: dsp.Scheme, kernel: Helper, widen: Helper | None = None) -> tuple[Helper, ...]:

@@ -23,8 +23,9 @@ LARGEST_OFFSET = 1020
 """LDRD reaches so many bytes past its base register."""
 LARGEST_STEP = 255
 """A store moves its base register by so many bytes at most."""
-PAIRS_STRAIGHT = 6
-PAIRS_UNROLLED = 4
+PAIRS_STRAIGHT = 3
+PAIRS_UNROLLED = (4, 3, 2)
+"""Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     plane_bytes = row_bytes * (height + top + bottom) + 8
     kernel = dsp.helper("dsp_plane", "plane3x3", _kernel_values(op, output, row_bytes))
+    gather = dsp.helper("dsp_gather", "gather", {"type": source.type.c_name})
     values = {
+        "gather": dsp.tag_of(gather),
         **window_values(window, source.shape, output.shape),
         "tile": dsp.tag_of(kernel),
         "multiplier": output.shape[2] // channels,
@@ -71,14 +74,12 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         "plane_halves": plane_bytes // 2,
         "start": top * row_bytes // 2 + left,
         "pad_value": op.pad_value,
-        "gathered": next(n for n in (8, 4, 1) if width >= n),
         "stream_words": len(_stream(op)) // output.shape[2],
-        "plane": "int16_t",
     }
     array = CArray(
         "w", "uint32_t", _stream(op), "for each channel: weights, bias, multiplier"
     )
-    helpers = (("dsp_finish", ()), kernel)
+    helpers = (("dsp_finish", ()), gather, kernel)
     reach = int(np.abs(op.weights.values).max()) << _shift(op)
     proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {dsp.HALF_MAX}")
     return CPlan("depthwise_conv2d", values, (array,), helpers, plane_bytes, proofs)
@@ -116,13 +117,17 @@ def _stream(op: DepthwiseConv2d) -> tuple[int, ...]:
     return tuple(int(v) for v in parts.reshape(-1))
 
 
+def _unrolled(pairs: int) -> int:
+    return next((count for count in PAIRS_UNROLLED if pairs % count == 0), 2)
+
+
 def _kernel_values(op: DepthwiseConv2d, output: TensorInfo, row_bytes: int) -> dict[str, object]:
     """What the plane function prints."""
     rows, columns, channels = output.shape
     pairs, single = divmod(columns, 2)
     shift = _shift(op)
     step_bytes = 2 * op.window.stride[1]
-    unrolled = pairs if pairs <= PAIRS_STRAIGHT else PAIRS_UNROLLED
+    unrolled = pairs if pairs <= PAIRS_STRAIGHT else _unrolled(pairs)
     fields = _fields(op)
     lanes = (((1 << op.weights.bits) - 1) * op.weights.step) << shift
     offset = ((op.weights.offset << shift) % (1 << 16)) * 0x00010001

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ops.base import CArray, Helper
+from ..ops.base import Helper
 from ..ops.weighted import WeightedOp, Weights
 from ..requant import Int64, Requant
 from ..types import IntType
@@ -31,13 +31,9 @@ from ..types import IntType
 WORD = 1 << 32
 HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
-LOOP_BUDGET = 100
-"""Instructions of an unrolled loop body, at most (except where one word has more)."""
 SHORTEST_ROW = 48
 """Rows of 5-bit codes shorter than this are held as bytes: fields save flash only, and the column
 sums they need cost more than a byte's unpacking."""
-STRAIGHT_BUDGET = 140
-"""Instructions of a row without a loop, and of a loop body with what follows it, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,55 +232,6 @@ def clamp_values(lo: int, hi: int) -> dict[str, object]:
     elif -lo == hi + 1 and hi & (hi + 1) == 0:
         sat, sat_bits, base, top = "ssat", hi.bit_length() + 1, 0, hi
     return {"lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top}
-
-
-def unroll(
-    words: int, instructions: int, budget: int = LOOP_BUDGET, straight_budget: int = STRAIGHT_BUDGET
-) -> tuple[int, int, int]:
-    """(unrolled, iterations, after the loop) of so many steps of so many instructions."""
-    most = max(1, budget // instructions)
-    straight = max(most, straight_budget // instructions)
-    if words <= straight:
-        return words, 1 if words else 0, 0
-    choices = [
-        (words // count, count + words % count, count)
-        for count in range(1, most + 1)
-        if count == 1 or count + words % count <= straight
-    ]
-    iterations, _, count = min(choices)
-    return count, iterations, words - count * iterations
-
-
-def stream(op: WeightedOp, scheme: Scheme, codes: Int64, together: int) -> CArray:
-    """Weights and constants in the order in which a kernel reads them.
-
-    Args:
-        op: the layer.
-        scheme: its packing.
-        codes: stored codes ``[outputs, K]`` in the order of the column, K a multiple of 4.
-        together: output channels of a tile; the last tile is filled with zeros.
-    """
-    channels = len(codes)
-    filled = -(-channels // together) * together
-    words = pack_words(codes, scheme)
-    packed = np.zeros((filled, words.shape[1]), np.int64)
-    packed[:channels] = words
-    bias, factor, zero = (
-        np.concatenate([part, np.zeros(filled - channels, np.int64)])
-        for part in constants(op, scheme)
-    )
-    found: list[int] = []
-    for c in range(0, filled, together):
-        tile = slice(c, c + together)
-        weights, biases = packed[tile].T.reshape(-1).tolist(), bias[tile].tolist()
-        found += [*weights, *biases] if scheme.late else [*biases, *weights]
-        found += factor[tile].tolist()
-        if same_zero(op.requant) is None:
-            found += (zero[tile] % WORD).tolist()
-    layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
-    note = ", ".join(reversed(layout) if scheme.late else layout)
-    note = f"bytes, then for {together} channels each: {note}, multipliers"
-    return CArray("w", "uint32_t", (4 * len(found), *found), note)
 
 
 def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
