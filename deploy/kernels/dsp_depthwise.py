@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ops.base import CArray, CPlan, Op, TensorInfo
-from ..ops.conv2d import window_values
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
 from . import dsp_packing as dsp
@@ -64,25 +63,27 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     plane_bytes = row_bytes * (height + top + bottom) + 8
     kernel = dsp.helper("dsp_plane", "plane3x3", _kernel_values(op, output, row_bytes))
-    gather = dsp.helper("dsp_gather", "gather", {"type": source.type.c_name})
-    values = {
-        "gather": dsp.tag_of(gather),
-        **window_values(window, source.shape, output.shape),
-        "tile": dsp.tag_of(kernel),
-        "multiplier": output.shape[2] // channels,
-        "row_halves": row_bytes // 2,
-        "plane_halves": plane_bytes // 2,
-        "start": top * row_bytes // 2 + left,
-        "pad_value": op.pad_value,
-        "stream_words": len(_stream(op)) // output.shape[2],
-    }
-    array = CArray(
-        "w", "uint32_t", _stream(op), "for each channel: weights, bias, multiplier"
+    load = "ldrsb" if source.type.signed else "ldrb"
+    gather = dsp.helper("dsp_gather", "gather", {"type": source.type.c_name, "load": load})
+    loop_values: dict[str, object] = {
+        "type": source.type.c_name, "out": output.type.c_name, "gather": dsp.tag_of(gather)
+    }  # fmt: skip
+    channel_loop = dsp.helper("dsp_channels", "channels", loop_values)
+    stream = _stream(op)
+    geometry = (
+        plane_bytes // 2, top * row_bytes // 2 + left, height, width, row_bytes // 2 - width,
+        channels, output.shape[2] // channels, len(stream) // output.shape[2],
+        op.pad_value % (1 << 16),
+    )  # fmt: skip
+    values = {"tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop)}
+    arrays = (
+        CArray("w", "uint32_t", stream, "for each channel: weights, bias, multiplier"),
+        CArray("g", "uint32_t", geometry, "geometry of the plane and the channels"),
     )
-    helpers = (("dsp_finish", ()), gather, kernel)
+    helpers = (("dsp_finish", ()), gather, channel_loop, kernel)
     reach = int(np.abs(op.weights.values).max()) << _shift(op)
     proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {dsp.HALF_MAX}")
-    return CPlan("depthwise_conv2d", values, (array,), helpers, plane_bytes, proofs)
+    return CPlan("depthwise_conv2d", values, arrays, helpers, plane_bytes, proofs)
 
 
 def _shift(op: DepthwiseConv2d) -> int:
