@@ -214,6 +214,26 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command()
+def measure(
+    target: TargetName,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="TOML file to write; without it, TARGET.toml here."),
+    ] = None,
+) -> None:
+    """Measure a device's cost table from the emitted kernels, in the emulator (minutes)."""
+    from . import targets
+    from .console import progress
+    from .measure import measure_target
+
+    chosen = targets.get(target)
+    path = out or Path(f"{chosen.name}.toml")
+    with progress(f"measuring {chosen.name}") as advance:
+        measure_target(chosen.name, path, advance)
+    print(f"cost table: {path}")
+
+
 def _executors(asked: list[Verify], core: str | None) -> list[str]:
     """Executors for `verify`, without repetition, the emulated core last: it has the counts."""
     if Verify.rtl in asked:

@@ -38,6 +38,8 @@ class Count:
         total: the whole call.
         stack_bytes: deepest stack below the caller's.
         code_bytes: the model's functions in the linked image.
+        node_code_bytes: each node's own function.
+        functions: the others, by name without the model's prefix.
     """
 
     nodes: dict[str, RegionCount]
@@ -45,6 +47,7 @@ class Count:
     stack_bytes: int | None
     code_bytes: int
     node_code_bytes: dict[str, int]
+    functions: dict[str, int]
 
 
 class Device:
@@ -141,15 +144,31 @@ class Device:
             node.node.name: sum(found.size for found in image.matching(node.ident))
             for node in self.model.nodes
         }
-        prefix = f"{self.model.name}_"
-        total_code = sum(f.size for f in image.functions if f.name.startswith(prefix))
+        functions = self.functions()
         by_name = {
             node.node.name: per_sample(result, result.regions[node.ident])
             for node in self.model.nodes
         }
         return Count(
-            by_name, per_sample(result, result.total), result.stack_bytes, total_code, code
+            by_name,
+            per_sample(result, result.total),
+            result.stack_bytes,
+            sum(functions.values()) + sum(code.values()),
+            code,
+            functions,
         )
+
+    def functions(self) -> dict[str, int]:
+        """Bytes of the plain image's functions that belong to no single node, by short name."""
+        prefix = f"{self.model.name}_"
+        nodes = {node.ident for node in self.model.nodes}
+        found: dict[str, int] = {}
+        for function in read_image(self.image(tap=False)).functions:
+            name = function.name.split(".")[0]
+            if name.startswith(prefix) and name not in nodes:
+                short = name.removeprefix(prefix)
+                found[short] = found.get(short, 0) + function.size
+        return found
 
 
 def per_sample(result: Emulation, region: RegionCount) -> RegionCount:

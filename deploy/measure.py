@@ -9,8 +9,7 @@ of the node's work report. The largest error of each fit stands in the table.
 import datetime
 import hashlib
 import os
-import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,7 +30,7 @@ from .check import check
 from .device import Device
 from .emit import CModel, layout
 from .errors import ToolError, UsageError
-from .measured_cases import MEASURED, Case, cases, has_weights
+from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
 from .nonnegative import Float64, fit_relative
 from .table_file import table_text
 from .toolchain import Toolchain, find_toolchain
@@ -44,12 +43,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sample:
-    """One measured node: its work, exact instructions, estimated cycles, and code size."""
+    """One measured node: its work, exact instructions, estimated cycles, and code sizes.
+
+    shared: bytes of the functions the node calls, by name.
+    """
 
     work: Work
     instructions: int
     cycles: float
     code_bytes: int
+    shared: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def measure(
     for job in jobs:
         found = [s for (of, _), s in zip(pairs, samples, strict=True) if of is job]
         rows.append(_row(job, found))
-    return _table(described.name, described.core, toolchain, tuple(rows))
+    run_bytes = _run_bytes(described.name, toolchain)
+    return _table(described.name, described.core, toolchain, run_bytes, tuple(rows))
 
 
 def _jobs(chosen: list[Case], target: str, weight_bits: tuple[int, ...]) -> list[_Job]:
@@ -166,11 +170,26 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
     if node.cycles is None:
         raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
     return Sample(
-        dict(model.graph.works())[MEASURED],
+        dict(model.graph.works(model.target.kernels))[MEASURED],
         node.instructions,
         node.cycles,
         count.node_code_bytes[MEASURED],
+        {name: size for name, size in count.functions.items() if name not in ("run", "model_id")},
     )
+
+
+def _run_bytes(target: str, toolchain: Toolchain) -> tuple[int, int]:
+    """Code around the nodes: (fixed, per node), from two chains of different length."""
+    sizes = []
+    for length in CHAINS:
+        model = layout(check(chain(length)), targets.get(target), MEASURED)
+        core = model.target.core
+        assert core is not None
+        with Device(model, core, toolchain=toolchain) as device:
+            functions = device.functions()
+        sizes.append(functions.get("run", 0) + functions.get("model_id", 0))
+    each = -(-(sizes[1] - sizes[0]) // (CHAINS[1] - CHAINS[0]))
+    return max(0, sizes[0] - each * CHAINS[0]), each
 
 
 def _row(job: _Job, samples: list[Sample]) -> Row:
@@ -181,7 +200,14 @@ def _row(job: _Job, samples: list[Sample]) -> Row:
         act_bits=job.act_bits,
         act_signed=(job.act_signed,),
         features=features,
-        code_bytes=round(statistics.median(sample.code_bytes for sample in samples)),
+        code_bytes={
+            form: max(s.code_bytes for s in samples if s.work.form == form)
+            for form in sorted({s.work.form for s in samples})
+        },
+        shared={
+            name: max(s.shared.get(name, 0) for s in samples)
+            for name in sorted({name for s in samples for name in s.shared})
+        },
         samples=len(samples),
         median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
         max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
@@ -204,7 +230,13 @@ def _rounded(value: float | np.floating[Any]) -> float:
     return float(f"{value:.5g}")
 
 
-def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) -> Table:
+def _table(
+    target: str,
+    core: str,
+    toolchain: Toolchain,
+    run_bytes: tuple[int, int],
+    rows: tuple[Row, ...],
+) -> Table:
     board, timing = load_board(core), load_timing(core)
     described = load_core(core)
     return Table(
@@ -226,13 +258,17 @@ def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) 
             template_sha256=template_hash(),
         ),
         energy=Energy.model_validate(board.energy.model_dump()),
+        kernels=described.kernels,
+        run_bytes=run_bytes,
         row=rows,
     )
 
 
 _UNITS: dict[str, str] = {
     "features": "[instructions, cycles] per unit of the feature",
-    "code_bytes": "bytes of flash of one node's function, median",
+    "code_bytes": "bytes of one node's function by its form, the largest measured",
+    "shared": "bytes of functions that a network holds once",
+    "run_bytes": "bytes of the code around the nodes: [fixed, per node]",
     "nj_per_cycle": "nanojoule per core cycle",
 }
 

@@ -14,7 +14,7 @@ from ..hw_models import core_names
 from . import targets
 from .check import check
 from .emit import CModel, layout
-from .errors import ToolError, UsageError
+from .errors import UsageError
 from .graph import Graph
 from .host import HostModel
 from .report import Report, hardware_of, new_report
@@ -177,13 +177,8 @@ def compare_device(
     progress: Progress | None = None,
 ) -> Tally:
     """Firmware on an emulated core against the simulator; counts go into the report."""
-    try:
-        from .device import Device
-    except ModuleNotFoundError as error:
-        raise ToolError(
-            f"emulator: the package {error.name} is not installed; the emulate extra brings it; run"
-            " 'pip install adaqat-deploy[emulate]', or verify on the host"
-        ) from error
+    from .device import Device
+
     tally = Tally(model, core)
     with Device(model, core) as device:
         report.target.update(

@@ -52,7 +52,7 @@ def test_one_odd_sample_does_not_bend_the_rest() -> None:
 def test_samples_of_several_forms_share_their_prices() -> None:
     def sample(**features: int) -> Sample:
         cost = sum({"mac": 4, "gather": 5, "sum": 3}[name] * n for name, n in features.items())
-        return Sample(Work("conv2d", 4, 8, False, features), cost, 1.5 * cost, 300)
+        return Sample(Work("conv2d", 4, 8, False, features), cost, 1.5 * cost, 300, {})
 
     found, errors, cycle_errors = fit_samples(
         [

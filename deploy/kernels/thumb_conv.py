@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans conv2d for cores without DSP: four pixels at a time, columns gathered into packed words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ops.base import CPlan, Helper, Op, TensorInfo
+from ..ops.conv2d import Conv2d, window_values
+from ..requant import Requant
+from .thumb_forms import PIXELS, Core, Fields, Form, Lanes, choose
+from .thumb_pack import (
+    field_weights,
+    lane_weights,
+    multiplier_is_signed,
+    pad_runs,
+    records,
+    z_varies,
+)
+
+T_SIGNED_LIMIT = (1 << 31) - (1 << 15)
+"""Bound of |t| below which the ARMv6-M sequence for signed multipliers is exact."""
+FAR = 240
+"""Bytes that a conditional Thumb-1 branch surely reaches."""
+
+
+def plan_conv2d(
+    core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
+    """The plan of a convolution, or None where the portable kernel serves it."""
+    assert isinstance(op, Conv2d)
+    if op.groups != 1 or not requant_fits(core, op, inputs):
+        return None
+    window, source = op.window, inputs[0]
+    depth = op.weights.rows().shape[1]
+    contiguous = window.dilation[1] == 1 or window.kernel[1] == 1
+    run = window.kernel[1] * source.shape[2]
+    form = choose(core, op.weights, source.type, depth, run)
+    return conv_plan(core, form, op, source, output, run, contiguous)
+
+
+def conv_plan(
+    core: Core, form: Form, op: Conv2d, source: TensorInfo, output: TensorInfo, run: int,
+    contiguous: bool,
+) -> CPlan:  # fmt: skip
+    """The plan of a convolution in a given form."""
+    pixels = output.shape[0] * output.shape[1]
+    repeated = pixels < PIXELS
+    last = pixels - PIXELS
+    edges = any(op.window.pad) or not contiguous
+    steps = op.window.kernel[0]
+    layout = column_layout(core, form, steps * (-(-run // form.unit) * form.unit))
+    shift = op.requant.p + (form.step == 2)
+    sums = form.offset != 0
+    early = sums and form.step == 1 and form.form == "fields"
+    record = requant_literals(core, op.requant, shift, late=sums and not early)
+    kernel = kernel_helper(core, form, record, early)
+    spread = spread_helper(form, source, sums, run % form.unit != 0)
+    column_bytes = 4 * int(layout["column_words"])
+    values: dict[str, Any] = {
+        **window_values(op.window, source.shape, output.shape),
+        **layout,
+        "pixels": pixels,
+        "repeated": repeated,
+        "pixel_stride": 0 if repeated else output.shape[2],
+        "last_group": not repeated and pixels % PIXELS != 0,
+        "last_y": last // output.shape[1],
+        "last_x": last % output.shape[1],
+        "run": run,
+        "edges": edges,
+        "contiguous": contiguous,
+        "column_bytes": column_bytes,
+        "pad_value": op.pad_value,
+        "sums": sums,
+        "offset_word": form.offset & 0xFFFFFFFF,
+        "pixel_shift": 0 if early else op.requant.p,
+        "spread": dict(spread[1])["k"]["ident"],
+        "kernel_ident": dict(kernel[1])["k"]["ident"],
+        "first_weight": first_weight(core, form),
+    }
+    arrays = (weight_array(core, form, run), records(op.requant, extra_bias(form, op), core))
+    return CPlan(
+        "conv2d",
+        values,
+        arrays,
+        (*rule_helpers(core, op.requant), ("thumb_job", ()), spread, kernel),
+        column_bytes + edges * (PIXELS + 1) * run,
+        (*op.proof([source]), *form.proof()),
+    )
+
+
+def requant_fits(core: Core, op: Any, inputs: Sequence[TensorInfo]) -> bool:
+    """Whether the kernels' requantisation is exact for this layer."""
+    if op.out_type.container_bits != 8 or inputs[0].type.container_bits != 8:
+        return False
+    if op.requant.hi - op.requant.lo > 255:
+        return False
+    low, high = op.accumulator(inputs[0].type)
+    bound = op.requant.t_bound(low, high)
+    return not (core.thumb1 and multiplier_is_signed(op.requant)) or bound < T_SIGNED_LIMIT
+
+
+def column_layout(core: Core, form: Form, padded: int) -> dict[str, int]:
+    """Length of the column and where the unrolled loop is entered, for ``padded`` activations."""
+    if isinstance(form, Lanes):
+        groups, unroll = form.groups(padded), form.unroll(core)
+        words = 2 * groups * form.group
+        return {
+            "column_words": words,
+            "tail_words": words - 2 * padded,
+            "entry": -groups % unroll * form.body_bytes(core),
+            "skip": 0,
+            "word": 0 if core.thumb1 else (-groups * 0x8000) & 0xFFFFFFFF,
+        }
+    skip = -form.multiplies(padded) % form.block
+    word, field = divmod(skip, form.fields)
+    load, multiply = (6, 22) if core.thumb1 else (4, 24)
+    return {
+        "column_words": PIXELS * form.multiplies(padded),
+        "tail_words": 0,
+        "entry": word * (load + form.fields * multiply) + load + field * multiply,
+        "skip": skip,
+        "word": form.mask,
+    }
+
+
+def requant_literals(core: Core, requant: Requant, shift: int, *, late: bool) -> dict[str, Any]:
+    """What the requantisation prints."""
+    varies, signed = z_varies(requant), multiplier_is_signed(requant)
+    span = requant.hi - requant.lo
+    return {
+        "thumb1": core.thumb1,
+        "shift": shift,
+        "late": late,
+        "signed_m": signed and core.thumb1,
+        "z_varies": varies,
+        "z": 0 if varies else int(requant.z[0]) - requant.lo,
+        "range": span,
+        "bits": span.bit_length() if span & (span + 1) == 0 else 0,
+        "lo": requant.lo,
+        "record": 2 + varies + (signed and core.thumb1),
+    }
+
+
+def rule_helpers(core: Core, requant: Requant) -> tuple[Helper, ...]:
+    """The portable functions that the C twins call."""
+    if not core.thumb1:
+        return (("thumb_mulhi", ()),)
+    signed: tuple[Helper, ...] = (
+        (("requant_signed", ()),) if multiplier_is_signed(requant) else ()
+    )
+    return (("requant", ()), *signed)
+
+
+def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -> Helper:
+    """The shared function that computes all channels of four pixels."""
+    values: dict[str, Any] = {"q": record}
+    if isinstance(form, Lanes):
+        values |= {"group": form.group, "biased": form.biased, "unroll": form.unroll(core)}
+        shape = f"g{form.group}{'b' if form.biased else ''}"
+    else:
+        values |= {
+            "span": form.span, "spacing": form.spacing, "bits": form.bits, "mask": form.mask,
+            "fields": form.fields, "words": form.words, "block": form.block, "early": early,
+            "shifts": [form.bits * i for i in range(form.fields)],
+            "far": form.words * (6 + 22 * form.fields) + 60 > FAR,
+        }  # fmt: skip
+        shape = f"s{form.span}w{form.bits}b{form.words}{'e' if early else ''}"
+    values["ident"] = f"{form.form}_{shape}_{record_tag(record)}"
+    return f"thumb_{form.form}_{core.name}", (("k", values),)
+
+
+def record_tag(record: dict[str, Any]) -> str:
+    """A piece of an identifier that differs wherever the requantisation differs."""
+    zero = "v" if record["z_varies"] else str(record["z"])
+    lo = f"m{-record['lo']}" if record["lo"] < 0 else str(record["lo"])
+    flags = ("l" if record["late"] else "") + ("n" if record["signed_m"] else "")
+    return f"p{record['shift']}z{zero}r{record['range']}o{lo}{flags}"
+
+
+def spread_helper(form: Form, source: TensorInfo, sums: bool, tails: bool) -> Helper:
+    """The shared function that writes column words."""
+    act = source.type.c_name
+    tag = f"{'s' if source.type.signed else 'u'}{'t' if tails else ''}{'c' if sums else ''}"
+    values: dict[str, Any] = {"act": act, "sums": sums, "tails": tails}
+    if isinstance(form, Lanes):
+        tag += f"m{-form.centre}" if form.centre < 0 else str(form.centre)
+        values |= {"centre": form.centre, "words": (form.centre * 65537) & 0xFFFFFFFF}
+    else:
+        tag += f"{form.span}p{form.shift_in}"
+        values |= {"span": form.span, "spacing": form.spacing, "shift_in": form.shift_in}
+    values["ident"] = f"spread_{form.form}_{tag}"
+    return f"thumb_spread_{form.form}", (("k", values),)
+
+
+def weight_array(core: Core, form: Form, run: int) -> Any:
+    """The packed weights of a form."""
+    if isinstance(form, Lanes):
+        return lane_weights(form, core)
+    return field_weights(form, pad_runs(form.codes, run, form.unit))
+
+
+def first_weight(core: Core, form: Form) -> int:
+    """Index of the first channel's first weight."""
+    return -form.codes.shape[0] % 8 if isinstance(form, Lanes) and core.thumb1 else 0
+
+
+def extra_bias(form: Form, op: Any) -> Any:
+    """What centring the activations takes out of every accumulator, per channel."""
+    centre = form.centre if isinstance(form, Lanes) else -form.shift_in
+    values = op.weights.values.reshape(op.weights.values.shape[0], -1)
+    if isinstance(form, Fields):
+        # the sum of activations is taken after the shift, so the offset's share is in it
+        return centre * values.sum(axis=1)
+    return centre * (values - form.offset).sum(axis=1).astype(np.int64)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans linear layers for cores without DSP.
+
+Every weight is used once, so nothing is gained by packing several outputs into a word: wide weights
+go four rows at a time byte by byte, narrow ones in the fields form, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.linear import Linear
+from ..ops.weighted import Weights
+from ..types import IntType
+from .thumb_conv import (
+    FAR,
+    extra_bias,
+    record_tag,
+    requant_fits,
+    requant_literals,
+    rule_helpers,
+)
+from .thumb_forms import Core, Fields, fields_form, signed_codes
+from .thumb_pack import field_weights, multiplier_is_signed, records
+
+QUAD = 4
+UNROLL = 8
+"""Activations in the unrolled loop of the rows form."""
+COPY = 5.0
+"""Instructions to bring an activation into its column word, once per layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Four rows at a time, one byte per weight; ``weight = step*code + offset``.
+
+    Attributes:
+        codes: ``[O, I]``, unsigned on ARMv6-M, which loads signed bytes at a higher price.
+        step: 1 or 2.
+        offset: added to every weight.
+        shift_in: added to every activation.
+    """
+
+    form: ClassVar[str] = "rows"
+    codes: NDArray[np.integer]
+    step: int
+    offset: int
+    shift_in: int
+
+
+def plan_linear(
+    core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
+    """The plan of a linear layer, or None where the portable kernel serves it."""
+    assert isinstance(op, Linear)
+    if not requant_fits(core, op, inputs):
+        return None
+    source = inputs[0]
+    outputs, depth = op.weights.codes.shape
+    found: list[tuple[float, Fields | Rows]] = [
+        (single_cost(core, form, depth) * outputs + COPY * depth, form)
+        for span in (4, 2)
+        if (form := fields_form(core, op.weights, source.type, span)) is not None
+    ]
+    # signed multipliers need a register that the rows kernel of ARMv6-M does not have
+    if not (core.thumb1 and multiplier_is_signed(op.requant)):
+        quads, tail = divmod(outputs, QUAD)
+        each = (13.5 if core.thumb1 else 9.25) * quads + 6.0 * tail
+        found.append((each * depth, rows_form(core, op.weights, source.type)))
+    if not found:
+        return None
+    form = min(found, key=lambda entry: entry[0])[1]
+    return linear_plan(core, form, op, source, output)
+
+
+def single_cost(core: Core, form: Fields, depth: int) -> float:
+    """Estimated instructions of one row in the fields form."""
+    words = -(-form.multiplies(depth) // form.fields)
+    blocks = -(-words // form.words)
+    if core.thumb1:
+        return words * word_instructions(core, form) + 5 * blocks
+    return words * word_instructions(core, form) + 3 * blocks
+
+
+def word_instructions(core: Core, form: Fields) -> int:
+    """Instructions for one weight word of the fields form."""
+    if core.thumb1:
+        return 1 + 4 * form.fields + -(-form.fields // 2)
+    return 1 + 2 * form.fields + -(-form.fields // 4)
+
+
+def rows_form(core: Core, weights: Weights, source: IntType) -> Rows:
+    """The rows form of a layer; it always holds."""
+    if core.thumb1:
+        return Rows(weights.rows(), weights.step, weights.offset, -source.lo)
+    codes, _, step, offset = signed_codes(weights)[0]
+    return Rows(codes, step, offset, 0)
+
+
+def linear_plan(
+    core: Core, form: Fields | Rows, op: Linear, source: TensorInfo, output: TensorInfo
+) -> CPlan:
+    """The plan of a linear layer in a given form."""
+    shift = op.requant.p + (form.step == 2)
+    sums = form.offset != 0
+    early = sums and form.step == 1
+    rule = requant_literals(core, op.requant, shift, late=sums and not early)
+    values: dict[str, Any] = {
+        "q": rule,
+        "sums": sums,
+        "early": early,
+        "offset_word": form.offset & 0xFFFFFFFF,
+        "pixel_shift": 0 if early else op.requant.p,
+        "shift_in": form.shift_in,
+        "depth": source.size,
+    }
+    if isinstance(form, Fields):
+        more, weights, kernel, scratch, proof = _fields(core, form, source.size, rule, early)
+        extra = extra_bias(form, op)
+    else:
+        more, weights, kernel, scratch = _rows(core, form, source, rule, early)
+        extra, proof = -form.shift_in * op.weights.values.sum(axis=1), ()
+    helpers: tuple[Helper, ...] = (*rule_helpers(core, op.requant), ("thumb_row_job", ()))
+    if more["rows"]:
+        values["kernel_ident"] = dict(kernel[1])["k"]["ident"]
+        helpers += (kernel,)
+    return CPlan(
+        "linear",
+        values | more,
+        (weights, records(op.requant, extra, core)),
+        helpers,
+        scratch,
+        (*op.proof([source]), *proof),
+    )
+
+
+def _fields(
+    core: Core, form: Fields, depth: int, rule: dict[str, Any], early: bool
+) -> tuple[dict[str, Any], CArray, Helper, int, tuple[str, ...]]:
+    words = -(-form.multiplies(depth) // form.fields)
+    columns = words * form.fields
+    codes = np.pad(form.codes, ((0, 0), (0, columns * form.span - depth)))
+    skip = -words % form.words
+    size = word_instructions(core, form) * (2 if core.thumb1 else 4)
+    kernel = {
+        "q": rule, "early": early, "span": form.span, "spacing": form.spacing, "mask": form.mask,
+        "fields": form.fields, "words": form.words, "block": form.block,
+        "shifts": [form.bits * i for i in range(form.fields)],
+        "far": form.words * size + 20 > FAR,
+        "ident": f"single_s{form.span}w{form.bits}b{form.words}{'e' if early else ''}_"
+        f"{record_tag(rule)}",
+    }  # fmt: skip
+    values = {
+        "copied": "words", "rows": form.codes.shape[0], "tail": 0, "span": form.span,
+        "spacing": form.spacing, "whole": depth // form.span, "words": columns,
+        "depth_bytes": 4 * columns, "entry": skip * size, "word": form.mask, "skip": skip,
+    }  # fmt: skip
+    helper: Helper = (f"thumb_single_{core.name}", (("k", kernel),))
+    return values, field_weights(form, codes), helper, 4 * columns, form.proof()
+
+
+def _rows(
+    core: Core, form: Rows, source: TensorInfo, rule: dict[str, Any], early: bool
+) -> tuple[dict[str, Any], CArray, Helper, int]:
+    quads, tail = divmod(form.codes.shape[0], QUAD)
+    depth = source.size
+    act = "uint8_t" if form.shift_in else source.type.c_name
+    code = "uint8_t" if core.thumb1 else "int8_t"
+    whole = form.codes[: QUAD * quads].reshape(quads, QUAD, depth).transpose(0, 2, 1)
+    data = np.concatenate([whole.reshape(-1), form.codes[QUAD * quads :].reshape(-1)])
+    skip = -depth % UNROLL
+    kernel = {
+        "q": rule, "early": early, "act": act, "code": code,
+        "load_act": "ldrsb" if act == "int8_t" else "ldrb", "load_code": "ldrsb",
+        "ident": f"rows_{act[0]}{'e' if early else ''}_{record_tag(rule)}",
+    }  # fmt: skip
+    values = {
+        "copied": "bytes" if form.shift_in else "", "act": act, "code": code, "rows": quads,
+        "tail": tail, "tail_weights": QUAD * quads * depth,
+        "tail_records": QUAD * quads * rule["record"], "depth_bytes": depth,
+        "entry": skip * (26 if core.thumb1 else 36), "word": skip, "skip": 0,
+    }  # fmt: skip
+    note = f"codes, four rows interleaved; weight = {form.step}*code + {form.offset}"
+    array = CArray("w", code, tuple(int(v) for v in data), note)
+    helper: Helper = (f"thumb_rows_{core.name}", (("k", kernel),))
+    return values, array, helper, depth if form.shift_in else 0

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Constant arrays of the Thumb kernels: weights in unpacking order, requantisation records."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ops.base import CArray
+from ..requant import Int64, Requant
+from .thumb_forms import Core, Fields, Lanes
+
+OCTET = 8
+"""Channels whose signed weights are interleaved on ARMv6-M: the column advances 8 bytes a word
+pair, and its pointer is the index of the weights."""
+
+
+def pad_runs(codes: NDArray[np.integer], run: int, unit: int) -> NDArray[np.integer]:
+    """Codes ``[OC, K]`` with every run of ``run`` columns padded by 0 to whole units."""
+    rows = codes.reshape(codes.shape[0], -1, run)
+    return np.pad(rows, ((0, 0), (0, 0), (0, -run % unit))).reshape(codes.shape[0], -1)
+
+
+def lane_weights(form: Lanes, core: Core) -> CArray:
+    """Signed weights of the lanes form.
+
+    ARMv7-M: channel after channel. ARMv6-M: octets of channels interleaved code by code; the first
+    octet is the one that may be incomplete, its missing channels first.
+    """
+    rows = np.pad(form.codes, ((0, 0), (0, -form.codes.shape[1] % form.group)))
+    if core.thumb1:
+        rows = np.pad(rows, ((-rows.shape[0] % OCTET, 0), (0, 0)))
+        rows = rows.reshape(-1, OCTET, rows.shape[1]).transpose(0, 2, 1)
+        note = f"signed codes, {OCTET} channels interleaved"
+    else:
+        note = "signed codes, channel after channel"
+    note += f"; weight = {form.step}*code + {form.offset}"
+    return CArray("w", "int8_t", _ints(rows), note)
+
+
+def field_words(form: Fields, codes: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Weight words ``[OC, words]`` of codes ``[OC, K]`` whose K is a multiple of the span.
+
+    A multiplier holds its codes in reverse order, so that the top digit pairs equals. The unrolled
+    block is entered in its middle: the unused multipliers come first.
+    """
+    fields = codes.reshape(codes.shape[0], -1, form.span)[:, :, ::-1].astype(np.uint32)
+    digits = (fields << (np.arange(form.span, dtype=np.uint32) * form.spacing)).sum(
+        axis=2, dtype=np.uint32
+    )
+    digits = np.pad(digits, ((0, 0), (-digits.shape[1] % form.fields, 0)))
+    digits = digits.reshape(codes.shape[0], -1, form.fields)
+    shifts = np.arange(form.fields, dtype=np.uint32) * form.bits
+    words: NDArray[np.uint32] = (digits << shifts).sum(axis=2, dtype=np.uint32)
+    return words
+
+
+def field_weights(form: Fields, codes: NDArray[np.integer]) -> CArray:
+    """Unsigned weight codes of the fields form, packed in words."""
+    note = (
+        f"{form.bits}-bit codes, {form.fields} multipliers of {form.span} codes in a word;"
+        f" weight = {form.step}*code {'-' if form.offset < 0 else '+'} {abs(form.offset)}"
+    )
+    return CArray("w", "uint32_t", _ints(field_words(form, codes)), note)
+
+
+def multiplier_is_signed(requant: Requant) -> bool:
+    """Whether any channel needs the longer sequence for signed multipliers."""
+    return bool((requant.m < 0).any())
+
+
+def z_varies(requant: Requant) -> bool:
+    """Whether the number added at the end differs between channels or is no immediate."""
+    z = requant.z - requant.lo
+    return bool((z != z[0]).any() or not 0 <= int(z[0]) <= 255)
+
+
+def records(requant: Requant, extra: Int64, core: Core) -> CArray:
+    """Requantisation constants, one record of words per channel.
+
+    bias with ``extra`` (per channel, before the left shift) included, modulo 2^32; on ARMv7-M the
+    multiplier m*2^(32-s); on ARMv6-M m and s-16 in one word, or in two where m is signed; where it
+    varies the zero point above the lower clamp.
+    """
+    bias = (requant.bias + (extra << requant.p)) & 0xFFFFFFFF
+    if not core.thumb1:
+        columns = [bias, (requant.m << (32 - requant.s)) & 0xFFFFFFFF]
+        note = "bias, multiplier * 2^(32 - shift)"
+    elif multiplier_is_signed(requant):
+        columns = [bias, requant.m & 0xFFFFFFFF, requant.s - 16]
+        note = "bias, multiplier, shift - 16"
+    else:
+        columns = [bias, requant.m | ((requant.s - 16) << 16)]
+        note = "bias, multiplier + 65536 * (shift - 16)"
+    if z_varies(requant):
+        columns.append((requant.z - requant.lo) & 0xFFFFFFFF)
+        note += f", zero point - ({requant.lo})"
+    return CArray("rq", "uint32_t", _ints(np.stack(columns, axis=1)), f"per channel: {note}")
+
+
+def _ints(values: NDArray[np.integer]) -> tuple[int, ...]:
+    return tuple(int(v) for v in values.reshape(-1))
