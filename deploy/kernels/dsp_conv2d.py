@@ -16,6 +16,8 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from ..requant import Int64
+from . import dsp_columns as columns_of
+from . import dsp_loops
 from . import dsp_packing as dsp
 
 
@@ -76,12 +78,16 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     scheme = dsp.choose(op, source.type)
     runs = runs_of(op, source.shape[2])
     columns = runs.blocks * scheme.words_per_block
-    tile = tile_helper(op, scheme, columns, output)
+    loop = dsp_loops.shape(columns, scheme.fields, word_instructions(scheme))
+    tile = tile_helper(op, scheme, loop, output)
+    widen = columns_of.widen_helper(scheme, runs.size // 4)
     sums = scheme.sums
     place = _places(runs, columns, sums, scheme.late, output)
     values = {
         **window_values(op.window, source.shape, output.shape),
         "tile": dsp.tag_of(tile),
+        "widen": dsp.tag_of(widen) if widen else "",
+        "passes": runs.size // 4 // columns_of.unrolled_blocks(runs.size // 4) if widen else 0,
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
         "contiguous": op.window.kernel == (1, 1) and op.window.stride == (1, 1)
@@ -93,32 +99,27 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
             op.window.dilation[1] * (op.window.kernel[1] - 1) + 1,
         ),
         **place,
-        **dsp.column_values(op, scheme),
+        **columns_of.column_values(op, scheme),
     }
-    arrays = (dsp.stream(op, scheme, runs.order(scheme.codes), 2),)
+    arrays = (dsp_loops.stream(op, scheme, runs.order(scheme.codes), 2, loop, 8),)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, 4 * runs.blocks))
-    return CPlan("conv2d", values, arrays, dsp.helpers(scheme, tile), place["scratch"], proofs)
+    helpers = columns_of.helpers(scheme, tile, widen)
+    return CPlan("conv2d", values, arrays, helpers, place["scratch"], proofs)
 
 
-def tile_helper(op: Conv2d, scheme: dsp.Scheme, columns: int, output: TensorInfo) -> Helper:
+def tile_helper(
+    op: Conv2d, scheme: dsp.Scheme, loop: dsp_loops.Loop, output: TensorInfo
+) -> Helper:
     """The tile function; layers that need the same one share it."""
-    full, rest = divmod(columns, scheme.fields)
-    size = word_instructions(scheme)
-    unrolled, iterations, after = dsp.unroll(full, size)
-    column_bytes = 8 * unrolled * iterations * scheme.fields
-    parameters: dict[str, object] = {
+    values: dict[str, object] = {
         **dsp.unpack_values(scheme),
-        "columns": columns,
-        "unrolled": unrolled,
-        "iterations": iterations,
-        "after": after,
-        "rest": rest,
-        "loop_end": column_bytes + (8 if scheme.sums and not scheme.late else 0),
+        **loop.values(),
+        "early_bytes": 8 if scheme.sums and not scheme.late else 0,
         "odd": output.shape[2] % 2 == 1,
         "out": output.type.c_name,
         **dsp.requant_values(op.requant, 2),
     }
-    return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}_k{columns}", parameters)
+    return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}", values)
 
 
 def word_instructions(scheme: dsp.Scheme) -> int:

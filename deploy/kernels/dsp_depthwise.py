@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ops.base import CArray, CPlan, Op, TensorInfo
-from ..ops.conv2d import window_values
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
 from . import dsp_packing as dsp
@@ -23,8 +22,9 @@ LARGEST_OFFSET = 1020
 """LDRD reaches so many bytes past its base register."""
 LARGEST_STEP = 255
 """A store moves its base register by so many bytes at most."""
-PAIRS_STRAIGHT = 6
-PAIRS_UNROLLED = 4
+PAIRS_STRAIGHT = 3
+PAIRS_UNROLLED = (4, 3, 2)
+"""Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,27 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     plane_bytes = row_bytes * (height + top + bottom) + 8
     kernel = dsp.helper("dsp_plane", "plane3x3", _kernel_values(op, output, row_bytes))
-    values = {
-        **window_values(window, source.shape, output.shape),
-        "tile": dsp.tag_of(kernel),
-        "multiplier": output.shape[2] // channels,
-        "row_halves": row_bytes // 2,
-        "plane_halves": plane_bytes // 2,
-        "start": top * row_bytes // 2 + left,
-        "pad_value": op.pad_value,
-        "gathered": next(n for n in (8, 4, 1) if width >= n),
-        "stream_words": len(_stream(op)) // output.shape[2],
-        "plane": "int16_t",
-    }
-    array = CArray(
-        "w", "uint32_t", _stream(op), "for each channel: weights, bias, multiplier"
+    load = "ldrsb" if source.type.signed else "ldrb"
+    gather = dsp.helper("dsp_gather", "gather", {"type": source.type.c_name, "load": load})
+    loop_values: dict[str, object] = {
+        "type": source.type.c_name, "out": output.type.c_name, "gather": dsp.tag_of(gather)
+    }  # fmt: skip
+    channel_loop = dsp.helper("dsp_channels", "channels", loop_values)
+    stream = _stream(op)
+    geometry = (
+        plane_bytes // 2, top * row_bytes // 2 + left, height, width, row_bytes // 2 - width,
+        channels, output.shape[2] // channels, len(stream) // output.shape[2],
+        op.pad_value % (1 << 16),
+    )  # fmt: skip
+    values = {"tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop)}
+    arrays = (
+        CArray("w", "uint32_t", stream, "for each channel: weights, bias, multiplier"),
+        CArray("g", "uint32_t", geometry, "geometry of the plane and the channels"),
     )
-    helpers = (("dsp_finish", ()), kernel)
+    helpers = (("dsp_finish", ()), gather, channel_loop, kernel)
     reach = int(np.abs(op.weights.values).max()) << _shift(op)
     proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {dsp.HALF_MAX}")
-    return CPlan("depthwise_conv2d", values, (array,), helpers, plane_bytes, proofs)
+    return CPlan("depthwise_conv2d", values, arrays, helpers, plane_bytes, proofs)
 
 
 def _shift(op: DepthwiseConv2d) -> int:
@@ -116,13 +118,17 @@ def _stream(op: DepthwiseConv2d) -> tuple[int, ...]:
     return tuple(int(v) for v in parts.reshape(-1))
 
 
+def _unrolled(pairs: int) -> int:
+    return next((count for count in PAIRS_UNROLLED if pairs % count == 0), 2)
+
+
 def _kernel_values(op: DepthwiseConv2d, output: TensorInfo, row_bytes: int) -> dict[str, object]:
     """What the plane function prints."""
     rows, columns, channels = output.shape
     pairs, single = divmod(columns, 2)
     shift = _shift(op)
     step_bytes = 2 * op.window.stride[1]
-    unrolled = pairs if pairs <= PAIRS_STRAIGHT else PAIRS_UNROLLED
+    unrolled = pairs if pairs <= PAIRS_STRAIGHT else _unrolled(pairs)
     fields = _fields(op)
     lanes = (((1 << op.weights.bits) - 1) * op.weights.step) << shift
     offset = ((op.weights.offset << shift) % (1 << 16)) * 0x00010001

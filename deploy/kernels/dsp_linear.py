@@ -13,6 +13,8 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import WeightedOp
+from . import dsp_columns as columns_of
+from . import dsp_loops
 from . import dsp_packing as dsp
 
 
@@ -30,7 +32,8 @@ def plan_rows(op: WeightedOp, inputs: Sequence[TensorInfo], output: TensorInfo) 
     blocks, left = divmod(row, 4)
     padded = -(-row // 4)
     columns = padded * scheme.words_per_block
-    rows = rows_helper(op, scheme, columns, output)
+    loop = dsp_loops.shape(columns, scheme.fields, word_instructions(scheme))
+    rows = rows_helper(op, scheme, loop, output)
     early = scheme.sums and not scheme.late
     values = {
         "tile": dsp.tag_of(rows),
@@ -38,14 +41,14 @@ def plan_rows(op: WeightedOp, inputs: Sequence[TensorInfo], output: TensorInfo) 
         "left": left,
         "first": int(early),
         "sums_at": 0 if early else columns,
-        **dsp.column_values(op, scheme),
+        **columns_of.column_values(op, scheme),
     }
     codes = np.zeros((len(scheme.codes), 4 * padded), np.int64)
     codes[:, :row] = scheme.codes
-    arrays = (dsp.stream(op, scheme, codes, rows_at_once(scheme)),)
+    arrays = (dsp_loops.stream(op, scheme, codes, rows_at_once(scheme), loop, 4),)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, row, whole_sums=True))
     scratch = 4 * (columns + int(scheme.sums))
-    return CPlan("linear", values, arrays, dsp.helpers(scheme, rows), scratch, proofs)
+    return CPlan("linear", values, arrays, columns_of.helpers(scheme, rows), scratch, proofs)
 
 
 def rows_at_once(scheme: dsp.Scheme) -> int:
@@ -53,26 +56,21 @@ def rows_at_once(scheme: dsp.Scheme) -> int:
     return 2 if scheme.mode == "products" else 4
 
 
-def rows_helper(op: WeightedOp, scheme: dsp.Scheme, columns: int, output: TensorInfo) -> Helper:
+def rows_helper(
+    op: WeightedOp, scheme: dsp.Scheme, loop: dsp_loops.Loop, output: TensorInfo
+) -> Helper:
     """The row function; layers that need the same one share it."""
     rows = rows_at_once(scheme)
-    full, rest = divmod(columns, scheme.fields)
-    unrolled, iterations, after = dsp.unroll(full, word_instructions(scheme))
     values: dict[str, object] = {
         **dsp.unpack_values(scheme),
+        **loop.values(),
         "rows": rows,
-        "columns": columns,
-        "unrolled": unrolled,
-        "iterations": iterations,
-        "after": after,
-        "rest": rest,
-        "loop_end": 4 * unrolled * iterations * scheme.fields
-        + (4 if scheme.sums and not scheme.late else 0),
+        "early_bytes": 4 if scheme.sums and not scheme.late else 0,
         "left": output.size % rows,
         "out": output.type.c_name,
         **dsp.requant_values(op.requant, rows),
     }
-    return dsp.helper("dsp_rows", f"rows_{scheme.mode}{scheme.bits}_k{columns}", values)
+    return dsp.helper("dsp_rows", f"rows_{scheme.mode}{scheme.bits}", values)
 
 
 def word_instructions(scheme: dsp.Scheme) -> int:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ops.base import CArray, Helper
+from ..ops.base import Helper
 from ..ops.weighted import WeightedOp, Weights
 from ..requant import Int64, Requant
 from ..types import IntType
@@ -31,10 +31,9 @@ from ..types import IntType
 WORD = 1 << 32
 HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
-LOOP_BUDGET = 100
-"""Instructions of an unrolled loop body, at most (except where one word has more)."""
-STRAIGHT_BUDGET = 140
-"""Instructions of a row without a loop, and of a loop body with what follows it, at most."""
+SHORTEST_ROW = 48
+"""Rows of 5-bit codes shorter than this are held as bytes: fields save flash only, and the column
+sums they need cost more than a byte's unpacking."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,7 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     packed = _products(codes, weights, act, p + extra, whole_sums)
     if packed is not None:
         return packed
-    if weights.bits <= 5:
+    if weights.bits < 5 or (weights.bits == 5 and codes.shape[1] >= SHORTEST_ROW):
         late = top << (p + extra) > HALF_MAX
         return Scheme(
             "fields", weights.bits, 16 // weights.bits, 0, codes, weights.step, weights.offset,
@@ -235,74 +234,6 @@ def clamp_values(lo: int, hi: int) -> dict[str, object]:
     return {"lo": lo, "hi": hi, "sat": sat, "sat_bits": sat_bits, "base": base, "top": top}
 
 
-def column_values(op: WeightedOp, scheme: Scheme) -> dict[str, object]:
-    """How four activation bytes become column words."""
-    bits, shift = scheme.act.bits, scheme.column_shift
-    top = (1 << bits) - 1
-    signed = scheme.act.signed
-    every = 0x01010101
-    raw = scheme.mode == "products"
-    return {
-        "raw": raw,
-        "sums": scheme.sums,
-        "sum_factor": (scheme.offset << op.requant.p) % WORD,
-        "fill_byte": scheme.act.lo % 256,
-        "flip": f"0x{(1 << (bits - 1)) * every:08X}u" if signed else "",
-        # bytes of a signed code carry copies of its sign, which have to go
-        "byte_mask": f"0x{top * every:08X}u" if signed and bits < 8 else "",
-        "lane_mask": f"0x{(top << shift) * 0x00010001:08X}u",
-        "even": f" << {shift}" if shift else "",
-        "odd": "" if shift == 8 else f" >> {8 - shift}" if shift < 8 else f" << {shift - 8}",
-    }
-
-
-def unroll(words: int, instructions: int) -> tuple[int, int, int]:
-    """(unrolled words, iterations, words after the loop) for a row of full weight words."""
-    most = max(1, LOOP_BUDGET // instructions)
-    straight = max(most, STRAIGHT_BUDGET // instructions)
-    if words <= straight:
-        return words, 1 if words else 0, 0
-    choices = [
-        (words // count, count + words % count, count)
-        for count in range(1, most + 1)
-        if count == 1 or count + words % count <= straight
-    ]
-    iterations, _, count = min(choices)
-    return count, iterations, words - count * iterations
-
-
-def stream(op: WeightedOp, scheme: Scheme, codes: Int64, together: int) -> CArray:
-    """Weights and constants in the order in which a kernel reads them.
-
-    Args:
-        op: the layer.
-        scheme: its packing.
-        codes: stored codes ``[outputs, K]`` in the order of the column, K a multiple of 4.
-        together: output channels of a tile; the last tile is filled with zeros.
-    """
-    channels = len(codes)
-    filled = -(-channels // together) * together
-    words = pack_words(codes, scheme)
-    packed = np.zeros((filled, words.shape[1]), np.int64)
-    packed[:channels] = words
-    bias, factor, zero = (
-        np.concatenate([part, np.zeros(filled - channels, np.int64)])
-        for part in constants(op, scheme)
-    )
-    found: list[int] = []
-    for c in range(0, filled, together):
-        tile = slice(c, c + together)
-        weights, biases = packed[tile].T.reshape(-1).tolist(), bias[tile].tolist()
-        found += [*weights, *biases] if scheme.late else [*biases, *weights]
-        found += factor[tile].tolist()
-        if same_zero(op.requant) is None:
-            found += (zero[tile] % WORD).tolist()
-    layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
-    note = ", ".join(reversed(layout) if scheme.late else layout)
-    note = f"bytes, then for {together} channels each: {note}, multipliers"
-    return CArray("w", "uint32_t", (4 * len(found), *found), note)
-
-
 def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
     """A shared C function; equal values give one function, its name says so."""
     mark = zlib.crc32(repr(sorted(values.items())).encode()) & 0xFFFF
@@ -312,9 +243,3 @@ def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
 def tag_of(made: Helper) -> str:
     """Name of a helper's C function after the model's prefix."""
     return str(made[1][0][1]["tag"])
-
-
-def helpers(scheme: Scheme, kernel: Helper) -> tuple[Helper, ...]:
-    """A kernel and what it, its C twin and the building of its columns call."""
-    sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
-    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums)
