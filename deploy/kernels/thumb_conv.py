@@ -11,7 +11,8 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from ..requant import Requant
-from .thumb_forms import PIXELS, Core, Fields, Form, Lanes, choose
+from .thumb_choice import choose
+from .thumb_forms import PIXELS, Core, Fields, Form, Lanes
 from .thumb_pack import (
     field_weights,
     lane_weights,
@@ -149,10 +150,7 @@ def rule_helpers(core: Core, requant: Requant) -> tuple[Helper, ...]:
     """The portable functions that the C twins call."""
     if not core.thumb1:
         return (("thumb_mulhi", ()),)
-    signed: tuple[Helper, ...] = (
-        (("requant_signed", ()),) if multiplier_is_signed(requant) else ()
-    )
-    return (("requant", ()), *signed)
+    return (("thumb_rule_signed" if multiplier_is_signed(requant) else "thumb_rule", ()),)
 
 
 def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -> Helper:
