@@ -9,6 +9,7 @@ from . import dsp_packing as dsp
 
 EVERY_BYTE = 0x01010101
 EVERY_HALF = 0x00010001
+NO_BYTE = 65535
 FEWEST_BLOCKS = 3
 """Runs shorter than so many words are widened in place, without a call."""
 
@@ -67,13 +68,35 @@ def widen_helper(scheme: dsp.Scheme, blocks: int) -> Helper | None:
     return dsp.helper("dsp_widen", f"widen{values['unrolled']}", values)
 
 
+def window_helper(
+    op: WeightedOp, scheme: dsp.Scheme, window: tuple[tuple[tuple[int, ...], bool], ...]
+) -> Helper:
+    """The function that widens two whole windows inside the input.
+
+    Args:
+        op: the layer.
+        scheme: its packing.
+        window: for every four weights the offsets of their bytes from the window's first, fewer
+            than four where the rest has weight 0, and whether they lie in one word.
+    """
+    fill = [(*offsets, *[NO_BYTE] * (4 - len(offsets))) for offsets, _ in window]
+    flat = [offset for four in fill for offset in four]
+    values = {
+        **_widening(scheme),
+        "fill_byte": scheme.act.lo % 256,
+        "window": window,
+        "flat": flat,
+    }
+    return dsp.helper("dsp_window", f"window{len(window)}", values)
+
+
 def unrolled_blocks(blocks: int) -> int:
     """Words that one pass of the widening function takes."""
     return next(count for count in (4, 3, 2, 1) if blocks % count == 0)
 
 
-def helpers(scheme: dsp.Scheme, kernel: Helper, widen: Helper | None = None) -> tuple[Helper, ...]:
+def helpers(scheme: dsp.Scheme, kernel: Helper, *more: Helper | None) -> tuple[Helper, ...]:
     """A kernel and what it, its C twin and the building of its columns call."""
     sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
-    wide = (widen,) if widen is not None else ()
-    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums, *wide)
+    made = tuple(one for one in more if one is not None)
+    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums, *made)

@@ -1,110 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution on cores with the DSP extension: two output channels by two pixels at a time.
 
-The order of the weights of one output is free. A column therefore takes each run of adjacent input
-bytes (a kernel row, or a tap where the kernel is dilated) in whole words first, and the one to
-three bytes left over of every run come last, together.
+Windows inside the input are widened straight from it; those at a border go through buffers of
+their rows with the padding filled in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
-from ..requant import Int64
 from . import dsp_columns as columns_of
-from . import dsp_loops
+from . import dsp_linear, dsp_loops
 from . import dsp_packing as dsp
+from .dsp_runs import Runs, runs_of
+
+WINDOW_BLOCKS = 16
+"""Windows of so many words at most are widened by straight code."""
+WINDOW_REACH = 4095
+"""A load reaches so many bytes past its base register."""
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Adjacent input bytes of one window.
-
-    Attributes:
-        count: runs of a window.
-        per_row: runs of a kernel row: 1, or the kernel's width where it is dilated.
-        taps: kernel taps of a run.
-        size: bytes of a run.
-    """
-
-    count: int
-    per_row: int
-    taps: int
-    size: int
-
-    @property
-    def left(self) -> int:
-        """Bytes of a run after its last whole word."""
-        return self.size % 4
-
-    @property
-    def tail_blocks(self) -> int:
-        """Words of all bytes left over."""
-        return (self.count * self.left + 3) // 4
-
-    @property
-    def blocks(self) -> int:
-        """Words of a whole column of bytes."""
-        return self.count * (self.size // 4) + self.tail_blocks
-
-    def order(self, codes: Int64) -> Int64:
-        """Codes ``[outputs, K]`` in the order of the column, filled with zero codes."""
-        runs = codes.reshape(len(codes), self.count, self.size)
-        whole = runs[:, :, : self.size - self.left].reshape(len(codes), -1)
-        left = runs[:, :, self.size - self.left :].reshape(len(codes), -1)
-        fill = np.zeros((len(codes), 4 * self.tail_blocks - left.shape[1]), np.int64)
-        return np.concatenate([whole, left, fill], axis=1)
-
-
-def runs_of(op: Conv2d, channels: int) -> Runs:
-    """The runs of a convolution's window."""
-    height, width = op.window.kernel
-    if op.window.dilation[1] > 1 and width > 1:
-        return Runs(height * width, width, 1, channels)
-    return Runs(height, 1, width, width * channels)
-
-
-def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
-    """Plan of a convolution of one group; None for grouped ones."""
+def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
+    """Plan of a convolution; one whose window is the whole input is a fully connected layer."""
     assert isinstance(op, Conv2d)
-    source = inputs[0]
-    if op.groups != 1:
-        return None
+    source, window = inputs[0], op.window
+    if op.groups == 1 and window.kernel == source.shape[:2] and not any(window.pad):
+        return dsp_linear.plan_rows(op, inputs, output)
     scheme = dsp.choose(op, source.type)
-    runs = runs_of(op, source.shape[2])
+    depth = source.shape[2] // op.groups
+    runs = runs_of(op, depth)
     columns = runs.blocks * scheme.words_per_block
     loop = dsp_loops.shape(columns, scheme.fields, word_instructions(scheme))
     tile = tile_helper(op, scheme, loop, output)
-    widen = columns_of.widen_helper(scheme, runs.size // 4)
-    sums = scheme.sums
-    place = _places(runs, columns, sums, scheme.late, output)
+    widen = None if runs.over else columns_of.widen_helper(scheme, runs.whole)
+    window_helper = _window(op, scheme, runs, source)
+    place = _places(runs, columns, scheme.sums, scheme.late, output)
+    codes = runs.order(scheme.codes)
+    stream = dsp_loops.stream(op, scheme, codes, 2, loop, 8, op.groups)
+    span = tuple(d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True))
+    readable = source.size - 4 * runs.whole if runs.over else source.size - runs.size
     values = {
-        **window_values(op.window, source.shape, output.shape),
+        **window_values(window, source.shape, output.shape),
+        "groups": op.groups,
+        "depth": depth,
+        "outputs": output.shape[2] // op.groups,
+        "stream_words": len(stream.values) // op.groups,
         "tile": dsp.tag_of(tile),
+        "window": dsp.tag_of(window_helper) if window_helper else "",
         "widen": dsp.tag_of(widen) if widen else "",
-        "passes": runs.size // 4 // columns_of.unrolled_blocks(runs.size // 4) if widen else 0,
+        "passes": runs.whole // columns_of.unrolled_blocks(runs.whole) if widen else 0,
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
-        "contiguous": op.window.kernel == (1, 1) and op.window.stride == (1, 1)
-        and not any(op.window.pad),
-        "pad_value": op.pad_value,
+        "contiguous": window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad),
+        "bordered": any(window.pad) or runs.over,
         "pad_byte": op.pad_value % 256,
-        "span": (
-            op.window.dilation[0] * (op.window.kernel[0] - 1) + 1,
-            op.window.dilation[1] * (op.window.kernel[1] - 1) + 1,
-        ),
+        "span": span,
+        # the last run of a window, and the last of all, must end inside the input
+        "last_window": readable // source.shape[2] - (span[0] - 1) * source.shape[1],
+        "last_run": readable // source.shape[2],
         **place,
         **columns_of.column_values(op, scheme),
     }
-    arrays = (dsp_loops.stream(op, scheme, runs.order(scheme.codes), 2, loop, 8),)
+    arrays = (stream,)
     proofs = (*op.proof(inputs), *dsp.proof(scheme, 4 * runs.blocks))
-    helpers = columns_of.helpers(scheme, tile, widen)
+    helpers = columns_of.helpers(scheme, tile, widen, window_helper)
     return CPlan("conv2d", values, arrays, helpers, place["scratch"], proofs)
+
+
+def _window(op: Conv2d, scheme: dsp.Scheme, runs: Runs, source: TensorInfo) -> Helper | None:
+    """The function for whole small windows; None for long runs, which are worth a call each."""
+    step = op.window.dilation[0] * source.shape[1] * source.shape[2]
+    reach = (runs.count - 1) * step + 4 * runs.whole + runs.left
+    long_runs = runs.left == 0 and runs.whole >= columns_of.FEWEST_BLOCKS
+    many = runs.per_row > 1 or runs.blocks > WINDOW_BLOCKS or reach > WINDOW_REACH
+    if many or runs.count < 2 or long_runs:
+        return None
+    return columns_of.window_helper(op, scheme, runs.window(step))
 
 
 def tile_helper(
@@ -115,7 +88,7 @@ def tile_helper(
         **dsp.unpack_values(scheme),
         **loop.values(),
         "early_bytes": 8 if scheme.sums and not scheme.late else 0,
-        "odd": output.shape[2] % 2 == 1,
+        "odd": output.shape[2] // op.groups % 2 == 1,
         "out": output.type.c_name,
         **dsp.requant_values(op.requant, 2),
     }

@@ -21,7 +21,7 @@ LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3, 2)
+COUNTS = (4, 3)
 """Unrolled counts that layers share, best first."""
 
 
@@ -64,7 +64,7 @@ def shape(columns: int, fields: int, instructions: int) -> Loop:
     """The loop for so many column words, with so many instructions a weight word."""
     words, rest = divmod(columns, fields)
     most = max(1, LOOP_BUDGET // instructions)
-    counts = [count for count in COUNTS if count <= most] or [1]
+    counts = [count for count in COUNTS if count <= most] or [most]
     for count in counts:
         if rest == 0 and words % count == 0 and words >= count:
             return Loop(count, words // count, 0, 0, fields)
@@ -81,7 +81,13 @@ def shape(columns: int, fields: int, instructions: int) -> Loop:
 
 
 def stream(
-    op: WeightedOp, scheme: dsp.Scheme, codes: Int64, together: int, loop: Loop, column_step: int
+    op: WeightedOp,
+    scheme: dsp.Scheme,
+    codes: Int64,
+    together: int,
+    loop: Loop,
+    column_step: int,
+    groups: int = 1,
 ) -> CArray:
     """Lengths, weights and constants in the order in which a kernel reads them.
 
@@ -89,31 +95,39 @@ def stream(
         op: the layer.
         scheme: its packing.
         codes: stored codes ``[outputs, K]`` in the order of the column, K a multiple of 4.
-        together: output channels of a tile; the last tile is filled with zeros.
+        together: output channels of a tile; the last tile of a group is filled with zeros.
         loop: the kernel's inner loop.
         column_step: bytes of the column per column word.
+        groups: channel groups, one stream after the other.
     """
-    channels = len(codes)
-    filled = -(-channels // together) * together
-    words = dsp.pack_words(codes, scheme)
-    packed = np.zeros((filled, words.shape[1]), np.int64)
-    packed[:channels] = words
-    bias, factor, zero = (
-        np.concatenate([part, np.zeros(filled - channels, np.int64)])
-        for part in dsp.constants(op, scheme)
-    )
+    constants = np.stack(dsp.constants(op, scheme), axis=1)
+    sums = column_step if scheme.sums and not scheme.late else 0
+    looped = column_step * loop.looped_columns
     found: list[int] = []
-    for c in range(0, filled, together):
-        tile = slice(c, c + together)
-        weights, biases = packed[tile].T.reshape(-1).tolist(), bias[tile].tolist()
-        found += [*weights, *biases] if scheme.late else [*biases, *weights]
-        found += factor[tile].tolist()
-        if dsp.same_zero(op.requant) is None:
-            found += (zero[tile] % dsp.WORD).tolist()
+    size = len(codes) // groups
+    for start in range(0, len(codes), size):
+        group = slice(start, start + size)
+        words = dsp.pack_words(codes[group], scheme)
+        body = _tiles(words, constants[group], scheme, together, dsp.same_zero(op.requant) is None)
+        found += [4 * len(body), looped + sums if looped else 0, *body]
     layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
     note = ", ".join(reversed(layout) if scheme.late else layout)
     note = f"bytes here and in the column's loop; for {together} channels each: {note}, multipliers"
-    sums = column_step if scheme.sums and not scheme.late else 0
-    looped = column_step * loop.looped_columns
-    header = (4 * len(found), looped + sums if looped else 0)
-    return CArray("w", "uint32_t", (*header, *found), note)
+    return CArray("w", "uint32_t", tuple(found), note)
+
+
+def _tiles(
+    words: Int64, constants: Int64, scheme: dsp.Scheme, together: int, own_zeros: bool
+) -> list[int]:
+    """One group: words ``[outputs, words]`` and constants ``[outputs, 3]``, tile by tile."""
+    fill = ((0, -len(words) % together), (0, 0))
+    words, constants = np.pad(words, fill), np.pad(constants, fill)
+    found: list[int] = []
+    for c in range(0, len(words), together):
+        weights = words[c : c + together].T.reshape(-1).tolist()
+        bias, factor, zero = constants[c : c + together].T.tolist()
+        found += [*weights, *bias] if scheme.late else [*bias, *weights]
+        found += factor
+        if own_zeros:
+            found += [z % dsp.WORD for z in zero]
+    return found

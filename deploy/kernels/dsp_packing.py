@@ -31,9 +31,8 @@ from ..types import IntType
 WORD = 1 << 32
 HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
-SHORTEST_ROW = 48
-"""Rows of 5-bit codes shorter than this are held as bytes: fields save flash only, and the column
-sums they need cost more than a byte's unpacking."""
+SLOWER = 1.01
+"""Fields are used where they save flash at no more than this ratio of a tile's instructions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +95,7 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     packed = _products(codes, weights, act, p + extra, whole_sums)
     if packed is not None:
         return packed
-    if weights.bits < 5 or (weights.bits == 5 and codes.shape[1] >= SHORTEST_ROW):
+    if weights.bits <= 5 and (whole_sums or _fields_pay(codes, weights)):
         late = top << (p + extra) > HALF_MAX
         return Scheme(
             "fields", weights.bits, 16 // weights.bits, 0, codes, weights.step, weights.offset,
@@ -111,6 +110,20 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     return Scheme(
         "bytes", 8, 2, 0, codes - 128, weights.step, offset, act, p + extra, late
     )
+
+
+def _fields_pay(codes: Int64, weights: Weights) -> bool:
+    """Whether fields are no slower than bytes in the tile of two channels by two pixels.
+
+    Short rows are, because fields need the sum of every column, which few channels share.
+    """
+    if weights.offset == 0:
+        return True
+    outputs, row = codes.shape
+    blocks = -(-row // 4)
+    words = -(-2 * blocks // (16 // weights.bits))
+    sums = (3 * blocks + 12) / ((outputs + 1) // 2)
+    return bool(13 * blocks + words + 24 + sums <= SLOWER * (14 * blocks + 21))
 
 
 def group_length(largest_code: int, largest_act: int) -> int:

@@ -36,8 +36,21 @@ def convolutions(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     c = make.conv("wide", b, 5, act, kernel=(3, 3), dilation=(2, 2), pad=(2, 2, 2, 2))
     d = make.conv("uneven", c, 13, act, kernel=(3, 2), stride=(2, 1), pad=(1, 0, 0, 2))
     e = make.conv("strided", d, 1, act, kernel=(1, 1), stride=(2, 2), pad=(0, 0, 0, 0))
-    f = make.conv("single", e, 4, act, kernel=(3, 3), pad=(1, 1, 1, 1))
-    return graph(x, a, b, c, d, e, f)
+    f = make.conv("single", e, 6, act, kernel=(3, 3), pad=(1, 1, 1, 1))
+    g = make.conv("grouped", f, 9, act, kernel=(2, 2), groups=3, pad=(1, 1, 1, 1))
+    h = make.conv("valid", g, 5, act, kernel=(2, 3), pad=(0, 0, 0, 0))
+    return graph(x, a, b, c, d, e, f, g, h)
+
+
+def one_channel(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Runs of bytes that are read past their end, with and without padding."""
+    make = Maker(seed, weight_bits, extreme=extreme)
+    act = IntType(act_bits, signed)
+    x = input_node((8, 7, 1), act)
+    a = make.conv("valid", x, 1, act, pad=(0, 0, 0, 0))
+    b = make.conv("same", a, 5, act)
+    c = make.conv("five", b, 3, act, pad=(1, 0, 0, 1))
+    return graph(x, a, b, c)
 
 
 def rows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
@@ -80,7 +93,7 @@ def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(x, a, b, c)
 
 
-NETS = [convolutions, rows, depthwise, sums]
+NETS = [convolutions, one_channel, rows, depthwise, sums]
 
 
 def inside(net, codes):
