@@ -9,7 +9,7 @@ because the density of packed weights depends on the form that the widths allow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import ceil
 
@@ -40,6 +40,8 @@ FAMILIES = {
 }
 MULTIPLIES = 20
 """Multiplies that the kernels without DSP sum up at most before they take the result out."""
+OVER_LIMIT, WINDOW_BLOCKS, FEWEST_BLOCKS = 1.06, 16, 3
+"""Where the DSP kernels read past a run, read a window in straight code, or call once a run."""
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -83,55 +85,96 @@ def edges(
     return touching, rows * int((~within[1]).sum())
 
 
+@dataclass(frozen=True)
+class Column:
+    """What one output pixel reads.
+
+    Attributes:
+        runs: adjacent pieces of the input.
+        run: bytes of one piece.
+        depth: activations of the column, filled up to whole words.
+        left: bytes that are moved one by one.
+        straight: whether the whole window is read by straight code.
+    """
+
+    runs: int
+    run: int
+    depth: int
+    left: int
+    straight: bool
+
+
+def dsp_column(kernel: Pair, dilation: Pair, groups: int, channels: int) -> Column:
+    """The column of the DSP kernels: whole words of every run, left-over bytes last, together.
+
+    Runs are read past their end, in whole words, where that costs next to nothing.
+    """
+    apart = kernel[1] > 1 and (dilation[1] > 1 or groups > 1)
+    runs, run = (kernel[0] * kernel[1], channels) if apart else (kernel[0], kernel[1] * channels)
+    whole, left = divmod(run, 4)
+    tail = ceil(runs * left / 4)
+    blocks, over = runs * whole + tail, runs * ceil(run / 4)
+    if not apart and kernel != (1, 1) and left and over <= OVER_LIMIT * blocks:
+        return Column(runs, run, 4 * over, 0, False)
+    long_runs = left == 0 and whole >= FEWEST_BLOCKS
+    straight = not apart and blocks <= WINDOW_BLOCKS and runs >= 2 and not long_runs
+    return Column(runs, run, 4 * blocks, runs * left, straight)
+
+
 def _conv2d(
     family: str, in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair,
     pad: Pad, groups: int, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
-    """Work of a convolution of one group in a family; None for grouped ones."""
-    if groups != 1:
-        return None
+    """Work of a convolution in a family; None for what it leaves to others."""
+    if family == "dsp" and groups == 1 and kernel == in_shape[:2] and not any(pad):
+        inputs = in_shape[0] * in_shape[1] * in_shape[2]
+        rows = _linear(family, inputs, out_shape[2], weight_bits, act_bits, act_signed)
+        whole = {f"whole_{name}": count for name, count in rows.features.items()}
+        return replace(rows, kind="conv2d", features=whole, form="whole")
     tiling = FAMILIES[family]
-    runs, run = kernel[0], kernel[1] * in_shape[2]
-    if dilation[1] > 1 and kernel[1] > 1:
-        runs, run = kernel[0] * kernel[1], in_shape[2]
-    word = unit(family, weight_bits, act_bits)
+    depth_in = in_shape[2] // groups
     if family == "dsp":
-        # bytes left over of every run come together, in words of their own
-        depth = runs * (run // 4 * 4) + _up(runs * (run % 4), 4)
+        column = dsp_column(kernel, dilation, groups, depth_in)
+    elif groups != 1:
+        return None
     else:
-        depth = runs * _up(run, word)
-    tiles = ceil(out_shape[0] * out_shape[1] / tiling.pixels)
-    results = tiles * tiling.pixels * _up(out_shape[2], tiling.channels)
+        word = unit(family, weight_bits, act_bits)
+        run = kernel[1] * depth_in
+        column = Column(kernel[0], run, kernel[0] * _up(run, word), kernel[0] * (run % word), False)
+    tiles = ceil(out_shape[0] * out_shape[1] / tiling.pixels) * groups
+    stored = _up(out_shape[2] // groups, tiling.channels)
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, tiling.pixels
     )
+    columns = tiles * tiling.pixels
     direct = conv_is_direct(kernel, pad, groups, in_shape[2]) and stride == (1, 1)
+    form = "direct" if direct else "border" if any(pad) else "inside"
+    way = "straight_" if column.straight else ""
     features = {
-        "product": results * depth,
-        "result": results,
-        "column": tiles * tiling.pixels * depth,
-        "run": tiles * tiling.pixels * runs,
-        "left": tiles * tiling.pixels * runs * (run % word),
-        "direct_tile" if direct else "tile": tiles,
-        "edge_tile": touching,
-        "edge_run": touching * runs,
-        "edge_row": crossing,
-        "edge_byte": crossing * run,
+        "product": columns * stored * column.depth,
+        "result": columns * stored,
+        f"{way}column": columns * column.depth,
+        f"{way}run": columns * column.runs,
+        "left": columns * column.left,
+        "direct_tile" if direct else f"{way}tile": tiles,
+        "edge_tile": touching * groups,
+        "edge_run": touching * column.runs * groups,
+        "edge_row": crossing * groups,
+        "edge_byte": crossing * kernel[1] * in_shape[2],
         "layer": 1,
     }
-    stored = _up(out_shape[2], tiling.channels)
     return Work(
         "conv2d", weight_bits, act_bits, act_signed,
         {name: count for name, count in features.items() if count},
-        macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * in_shape[2],
-        form="direct" if direct else "border" if any(pad) else "inside",
-        stored={"code": stored * depth, "channel": stored, "layer": 1},
+        macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * depth_in,
+        form="grouped" if groups > 1 else f"straight {form}" if column.straight else form,
+        stored={"code": groups * stored * column.depth, "channel": groups * stored, "layer": 1},
     )  # fmt: skip
 
 
 def _linear(
     family: str, inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
-) -> Work | None:
+) -> Work:
     """Work of a fully connected layer in a family."""
     tiling = FAMILIES[family]
     depth, rows = _up(inputs, 4), _up(outputs, tiling.rows)
