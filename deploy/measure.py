@@ -9,6 +9,7 @@ of the node's work report. The largest error of each fit stands in the table.
 import datetime
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ from .types import IntType
 from .vectors import make_inputs
 
 ALL_BITS = tuple(range(1, 9))
+LOOP_NUMBERS = frozenset(
+    ("after", "bits", "block", "fields", "group", "iterations", "passes", "rest", "span",
+     "straight_columns", "unroll", "unrolled", "words")
+)  # fmt: skip
+"""Parameters of kernel functions whose value, not only their presence, changes the loops."""
 Progress = Callable[[int, int], None]
 
 
@@ -130,13 +136,33 @@ def _model(case: Case, type_: IntType, weight_bits: int, target: str) -> CModel:
 
 
 def _text_key(chosen: list[Case], type_: IntType, weight_bits: int, target: str) -> str:
-    """Hash of everything that is compiled for these cases, comments and clamps of inputs aside."""
+    """Hash of the loops that are compiled for these cases.
+
+    Masks, shifts and offsets are left out: they follow the width of the input and cost nothing.
+    """
     digest = hashlib.sha256()
     for case in chosen:
         model = _model(case, type_, weight_bits, target)
         measured = next(node for node in model.nodes if node.node.name == MEASURED)
-        digest.update("\0".join([measured.body, *map(str, measured.plan.helpers)]).encode())
+        parts = [_without_numbers(measured.body)]
+        parts += [f"{name}{_structure(dict(values))}" for name, values in measured.plan.helpers]
+        digest.update("\0".join(parts).encode())
     return digest.hexdigest()
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d\w*", "#", text)
+
+
+def _structure(value: object, name: str = "") -> object:
+    """What of a helper's parameters decides its loops."""
+    if isinstance(value, dict):
+        return {key: _structure(inner, key) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_structure(inner) for inner in value]
+    if isinstance(value, bool) or value is None or name in LOOP_NUMBERS:
+        return value
+    return value != 0 if isinstance(value, int) else _without_numbers(str(value))
 
 
 def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> Sample:
