@@ -76,6 +76,8 @@ def depthwise(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
         "doubled": {"multiplier": 2}, "down": {"stride": (2, 2), "pad": (0, 0, 1, 1)},
         "narrow": {"stride": (1, 2)}, "single": {"stride": (2, 2), "pad": (1, 0, 1, 0)},
         "tall": {"kernel": (2, 1), "pad": (1, 0, 0, 0)},
+        "large": {"kernel": (4, 5), "pad": (2, 2, 2, 2), "multiplier": 2},
+        "apart": {"kernel": (2, 3), "dilation": (2, 2), "stride": (1, 3), "pad": (1, 3, 1, 3)},
     }.items():  # fmt: skip
         nodes.append(make.depthwise(name, nodes[-1], act, **more))
     return graph(*nodes)
