@@ -53,17 +53,32 @@ class Count:
 class Device:
     """An emulated core with a model on it; use as a context manager.
 
+    Args:
+        model: the laid-out graph.
+        core: name of the core.
+        toolchain: compiler, the one `find_toolchain` chooses when left out.
+        optimise: optimisation flag.
+        referee: run in QEMU instead of Unicorn, a second opinion on the same image; nothing is
+            counted then. Cores that Unicorn does not model always run in QEMU.
+
     Raises:
         ToolError: no compiler or emulator for the core, or a failed build.
     """
 
     def __init__(
-        self, model: CModel, core: str, *, toolchain: Toolchain | None = None, optimise: str = "-O2"
+        self,
+        model: CModel,
+        core: str,
+        *,
+        toolchain: Toolchain | None = None,
+        optimise: str = "-O2",
+        referee: bool = False,
     ) -> None:
         self.model = model
         self.core: Core = load_core(core)
         self.toolchain = toolchain or find_toolchain()
         self.optimise = optimise
+        self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")
         self._images: dict[bool, Path] = {}
 
@@ -109,7 +124,7 @@ class Device:
         """
         data = np.ascontiguousarray(codes).tobytes()
         elf = self.image(tap=True)
-        if self.core.unicorn is not None:
+        if not self.in_qemu:
             result = emulate(elf, self.core, data, f"{self.model.name}_run")
             status, output = result.status, result.output
         else:
@@ -129,9 +144,9 @@ class Device:
     def count(self, codes: IntArray) -> Count | None:
         """Cost of one inference of the plain image, averaged over the given codes.
 
-        None for a core that only QEMU models, where nothing is counted.
+        None in QEMU, where nothing is counted.
         """
-        if self.core.unicorn is None:
+        if self.in_qemu:
             return None
         elf = self.image(tap=False)
         idents = [node.ident for node in self.model.nodes]

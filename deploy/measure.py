@@ -9,7 +9,7 @@ of the node's work report. The largest error of each fit stands in the table.
 import datetime
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,21 +17,17 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import numpy as np
 
 from ..hw_models import load_core, load_timing, timing_hash
 from ..hw_models.board import load_board
 from ..hw_models.table import Energy, Provenance, Row, Table
-from ..hw_models.work import Work
 from . import targets
 from .check import check
 from .device import Device
-from .emit import CModel, layout
+from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
 from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
-from .nonnegative import Float64, fit_relative
+from .row_fit import Sample, fit_row
 from .table_file import table_text
 from .toolchain import Toolchain, find_toolchain
 from .types import IntType
@@ -39,20 +35,6 @@ from .vectors import make_inputs
 
 ALL_BITS = tuple(range(1, 9))
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measured node: its work, exact instructions, estimated cycles, and code sizes.
-
-    shared: bytes of the functions the node calls, by name.
-    """
-
-    work: Work
-    instructions: int
-    cycles: float
-    code_bytes: int
-    shared: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -121,7 +103,9 @@ def measure(
     rows = []
     for job in jobs:
         found = [s for (of, _), s in zip(pairs, samples, strict=True) if of is job]
-        rows.append(_row(job, found))
+        rows.append(
+            fit_row(job.kind, job.weight_bits, job.act_bits, job.act_signed, found)
+        )
     run_bytes = _run_bytes(described.name, toolchain)
     return _table(described.name, described.core, toolchain, run_bytes, tuple(rows))
 
@@ -175,6 +159,7 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
         node.cycles,
         count.node_code_bytes[MEASURED],
         {name: size for name, size in count.functions.items() if name not in ("run", "model_id")},
+        array_bytes(next(n for n in model.nodes if n.node.name == MEASURED).plan),
     )
 
 
@@ -190,44 +175,6 @@ def _run_bytes(target: str, toolchain: Toolchain) -> tuple[int, int]:
         sizes.append(functions.get("run", 0) + functions.get("model_id", 0))
     each = -(-(sizes[1] - sizes[0]) // (CHAINS[1] - CHAINS[0]))
     return max(0, sizes[0] - each * CHAINS[0]), each
-
-
-def _row(job: _Job, samples: list[Sample]) -> Row:
-    features, instruction_errors, cycle_errors = fit_samples(samples)
-    return Row(
-        kind=job.kind,
-        weight_bits=(job.weight_bits,),
-        act_bits=job.act_bits,
-        act_signed=(job.act_signed,),
-        features=features,
-        code_bytes={
-            form: max(s.code_bytes for s in samples if s.work.form == form)
-            for form in sorted({s.work.form for s in samples})
-        },
-        shared={
-            name: max(s.shared.get(name, 0) for s in samples)
-            for name in sorted({name for s in samples for name in s.shared})
-        },
-        samples=len(samples),
-        median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
-        max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
-    )
-
-
-def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], Float64, Float64]:
-    """Coefficients (instructions, cycles) per feature, and each sample's relative errors."""
-    names = sorted({name for sample in samples for name in sample.work.features})
-    counts = np.array([[s.work.features.get(name, 0) for name in names] for s in samples], float)
-    instructions, errors = fit_relative(counts, np.array([float(s.instructions) for s in samples]))
-    cycles, cycle_errors = fit_relative(counts, np.array([s.cycles for s in samples]))
-    features = {
-        name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
-    }
-    return features, errors, cycle_errors
-
-
-def _rounded(value: float | np.floating[Any]) -> float:
-    return float(f"{value:.5g}")
 
 
 def _table(
@@ -266,8 +213,9 @@ def _table(
 
 _UNITS: dict[str, str] = {
     "features": "[instructions, cycles] per unit of the feature",
-    "code_bytes": "bytes of one node's function by its form, the largest measured",
+    "code_bytes": "bytes of one node's own functions by its form, upper quartile",
     "shared": "bytes of functions that a network holds once",
+    "stored": "bytes of constants per unit",
     "run_bytes": "bytes of the code around the nodes: [fixed, per node]",
     "nj_per_cycle": "nanojoule per core cycle",
 }

@@ -33,7 +33,7 @@ def _row_lines(row: Row) -> list[str]:
     for name in ("kind", "weight_bits", "act_bits", "act_signed"):
         lines.append(f"{name} = {_value(getattr(row, name))}")
     lines.append(_features(row))
-    for name in ("code_bytes", "shared"):
+    for name in ("code_bytes", "shared", "stored"):
         inner = ", ".join(f"{key} = {size}" for key, size in getattr(row, name).items())
         lines.append(f"{name} = {{ {inner} }}" if inner else f"{name} = {{}}")
     for name in ("samples", "median_error", "max_error"):

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
@@ -148,7 +149,9 @@ class HwModel:
         per_cycle = self.nj_per_cycle
         energy_uj = None if per_cycle is None else cycles * per_cycle / 1000
         code = row.code_bytes.get(work.form, max(row.code_bytes.values()))
-        return Cost(instructions, cycles, energy_uj, code, work.const_bytes, row.shared)
+        stored = sum(count * row.stored.get(name, 0.0) for name, count in work.stored.items())
+        constants = work.const_bytes + ceil(stored)
+        return Cost(instructions, cycles, energy_uj, code, constants, row.shared)
 
     def cost(self, graph: GraphLike) -> list[NodeCost]:
         """Predicted cost of every node of a graph, in its order."""

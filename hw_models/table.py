@@ -38,8 +38,10 @@ class Row(Record):
 
     features: feature name -> (instructions, cycles) per unit of that feature. The names are those
     of the operator's work report; a constant term is the feature "layer", counted once per node.
-    code_bytes: code of one such node by its form, the largest of the measured nodes.
+    code_bytes: code of one such node by its form, upper quartile of the measured nodes.
     shared: functions that such nodes call, by name; a network holds each of them once.
+    stored: bytes of constants per unit that the work report calls ``stored``; empty where the
+        report knows its constants.
     samples, median_error and max_error describe the fit: relative errors of (instructions,
     cycles) between this row's prediction and what the emulator counted for the measured nodes.
     """
@@ -51,6 +53,7 @@ class Row(Record):
     features: dict[str, tuple[Share, Share]] = Field(min_length=1)
     code_bytes: dict[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
     shared: dict[str, Annotated[int, Field(ge=0)]]
+    stored: dict[str, Share] = Field(default_factory=dict)
     samples: int = Field(ge=1)
     median_error: tuple[Share, Share]
     max_error: tuple[Share, Share]

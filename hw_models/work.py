@@ -29,6 +29,8 @@ class Work:
         const_bytes: bytes of weights and constants in flash.
         macs: multiply-accumulates as the literature counts them (no packing padding).
         form: which variant of the operator's code is emitted; forms differ in code size.
+        stored: units of constants that the table prices in bytes, where ``const_bytes`` cannot be
+            told from the shape alone (a kernel family packs by what the widths allow).
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Work:
     const_bytes: int = 0
     macs: int = 0
     form: str = "plain"
+    stored: Mapping[str, int] = field(default_factory=dict)
 
 
 Kernels = Sequence[str]

@@ -11,7 +11,8 @@ import numpy as np
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from ..requant import Requant
-from .thumb_forms import PIXELS, Core, Fields, Form, Lanes, choose
+from .thumb_choice import choose
+from .thumb_forms import PIXELS, Core, Fields, Form, Lanes
 from .thumb_pack import (
     field_weights,
     lane_weights,
@@ -58,8 +59,9 @@ def conv_plan(
     early = sums and form.step == 1 and form.form == "fields"
     record = requant_literals(core, op.requant, shift, late=sums and not early)
     kernel = kernel_helper(core, form, record, early)
-    spread = spread_helper(form, source, sums, run % form.unit != 0)
+    spread = spread_helper(core, form, source, sums, run)
     column_bytes = 4 * int(layout["column_words"])
+    copy: tuple[Helper, ...] = (("thumb_copy", (("act", source.type.c_name),)),) if edges else ()
     values: dict[str, Any] = {
         **window_values(op.window, source.shape, output.shape),
         **layout,
@@ -86,7 +88,7 @@ def conv_plan(
         "conv2d",
         values,
         arrays,
-        (*rule_helpers(core, op.requant), ("thumb_job", ()), spread, kernel),
+        (*rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel),
         column_bytes + edges * (PIXELS + 1) * run,
         (*op.proof([source]), *form.proof()),
     )
@@ -149,10 +151,7 @@ def rule_helpers(core: Core, requant: Requant) -> tuple[Helper, ...]:
     """The portable functions that the C twins call."""
     if not core.thumb1:
         return (("thumb_mulhi", ()),)
-    signed: tuple[Helper, ...] = (
-        (("requant_signed", ()),) if multiplier_is_signed(requant) else ()
-    )
-    return (("requant", ()), *signed)
+    return (("thumb_rule_signed" if multiplier_is_signed(requant) else "thumb_rule", ()),)
 
 
 def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -> Helper:
@@ -181,26 +180,53 @@ def record_tag(record: dict[str, Any]) -> str:
     return f"p{record['shift']}z{zero}r{record['range']}o{lo}{flags}"
 
 
-def spread_helper(form: Form, source: TensorInfo, sums: bool, tails: bool) -> Helper:
+def spread_helper(core: Core, form: Form, source: TensorInfo, sums: bool, run: int) -> Helper:
     """The shared function that writes column words."""
-    act = source.type.c_name
+    act, tails = source.type.c_name, run % form.unit != 0
     tag = f"{'s' if source.type.signed else 'u'}{'t' if tails else ''}{'c' if sums else ''}"
-    values: dict[str, Any] = {"act": act, "sums": sums, "tails": tails}
+    values: dict[str, Any] = {
+        "act": act, "sums": sums, "tails": tails, "thumb1": core.thumb1, "asm": not sums,
+    }  # fmt: skip
     if isinstance(form, Lanes):
         tag += f"m{-form.centre}" if form.centre < 0 else str(form.centre)
-        values |= {"centre": form.centre, "words": (form.centre * 65537) & 0xFFFFFFFF}
+        words = (form.centre * 65537) & 0xFFFFFFFF
+        values |= {
+            "centre": form.centre, "words": words, "minus": -words & 0xFFFFFFFF,
+            "load": "ldrsb" if source.type.signed else "ldrb",
+        }  # fmt: skip
     else:
-        tag += f"{form.span}p{form.shift_in}"
-        values |= {"span": form.span, "spacing": form.spacing, "shift_in": form.shift_in}
+        quad = quads(core, form, run)
+        digits = sum(1 << (form.spacing * i) for i in range(form.span))
+        lane = min(form.spacing, 16)
+        # the assembly adds whole words up; their lanes must not overflow
+        fits = not sums or run // form.span * form.top < 1 << lane
+        used = quad or form.shift_in
+        values |= {
+            "span": form.span, "spacing": form.spacing, "shift_in": form.shift_in, "quad": quad,
+            "step": 4 if quad else form.span, "asm": fits and (core.thumb1 or run % 4 == 0),
+            "asm_step": 8 if core.thumb1 else 4, "use_mask": bool(used),
+            "mask": digits * (form.top if not quad or form.shift_in else 255),
+            "half": digits * form.shift_in,
+        }  # fmt: skip
+        tag += f"{form.span}p{form.shift_in}{'q' if quad else ''}{'a' if values['asm'] else ''}"
+        tag += f"t{form.top}" if used and form.shift_in else ""
     values["ident"] = f"spread_{form.form}_{tag}"
     return f"thumb_spread_{form.form}", (("k", values),)
+
+
+def quads(core: Core, form: Form, run: int) -> bool:
+    """Whether column words pair activations 0, 2 and 1, 3 of four, as two masks of a word do."""
+    return not core.thumb1 and form.unit == 2 and run % 4 == 0
 
 
 def weight_array(core: Core, form: Form, run: int) -> Any:
     """The packed weights of a form."""
     if isinstance(form, Lanes):
         return lane_weights(form, core)
-    return field_weights(form, pad_runs(form.codes, run, form.unit))
+    codes = pad_runs(form.codes, run, form.unit)
+    if quads(core, form, run):
+        codes = codes.reshape(len(codes), -1, 4)[:, :, [0, 2, 1, 3]].reshape(len(codes), -1)
+    return field_weights(form, codes)
 
 
 def first_weight(core: Core, form: Form) -> int:

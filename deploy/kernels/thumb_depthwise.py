@@ -53,9 +53,10 @@ def best_group(weights: Weights, source: IntType, taps: int) -> tuple[int, int]:
         products = [w * (x - centre) for w in ends for x in (source.lo, source.hi)]
         low, high = min(products), max(products)
         group = taps
-        while group > 1 and (group * low < LANE_MIN or group * high > LANE_MAX):
+        while group * low < LANE_MIN or group * high > LANE_MAX:
             group -= 1
-        found.append((-(-taps // group), centre != 0, group, centre))
+        if group:
+            found.append((-(-taps // group), centre != 0, group, centre))
     best = min(found)
     return best[2], best[3]
 
@@ -123,6 +124,8 @@ def _kernel(
     taps = [_tap(index, kh, kw, width, sx) for index in range(kh * kw)]
     groups = [taps[i : i + group] for i in range(0, len(taps), group)]
     row, line = 4 * out_width * sx, 4 * width * sy
+    channels = op.weights.codes.shape[0]
+    pitch = channels if channels <= 255 and not core.thumb1 else 0
     back = 4 * ((kh - 1) * width + kw - sx)
     high = HIGH[1:] if biased else HIGH
     places = [
@@ -134,8 +137,8 @@ def _kernel(
         "row_step": width * sy, "weights": places, "frame": 32 + 4 * max(0, len(taps) - len(high)),
         "row_pieces": pieces(row), "line_pieces": pieces(line), "next_pieces": pieces(line - row),
         "row_bytes": row, "line_bytes": line, "next_bytes": line - row, "back_bytes": back,
-        "weight_bytes": 4 * len(taps), "far": True,
-        "ident": f"taps_{kh}x{kw}s{sy}x{sx}w{out_width}g{group}{'b' if biased else ''}_"
+        "weight_bytes": 4 * len(taps), "far": True, "pitch": pitch,
+        "ident": f"taps_{kh}x{kw}s{sy}x{sx}w{out_width}c{pitch}g{group}{'b' if biased else ''}_"
         f"{record_tag(rule)}",
     }  # fmt: skip
     return f"thumb_taps_{core.name}", (("k", values),)

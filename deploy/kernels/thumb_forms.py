@@ -47,8 +47,8 @@ class Core:
         return self.name == "armv6m"
 
 
-V6M = Core("armv6m", 240, 16)
-V7M = Core("armv7m", 400, 16)
+V6M = Core("armv6m", 240, 20)
+V7M = Core("armv7m", 400, 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,8 @@ class Lanes:
         """Why the lanes stay apart."""
         limit = "-32768..32767" if self.biased else "-32767..32767, carry restores the borrow"
         return (
-            f"one multiply makes a product for each of two pixels, activations minus {self.centre};",
+            "one multiply makes a product for each of two pixels, activations minus"
+            f" {self.centre};",
             f"{self.group} are summed before the 16-bit lanes are split: |sum| <= {self.reach},"
             f" within {limit}",
         )
@@ -255,7 +256,7 @@ def _lanes(
     return Lanes(codes, step, offset, group, centre, biased, max(-low, high))
 
 
-def group_range(codes: NDArray[np.int8], group: int, lo: int, hi: int) -> tuple[int, int]:
+def group_range(codes: NDArray[np.integer], group: int, lo: int, hi: int) -> tuple[int, int]:
     """(lowest, highest) sum over any aligned group of products, activations within lo..hi.
 
     Partial sums count: a group is added up word by word.
@@ -266,30 +267,3 @@ def group_range(codes: NDArray[np.int8], group: int, lo: int, hi: int) -> tuple[
     low = np.minimum(ends.min(axis=0), 0).reshape(len(rows), -1, group).sum(2)
     high = np.maximum(ends.max(axis=0), 0).reshape(len(rows), -1, group).sum(2)
     return int(low.min(initial=0)), int(high.max(initial=0))
-
-
-def choose(core: Core, weights: Weights, source: IntType, depth: int, run: int) -> Form:
-    """The form with the fewest estimated instructions, the denser one where they tie.
-
-    Args:
-        core: the family.
-        weights: of the layer.
-        source: type of the activations.
-        depth: products of one output.
-        run: consecutive activations of a column, which the fields form pads to whole words.
-    """
-    outputs = weights.rows().shape[0]
-
-    def total(form: Form) -> float:
-        padded = depth // run * (-(-run // form.unit) * form.unit)
-        centred = form.form == "lanes" and getattr(form, "centre", 0) != 0
-        gather = padded * PIXELS * (1.0 * (form.offset != 0) + 0.5 * centred) / outputs
-        return form.cost(core, padded) + gather
-
-    found: list[Form] = [
-        form
-        for span in (4, 2)
-        if (form := fields_form(core, weights, source, span)) is not None
-    ]
-    found += lanes_forms(weights, source)
-    return min(found, key=total)

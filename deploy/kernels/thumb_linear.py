@@ -63,11 +63,11 @@ def plan_linear(
         return None
     source = inputs[0]
     outputs, depth = op.weights.codes.shape
-    found: list[tuple[float, Fields | Rows]] = [
-        (single_cost(core, form, depth) * outputs + COPY * depth, form)
-        for span in (4, 2)
-        if (form := fields_form(core, op.weights, source.type, span)) is not None
-    ]
+    found: list[tuple[float, Fields | Rows]] = []
+    for span in (4, 2):
+        fields = fields_form(core, op.weights, source.type, span)
+        if fields is not None:
+            found.append((single_cost(core, fields, depth) * outputs + COPY * depth, fields))
     # signed multipliers need a register that the rows kernel of ARMv6-M does not have
     if not (core.thumb1 and multiplier_is_signed(op.requant)):
         quads, tail = divmod(outputs, QUAD)
