@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..hw_models.errors import HwModelError
-from .errors import AdaqatError, UnsupportedError, UsageError
+from .errors import AdaqatError, UsageError
+from .executors import Verify, executors
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -35,16 +35,6 @@ deploy_app = typer.Typer(
     add_completion=False,
     context_settings=HELP,
 )
-
-
-class Verify(StrEnum):
-    """Where the emitted network runs against the integer simulator."""
-
-    auto = "auto"
-    host = "host"
-    emulator = "emulator"
-    rtl = "rtl"
-    none = "none"
 
 
 Model = Annotated[
@@ -100,7 +90,7 @@ def deploy(
     from . import targets
 
     chosen = targets.get(target)
-    executors = _executors(verify or [Verify.auto], chosen.core)
+    wanted = executors(verify or [Verify.auto], chosen.core)
 
     from .artefact import build, check_destination
     from .console import print_report, progress
@@ -113,9 +103,9 @@ def deploy(
     check_destination(out)
     graph = open_model(model)
     report: Report | None = None
-    if executors:
+    if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
-        for executor in executors:
+        for executor in wanted:
             with progress(f"verifying on {executor}") as advance:
                 found = run(
                     graph, chosen.name, codes, executor=executor, name=name, progress=advance
@@ -214,45 +204,24 @@ def compare(
         raise typer.Exit(1)
 
 
-def _executors(asked: list[Verify], core: str | None) -> list[str]:
-    """Executors for `verify`, without repetition, the emulated core last: it has the counts."""
-    if Verify.rtl in asked:
-        raise UnsupportedError(
-            ["--verify rtl: no RTL is emitted in this release; host, emulator and none are"
-             " supported; choose one of them"]
-        )
-    if Verify.none in asked:
-        if len(asked) > 1:
-            raise UsageError(
-                "--verify none: given with other values; it stands alone; remove it or the others"
-            )
-        return []
-    if Verify.emulator in asked and core is None:
-        raise UsageError(
-            "--verify emulator: this target is no particular core; targets with a core can be"
-            " emulated ('adaqat targets' lists them); use --verify host"
-        )
-    found = [Verify.host.value] if asked != [Verify.emulator] else []
-    if Verify.emulator in asked or (Verify.auto in asked and core and _can_emulate(core)):
-        found.append(Verify.emulator.value)
-    return found
+@app.command()
+def measure(
+    target: TargetName,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="TOML file to write; without it, TARGET.toml here."),
+    ] = None,
+) -> None:
+    """Measure a device's cost table from the emitted kernels, in the emulator (minutes)."""
+    from . import targets
+    from .console import progress
+    from .measure import measure_target
 
-
-def _can_emulate(core: str) -> bool:
-    """Whether the core can run here; says on stderr why not."""
-    from importlib.util import find_spec
-
-    from ..hw_models import load_core
-
-    missing = [name for name in ("unicorn", "capstone", "elftools") if find_spec(name) is None]
-    why = ""
-    if load_core(core).unicorn is None:
-        why = f"no emulator of {core} in this release"
-    elif missing:
-        why = f"{', '.join(missing)} not installed (pip install adaqat-deploy[emulate])"
-    if why:
-        print(f"verifying on the host only: {why}", file=sys.stderr)
-    return not why
+    chosen = targets.get(target)
+    path = out or Path(f"{chosen.name}.toml")
+    with progress(f"measuring {chosen.name}") as advance:
+        measure_target(chosen.name, path, advance)
+    print(f"cost table: {path}")
 
 
 def main() -> None:

@@ -36,9 +36,9 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def number(value: float | int | None, digits: int = 0) -> str:
+def number(value: float | int | None, digits: int = 0, unit: str = "") -> str:
     """A figure with thousands separated; a dash where it is unknown."""
-    return "-" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -71,6 +71,9 @@ def print_report(report: Report, path: Path) -> None:
         )
     screen.print(table)
     screen.print(_totals(report))
+    if report.target["compiler"]:
+        built = f"{report.target['core']}: built with {report.target['compiler']}"
+        screen.print(built, markup=False)
     for entry in report.verify:
         verdict = (
             "[green]all equal[/green]"
@@ -105,8 +108,8 @@ def _totals(report: Report) -> Table:
     for key, title, digits, unit in rows:
         grid.add_row(
             title,
-            f"predicted {number(totals.get(f'predicted_{key}'), digits)}{unit}",
-            f"counted {number(totals.get(key), digits)}{unit}",
+            f"predicted {number(totals.get(f'predicted_{key}'), digits, unit)}",
+            f"counted {number(totals.get(key), digits, unit)}",
         )
     grid.add_row(
         "flash",

@@ -38,6 +38,8 @@ class Count:
         total: the whole call.
         stack_bytes: deepest stack below the caller's.
         code_bytes: the model's functions in the linked image.
+        node_code_bytes: each node's own function.
+        functions: the others, by name without the model's prefix.
     """
 
     nodes: dict[str, RegionCount]
@@ -45,22 +47,38 @@ class Count:
     stack_bytes: int | None
     code_bytes: int
     node_code_bytes: dict[str, int]
+    functions: dict[str, int]
 
 
 class Device:
     """An emulated core with a model on it; use as a context manager.
+
+    Args:
+        model: the laid-out graph.
+        core: name of the core.
+        toolchain: compiler, the one `find_toolchain` chooses when left out.
+        optimise: optimisation flag.
+        referee: run in QEMU instead of Unicorn, a second opinion on the same image; nothing is
+            counted then. Cores that Unicorn does not model always run in QEMU.
 
     Raises:
         ToolError: no compiler or emulator for the core, or a failed build.
     """
 
     def __init__(
-        self, model: CModel, core: str, *, toolchain: Toolchain | None = None, optimise: str = "-O2"
+        self,
+        model: CModel,
+        core: str,
+        *,
+        toolchain: Toolchain | None = None,
+        optimise: str = "-O2",
+        referee: bool = False,
     ) -> None:
         self.model = model
         self.core: Core = load_core(core)
         self.toolchain = toolchain or find_toolchain()
         self.optimise = optimise
+        self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")
         self._images: dict[bool, Path] = {}
 
@@ -106,7 +124,7 @@ class Device:
         """
         data = np.ascontiguousarray(codes).tobytes()
         elf = self.image(tap=True)
-        if self.core.unicorn is not None:
+        if not self.in_qemu:
             result = emulate(elf, self.core, data, f"{self.model.name}_run")
             status, output = result.status, result.output
         else:
@@ -126,9 +144,9 @@ class Device:
     def count(self, codes: IntArray) -> Count | None:
         """Cost of one inference of the plain image, averaged over the given codes.
 
-        None for a core that only QEMU models, where nothing is counted.
+        None in QEMU, where nothing is counted.
         """
-        if self.core.unicorn is None:
+        if self.in_qemu:
             return None
         elf = self.image(tap=False)
         idents = [node.ident for node in self.model.nodes]
@@ -141,15 +159,31 @@ class Device:
             node.node.name: sum(found.size for found in image.matching(node.ident))
             for node in self.model.nodes
         }
-        prefix = f"{self.model.name}_"
-        total_code = sum(f.size for f in image.functions if f.name.startswith(prefix))
+        functions = self.functions()
         by_name = {
             node.node.name: per_sample(result, result.regions[node.ident])
             for node in self.model.nodes
         }
         return Count(
-            by_name, per_sample(result, result.total), result.stack_bytes, total_code, code
+            by_name,
+            per_sample(result, result.total),
+            result.stack_bytes,
+            sum(functions.values()) + sum(code.values()),
+            code,
+            functions,
         )
+
+    def functions(self) -> dict[str, int]:
+        """Bytes of the plain image's functions that belong to no single node, by short name."""
+        prefix = f"{self.model.name}_"
+        nodes = {node.ident for node in self.model.nodes}
+        found: dict[str, int] = {}
+        for function in read_image(self.image(tap=False)).functions:
+            name = function.name.split(".")[0]
+            if name.startswith(prefix) and name not in nodes:
+                short = name.removeprefix(prefix)
+                found[short] = found.get(short, 0) + function.size
+        return found
 
 
 def per_sample(result: Emulation, region: RegionCount) -> RegionCount:

@@ -9,7 +9,7 @@ network's input and output; no arithmetic inside reads them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -102,11 +102,15 @@ class Graph:
         """Nodes that read the tensor of ``name``."""
         return [node for node in self.nodes if name in node.inputs]
 
-    def works(self) -> list[tuple[str, Work]]:
-        """Work of every node that computes something, in order, for cost tables."""
+    def works(self, kernels: Sequence[str] = ()) -> list[tuple[str, Work]]:
+        """Work of every node that computes something, in order, for cost tables.
+
+        Args:
+            kernels: kernel families of the table's target; their loops count other features.
+        """
         found = []
         for node in self.nodes:
-            work = node.op.work(self.inputs_of(node), node.output)
+            work = node.op.work(self.inputs_of(node), node.output, kernels)
             if work is not None:
                 found.append((node.name, work))
         return found

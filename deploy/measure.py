@@ -9,7 +9,7 @@ of the node's work report. The largest error of each fit stands in the table.
 import datetime
 import hashlib
 import os
-import statistics
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,38 +18,29 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import numpy as np
 
 from ..hw_models import load_core, load_timing, timing_hash
 from ..hw_models.board import load_board
 from ..hw_models.table import Energy, Provenance, Row, Table
-from ..hw_models.work import Work
 from . import targets
 from .check import check
 from .device import Device
-from .emit import CModel, layout
+from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
-from .measured_cases import MEASURED, Case, cases, has_weights
-from .nonnegative import Float64, fit_relative
+from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
+from .row_fit import Sample, fit_row
 from .table_file import table_text
 from .toolchain import Toolchain, find_toolchain
 from .types import IntType
 from .vectors import make_inputs
 
 ALL_BITS = tuple(range(1, 9))
+LOOP_NUMBERS = frozenset(
+    ("after", "bits", "block", "fields", "group", "iterations", "passes", "rest", "span",
+     "straight_columns", "unroll", "unrolled", "words")
+)  # fmt: skip
+"""Parameters of kernel functions whose value, not only their presence, changes the loops."""
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measured node: its work, exact instructions, estimated cycles, and code size."""
-
-    work: Work
-    instructions: int
-    cycles: float
-    code_bytes: int
 
 
 @dataclass(frozen=True)
@@ -118,8 +109,11 @@ def measure(
     rows = []
     for job in jobs:
         found = [s for (of, _), s in zip(pairs, samples, strict=True) if of is job]
-        rows.append(_row(job, found))
-    return _table(described.name, described.core, toolchain, tuple(rows))
+        rows.append(
+            fit_row(job.kind, job.weight_bits, job.act_bits, job.act_signed, found)
+        )
+    run_bytes = _run_bytes(described.name, toolchain)
+    return _table(described.name, described.core, toolchain, run_bytes, tuple(rows))
 
 
 def _jobs(chosen: list[Case], target: str, weight_bits: tuple[int, ...]) -> list[_Job]:
@@ -142,13 +136,33 @@ def _model(case: Case, type_: IntType, weight_bits: int, target: str) -> CModel:
 
 
 def _text_key(chosen: list[Case], type_: IntType, weight_bits: int, target: str) -> str:
-    """Hash of everything that is compiled for these cases, comments and clamps of inputs aside."""
+    """Hash of the loops that are compiled for these cases.
+
+    Masks, shifts and offsets are left out: they follow the width of the input and cost nothing.
+    """
     digest = hashlib.sha256()
     for case in chosen:
         model = _model(case, type_, weight_bits, target)
         measured = next(node for node in model.nodes if node.node.name == MEASURED)
-        digest.update("\0".join([measured.body, *map(str, measured.plan.helpers)]).encode())
+        parts = [_without_numbers(measured.body)]
+        parts += [f"{name}{_structure(dict(values))}" for name, values in measured.plan.helpers]
+        digest.update("\0".join(parts).encode())
     return digest.hexdigest()
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d\w*", "#", text)
+
+
+def _structure(value: object, name: str = "") -> object:
+    """What of a helper's parameters decides its loops."""
+    if isinstance(value, dict):
+        return {key: _structure(inner, key) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_structure(inner) for inner in value]
+    if isinstance(value, bool) or value is None or name in LOOP_NUMBERS:
+        return value
+    return value != 0 if isinstance(value, int) else _without_numbers(str(value))
 
 
 def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> Sample:
@@ -166,45 +180,36 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
     if node.cycles is None:
         raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
     return Sample(
-        dict(model.graph.works())[MEASURED],
+        dict(model.graph.works(model.target.kernels))[MEASURED],
         node.instructions,
         node.cycles,
         count.node_code_bytes[MEASURED],
+        {name: size for name, size in count.functions.items() if name not in ("run", "model_id")},
+        array_bytes(next(n for n in model.nodes if n.node.name == MEASURED).plan),
     )
 
 
-def _row(job: _Job, samples: list[Sample]) -> Row:
-    features, instruction_errors, cycle_errors = fit_samples(samples)
-    return Row(
-        kind=job.kind,
-        weight_bits=(job.weight_bits,),
-        act_bits=job.act_bits,
-        act_signed=(job.act_signed,),
-        features=features,
-        code_bytes=round(statistics.median(sample.code_bytes for sample in samples)),
-        samples=len(samples),
-        median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
-        max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
-    )
+def _run_bytes(target: str, toolchain: Toolchain) -> tuple[int, int]:
+    """Code around the nodes: (fixed, per node), from two chains of different length."""
+    sizes = []
+    for length in CHAINS:
+        model = layout(check(chain(length)), targets.get(target), MEASURED)
+        core = model.target.core
+        assert core is not None
+        with Device(model, core, toolchain=toolchain) as device:
+            functions = device.functions()
+        sizes.append(functions.get("run", 0) + functions.get("model_id", 0))
+    each = -(-(sizes[1] - sizes[0]) // (CHAINS[1] - CHAINS[0]))
+    return max(0, sizes[0] - each * CHAINS[0]), each
 
 
-def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], Float64, Float64]:
-    """Coefficients (instructions, cycles) per feature, and each sample's relative errors."""
-    names = sorted({name for sample in samples for name in sample.work.features})
-    counts = np.array([[s.work.features.get(name, 0) for name in names] for s in samples], float)
-    instructions, errors = fit_relative(counts, np.array([float(s.instructions) for s in samples]))
-    cycles, cycle_errors = fit_relative(counts, np.array([s.cycles for s in samples]))
-    features = {
-        name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
-    }
-    return features, errors, cycle_errors
-
-
-def _rounded(value: float | np.floating[Any]) -> float:
-    return float(f"{value:.5g}")
-
-
-def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) -> Table:
+def _table(
+    target: str,
+    core: str,
+    toolchain: Toolchain,
+    run_bytes: tuple[int, int],
+    rows: tuple[Row, ...],
+) -> Table:
     board, timing = load_board(core), load_timing(core)
     described = load_core(core)
     return Table(
@@ -226,13 +231,18 @@ def _table(target: str, core: str, toolchain: Toolchain, rows: tuple[Row, ...]) 
             template_sha256=template_hash(),
         ),
         energy=Energy.model_validate(board.energy.model_dump()),
+        kernels=described.kernels,
+        run_bytes=run_bytes,
         row=rows,
     )
 
 
 _UNITS: dict[str, str] = {
     "features": "[instructions, cycles] per unit of the feature",
-    "code_bytes": "bytes of flash of one node's function, median",
+    "code_bytes": "bytes of one node's own functions by its form, upper quartile",
+    "shared": "bytes of functions that a network holds once",
+    "stored": "bytes of constants per unit",
+    "run_bytes": "bytes of the code around the nodes: [fixed, per node]",
     "nj_per_cycle": "nanojoule per core cycle",
 }
 

@@ -29,6 +29,8 @@ from .types import IntType
 OUT = IntType(8, False)
 _WIDEST = 8
 MEASURED = "measured"
+CHAINS = (2, 12)
+"""Lengths of the chains that size the code around nodes."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ CONVOLUTIONS = (
     (10, 10, 3, 8, 1, 1, 0, 1),
     (8, 8, 16, 32, 1, 2, 0, 1),
     (5, 5, 64, 48, 1, 1, 0, 1),
+    (9, 9, 3, 8, 3, 2, 1, 1),
+    (7, 7, 24, 20, 3, 1, 1, 1),
+    (5, 5, 16, 32, 3, 1, 1, 1),
+    (7, 7, 48, 24, 1, 1, 0, 1),
+    (14, 14, 2, 10, 3, 1, 1, 1),
+    (3, 3, 16, 10, 3, 1, 0, 1),
 )
 # height, width, channels, kernel, stride, padding
 DEPTHWISE = (
@@ -124,6 +132,16 @@ def cases() -> list[Case]:
     for parts in (2, 3):
         found += [Case("concat", f"{_label(s)} x{parts}", _bind(_concat, s, parts)) for s in SHAPES]
     return found
+
+
+def chain(length: int) -> Graph:
+    """A network of ``length`` sums, calls of three arguments, to size the code around nodes."""
+    nodes = [Node.make("x", Input((4, 4, 4), OUT, "NCHW"), (), scale=1.0, zero=0)]
+    rule = snap_add((0.7, 0.6), [(OUT.lo, OUT.hi)] * 2, input_zeros=(0, 0), zero=0, lo=0, hi=OUT.hi)
+    for index in range(length):
+        pair = (nodes[-1], nodes[max(0, len(nodes) - 3)])
+        nodes.append(Node.make(f"p{index}", Add(rule, OUT), pair))
+    return Graph("chain", tuple(nodes), nodes[-1].name)
 
 
 def has_weights(kind: str) -> bool:

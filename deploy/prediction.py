@@ -10,7 +10,7 @@ from . import targets
 from .emit import layout
 from .errors import UsageError
 from .graph import Graph
-from .report import hardware_of, new_report
+from .report import new_report
 
 PREDICTION_NAME = "net"
 
@@ -39,16 +39,13 @@ def predictions(
             )
         model = layout(graph, target, PREDICTION_NAME)
         totals = new_report(model).totals
-        hardware = hardware_of(model)
-        assert hardware is not None
-        code = sum(entry.cost.code_bytes for entry in hardware.cost(graph))
         row: dict[str, Any] = {
             "target": target.name,
             "cycles": totals["predicted_cycles"],
             "instructions": totals["predicted_instructions"],
             "latency_ms": totals["predicted_latency_ms"],
             "energy_uj": totals["predicted_energy_uj"],
-            "flash_kb": (code + totals["const_bytes"]) / 1024,
+            "flash_kb": (totals["predicted_code_bytes"] + totals["const_bytes"]) / 1024,
             "ram_kb": totals["ram_bytes"] / 1024,
         }
         row["over"] = [

@@ -166,6 +166,9 @@ def _totals(
             else None
         ),
         "code_bytes": None,
+        "predicted_code_bytes": (
+            hardware.code_bytes(entry.cost for entry in predicted) if hardware else None
+        ),
         "const_bytes": model.const_bytes,
         "ram_bytes": 4 * model.ram_words,
         "stack_bytes": None,

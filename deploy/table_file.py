@@ -16,7 +16,7 @@ _HEAD = """\
 def table_text(table: Table) -> str:
     """TOML text of a table; loading it gives an equal table."""
     lines = [_HEAD]
-    for name in ("name", "core", "board", "clock_mhz", "claim"):
+    for name in ("name", "core", "board", "clock_mhz", "kernels", "run_bytes", "claim"):
         lines.append(f"{name} = {_value(getattr(table, name))}")
     lines += ["", "[units]", *(f"{key} = {_value(text)}" for key, text in table.units.items())]
     for name in ("provenance", "energy"):
@@ -33,7 +33,10 @@ def _row_lines(row: Row) -> list[str]:
     for name in ("kind", "weight_bits", "act_bits", "act_signed"):
         lines.append(f"{name} = {_value(getattr(row, name))}")
     lines.append(_features(row))
-    for name in ("code_bytes", "samples", "median_error", "max_error"):
+    for name in ("code_bytes", "shared", "stored"):
+        inner = ", ".join(f"{key} = {size}" for key, size in getattr(row, name).items())
+        lines.append(f"{name} = {{ {inner} }}" if inner else f"{name} = {{}}")
+    for name in ("samples", "median_error", "max_error"):
         lines.append(f"{name} = {_value(getattr(row, name))}")
     return lines
 

@@ -14,7 +14,7 @@ from ..hw_models import core_names
 from . import targets
 from .check import check
 from .emit import CModel, layout
-from .errors import ToolError, UsageError
+from .errors import UsageError
 from .graph import Graph
 from .host import HostModel
 from .report import Report, hardware_of, new_report
@@ -121,7 +121,8 @@ def verify(
         target: name of the target whose code is emitted.
         inputs: ``[N, ...]`` floats in the source model's own layout, quantised by the graph's
             input rule, or integer codes, channels last.
-        executor: "host", "emulator" (the target's own core) or the name of a core.
+        executor: "host", "emulator" (the target's own core), "qemu" (the same image in QEMU, a
+            second opinion) or the name of a core.
         name: prefix of the emitted symbols.
         progress: called with (samples done, samples in all).
 
@@ -141,7 +142,9 @@ def verify(
     if executor == "host":
         tally = compare_host(model, codes, progress)
     else:
-        tally = compare_device(model, core_of(model, executor), codes, report, progress)
+        tally = compare_device(
+            model, core_of(model, executor), codes, report, progress, referee=executor == "qemu"
+        )
     report.verify.append(tally.result().to_json())
     for row in report.nodes:
         row["mismatches"] = tally.per_node.get(row["name"], 0)
@@ -154,16 +157,16 @@ def core_of(model: CModel, executor: str) -> str:
     Raises:
         UsageError: unknown, or a target without a core.
     """
-    if executor == "emulator":
+    if executor in ("emulator", "qemu"):
         if model.target.core is None:
             raise UsageError(
-                f"--verify emulator: target {model.target.name} names no core; targets with one:"
+                f"--verify {executor}: target {model.target.name} names no core; targets with one:"
                 f" {', '.join(core_names())}; verify it on the host"
             )
         return model.target.core
     if executor not in core_names():
         raise UsageError(
-            f"executor: {executor!r} is unknown; host, emulator and the cores"
+            f"executor: {executor!r} is unknown; host, emulator, qemu and the cores"
             f" {', '.join(core_names())} are supported"
         )
     return executor
@@ -175,17 +178,17 @@ def compare_device(
     codes: IntArray,
     report: Report,
     progress: Progress | None = None,
+    *,
+    referee: bool = False,
 ) -> Tally:
-    """Firmware on an emulated core against the simulator; counts go into the report."""
-    try:
-        from .device import Device
-    except ModuleNotFoundError as error:
-        raise ToolError(
-            f"emulator: the package {error.name} is not installed; the emulate extra brings it; run"
-            " 'pip install adaqat-deploy[emulate]', or verify on the host"
-        ) from error
-    tally = Tally(model, core)
-    with Device(model, core) as device:
+    """Firmware on an emulated core against the simulator; counts go into the report.
+
+    ``referee`` runs the image in QEMU.
+    """
+    from .device import Device
+
+    tally = Tally(model, f"{core} in QEMU" if referee else core)
+    with Device(model, core, referee=referee) as device:
         report.target.update(
             core=core, compiler=device.toolchain.version, flags=device.flags
         )

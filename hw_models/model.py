@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks up what a node costs on a target."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
@@ -17,23 +18,28 @@ Key = tuple[str, int, int, bool]
 class GraphLike(Protocol):
     """Anything that lists the work of its nodes by name, in order."""
 
-    def works(self) -> Sequence[tuple[str, Work]]:
-        """Name and work of every node that computes something."""
+    def works(self, kernels: Sequence[str]) -> Sequence[tuple[str, Work]]:
+        """Name and work of every node that computes something, as these kernels count it."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Predicted cost of one node. ``energy_uj`` is None when the target's energy is unknown."""
+    """Predicted cost of one node. ``energy_uj`` is None when the target's energy is unknown.
+
+    ``code_bytes`` is the node's own function; ``shared`` are the functions it calls, by name,
+    which a network holds once.
+    """
 
     instructions: float
     cycles: float
     energy_uj: float | None
     code_bytes: int
     const_bytes: int = 0
+    shared: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def flash_bytes(self) -> int:
-        """Code and constants together."""
+        """The node's own code and constants together."""
         return self.code_bytes + self.const_bytes
 
 
@@ -85,6 +91,11 @@ class HwModel:
         """Energy of one cycle, None when unknown."""
         return self.table.energy.nj_per_cycle
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Kernel families that were measured, most specific first."""
+        return self.table.kernels
+
     def kinds(self) -> tuple[str, ...]:
         """Kinds of node the table has rows for, sorted."""
         return tuple(sorted({row.kind for row in self.table.row}))
@@ -114,51 +125,52 @@ class HwModel:
             )
         return self._rows[key]
 
-    def node_cost(
-        self,
-        kind: str,
-        weight_bits: int,
-        act_bits: int,
-        act_signed: bool,
-        work: Mapping[str, float],
-        const_bytes: int = 0,
-    ) -> Cost:
-        """Predicted cost of a node that does ``work`` (feature name -> count).
+    def node_cost(self, work: Work) -> Cost:
+        """Predicted cost of a node: the sum over its features of count times the row's price.
 
-        The sum over features of count times the row's coefficient. A kind may have several forms
-        (a convolution with and without a border) that report different features, so a node may
-        leave features of the row out. Raises `HwModelError` when the widths were not measured, or
-        when ``work`` names a feature without a coefficient: it would count as free.
+        A kind may have several forms (a convolution with and without a border) that report
+        different features, so a node may leave features of the row out. A form that was not
+        measured gets the code size of the largest one.
+
+        Raises:
+            HwModelError: the widths were not measured, or a feature has no price (it would count
+                as free).
         """
-        row = self.row(kind, weight_bits, act_bits, act_signed)
-        unpriced = sorted(set(work) - set(row.features))
+        row = self.row(work.kind, work.weight_bits, work.act_bits, work.act_signed)
+        unpriced = sorted(set(work.features) - set(row.features))
         if unpriced:
             raise HwModelError(
-                f"table {self.name}: {kind}: no price for {', '.join(unpriced)}; the row has "
+                f"table {self.name}: {work.kind}: no price for {', '.join(unpriced)}; the row has "
                 f"{', '.join(sorted(row.features))}; measure the target again with this version"
             )
-        instructions = sum(count * row.features[name][0] for name, count in work.items())
-        cycles = sum(count * row.features[name][1] for name, count in work.items())
+        counts = work.features.items()
+        instructions = sum(count * row.features[name][0] for name, count in counts)
+        cycles = sum(count * row.features[name][1] for name, count in counts)
         per_cycle = self.nj_per_cycle
         energy_uj = None if per_cycle is None else cycles * per_cycle / 1000
-        return Cost(instructions, cycles, energy_uj, row.code_bytes, const_bytes)
+        code = row.code_bytes.get(work.form, max(row.code_bytes.values()))
+        stored = sum(count * row.stored.get(name, 0.0) for name, count in work.stored.items())
+        constants = work.const_bytes + ceil(stored)
+        return Cost(instructions, cycles, energy_uj, code, constants, row.shared)
 
     def cost(self, graph: GraphLike) -> list[NodeCost]:
         """Predicted cost of every node of a graph, in its order."""
-        return [
-            NodeCost(
-                name,
-                self.node_cost(
-                    work.kind,
-                    work.weight_bits,
-                    work.act_bits,
-                    work.act_signed,
-                    work.features,
-                    work.const_bytes,
-                ),
-            )
-            for name, work in graph.works()
-        ]
+        return [NodeCost(name, self.node_cost(work)) for name, work in graph.works(self.kernels)]
+
+    def run_bytes(self, nodes: int) -> int:
+        """Code around the functions of ``nodes`` nodes."""
+        fixed, each = self.table.run_bytes
+        return fixed + each * nodes
+
+    def code_bytes(self, costs: Iterable[Cost]) -> int:
+        """Predicted code of a network: its nodes, each shared function once, and what runs them."""
+        costs = list(costs)
+        shared: dict[str, int] = {}
+        for cost in costs:
+            for name, size in cost.shared.items():
+                shared[name] = max(size, shared.get(name, 0))
+        own = sum(cost.code_bytes for cost in costs)
+        return own + sum(shared.values()) + self.run_bytes(len(costs))
 
 
 def _keys(row: Row) -> list[Key]:

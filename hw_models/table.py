@@ -38,7 +38,10 @@ class Row(Record):
 
     features: feature name -> (instructions, cycles) per unit of that feature. The names are those
     of the operator's work report; a constant term is the feature "layer", counted once per node.
-    code_bytes: code of one such node.
+    code_bytes: code of one such node by its form, upper quartile of the measured nodes.
+    shared: functions that such nodes call, by name; a network holds each of them once.
+    stored: bytes of constants per unit that the work report calls ``stored``; empty where the
+        report knows its constants.
     samples, median_error and max_error describe the fit: relative errors of (instructions,
     cycles) between this row's prediction and what the emulator counted for the measured nodes.
     """
@@ -48,14 +51,20 @@ class Row(Record):
     act_bits: tuple[Bits, ...] = Field(min_length=1)
     act_signed: tuple[bool, ...] = Field(min_length=1)
     features: dict[str, tuple[Share, Share]] = Field(min_length=1)
-    code_bytes: int = Field(ge=0)
+    code_bytes: dict[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    shared: dict[str, Annotated[int, Field(ge=0)]]
+    stored: dict[str, Share] = Field(default_factory=dict)
     samples: int = Field(ge=1)
     median_error: tuple[Share, Share]
     max_error: tuple[Share, Share]
 
 
 class Table(Record):
-    """A whole cost table, one target and one compiler."""
+    """A whole cost table, one target and one compiler.
+
+    kernels: kernel families of the emitted code, most specific first.
+    run_bytes: code of the functions around the nodes: (fixed, per node).
+    """
 
     name: str
     core: str
@@ -65,4 +74,6 @@ class Table(Record):
     claim: str
     provenance: Provenance
     energy: Energy
+    kernels: tuple[str, ...] = ()
+    run_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
     row: tuple[Row, ...] = Field(min_length=1)

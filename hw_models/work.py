@@ -9,7 +9,7 @@ follow from shapes alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 GROUP = 8
@@ -28,6 +28,9 @@ class Work:
         features: count per feature name.
         const_bytes: bytes of weights and constants in flash.
         macs: multiply-accumulates as the literature counts them (no packing padding).
+        form: which variant of the operator's code is emitted; forms differ in code size.
+        stored: units of constants that the table prices in bytes, where ``const_bytes`` cannot be
+            told from the shape alone (a kernel family packs by what the widths allow).
     """
 
     kind: str
@@ -37,6 +40,16 @@ class Work:
     features: Mapping[str, int] = field(default_factory=dict)
     const_bytes: int = 0
     macs: int = 0
+    form: str = "plain"
+    stored: Mapping[str, int] = field(default_factory=dict)
+
+
+Kernels = Sequence[str]
+"""Names of kernel families, most specific first; the portable kernels come last."""
+
+SPECIAL: dict[tuple[str, str], Callable[..., Work | None]] = {}
+"""How a kernel family counts a kind, by (family, kind): the arguments of the kind's own function,
+None where the family leaves the shape to the next one. ``hw_models/kernel_work`` fills it."""
 
 
 def padded(count: int) -> int:
@@ -104,14 +117,24 @@ def conv2d_work(
     weight_bits: int,
     act_bits: int,
     act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    for family in kernels:
+        if (family, "conv2d") in SPECIAL:
+            special: Work | None = SPECIAL[family, "conv2d"](
+                in_shape, out_shape, kernel, stride, dilation, pad, groups,
+                weight_bits, act_bits, act_signed,
+            )  # fmt: skip
+            if special is not None:
+                return special
     row = kernel[0] * kernel[1] * (in_shape[2] // groups)
     pixels = out_shape[0] * out_shape[1]
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
     outputs = pixels * out_shape[2]
+    form = "grouped" if groups > 1 else "border" if any(pad) else "inside"
     if conv_is_direct(kernel, pad, groups, in_shape[2]):
-        reading = {"sum": pixels * row}
+        form, reading = "direct", {"sum": pixels * row}
     else:
         reading = {"gather": pixels * row * groups, "tap": (taps_in + taps_out) * groups}
     return Work(
@@ -127,6 +150,7 @@ def conv2d_work(
         },
         packed_bytes(out_shape[2], row, weight_bits) + requant_bytes(out_shape[2]),
         outputs * row,
+        form,
     )
 
 
@@ -140,8 +164,17 @@ def depthwise_conv2d_work(
     weight_bits: int,
     act_bits: int,
     act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a depthwise convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    for family in kernels:
+        if (family, "depthwise_conv2d") in SPECIAL:
+            special: Work | None = SPECIAL[family, "depthwise_conv2d"](
+                in_shape, out_shape, kernel, stride, dilation, pad,
+                weight_bits, act_bits, act_signed,
+            )  # fmt: skip
+            if special is not None:
+                return special
     taps = kernel[0] * kernel[1]
     pixels = out_shape[0] * out_shape[1]
     taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
@@ -170,13 +203,26 @@ def depthwise_conv2d_work(
         },
         packed_bytes(channels, taps, weight_bits) + requant_bytes(channels),
         pixels * channels * taps,
+        "border" if any(pad) else "inside",
     )
 
 
 def linear_work(
-    inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
+    inputs: int,
+    outputs: int,
+    weight_bits: int,
+    act_bits: int,
+    act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a fully connected layer."""
+    for family in kernels:
+        if (family, "linear") in SPECIAL:
+            special: Work | None = SPECIAL[family, "linear"](
+                inputs, outputs, weight_bits, act_bits, act_signed
+            )
+            if special is not None:
+                return special
     return Work(
         "linear",
         weight_bits,
@@ -189,6 +235,7 @@ def linear_work(
         },
         packed_bytes(outputs, inputs, weight_bits) + requant_bytes(outputs),
         inputs * outputs,
+        "copied" if inputs % GROUP else "direct",
     )
 
 
@@ -219,21 +266,22 @@ def pool2d_work(
     # Compilers unroll windows of two, and drop the loops over a single output pixel; each form
     # has its own prices.
     if any(pad):
-        form = "border_"
+        form = "border"
     elif pixels == 1:
-        form = "global_"
+        form = "global"
     else:
-        form = "small_" if max(kernel) <= 2 else ""
+        form = "small" if max(kernel) <= 2 else "plain"
+    prefix = "" if form == "plain" else f"{form}_"
     return Work(
         kind,
         0,
         act_bits,
         act_signed,
         {
-            f"{form}tap": (taps_in + taps_out) * channels,
-            f"{form}row": pixels * kernel[0] * channels,
-            f"{form}output": pixels * channels,
+            f"{prefix}tap": (taps_in + taps_out) * channels,
+            f"{prefix}row": pixels * kernel[0] * channels,
+            f"{prefix}output": pixels * channels,
             "layer": 1,
         },
-        requant_bytes(1) if kind == "avgpool2d" else 0,
+        form=form,
     )

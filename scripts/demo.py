@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adaqat.deploy import AdaqatError, Report, build, lower, quantize_input, save, verify
-from adaqat.hw_models import HwModelError
+from adaqat.hw_models import HwModelError, load
 
 MAIN, SECOND = "cortex-m4", "cortex-m0plus"
 LARGE = {"FashionMNIST": "fashion_mnist", "cifar-10-batches-py": "cifar10_resnet8"}
@@ -50,10 +50,9 @@ def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         yield update
 
 
-def train(recipe_name: str, out: Path, data_root: Path | None) -> tuple[Any, Any]:
-    """(result of `fit`, its data); writes the run's folder."""
+def train(recipe_name: str, out: Path, data_root: Path | None) -> Any:
+    """The result of `fit`; writes the run's folder."""
     from adaqat.train import fit
-    from adaqat.train.data import load_data
     from adaqat.train.recipe import Recipe
 
     with as_file(files("adaqat.train") / "recipes" / f"{recipe_name}.toml") as path:
@@ -65,11 +64,7 @@ def train(recipe_name: str, out: Path, data_root: Path | None) -> tuple[Any, Any
                 words = f"{event['phase']}, validation {event['validation']:.1f} %"
                 update(event["epoch"], event["epochs"], words)
 
-        result = fit(recipe, out, data_root=data_root, listener=listen)
-    data = load_data(
-        recipe.data.name, data_root, seed=recipe.seed, validation=recipe.data.validation
-    )
-    return result, data
+        return fit(recipe, out, data_root=data_root, listener=listen)
 
 
 def proven(graph: Any, target: str, executor: str, codes: Any) -> Report:
@@ -82,14 +77,14 @@ def proven(graph: Any, target: str, executor: str, codes: Any) -> Report:
 
 def run(recipe: str, out: Path, data_root: Path | None) -> dict[str, Any]:
     """Train, lower, emit and verify one recipe; the figures of the demo."""
-    result, data = train(recipe, out / "run", data_root)
-    images = data.test[0]
+    result = train(recipe, out / "run", data_root)
+    images = result.test[0]
     small = len(images) <= 1000
     lowered = images if small else images[:LARGE_LOWERED]
     # lower compares PyTorch's exact mode with the simulator in every node of these images
     graph = lower(result.module, lowered, name=recipe)
     save(graph, out / "run" / "model.adaqat")
-    codes = quantize_input(graph, images.numpy())
+    codes = quantize_input(graph, images.double().numpy())
     on_cores = codes if small else codes[:LARGE_EMULATED]
     reports = {}
     for target, host in ((MAIN, True), (SECOND, False)):
@@ -103,6 +98,7 @@ def run(recipe: str, out: Path, data_root: Path | None) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "training": result.figures,
+        "measured_with": load(MAIN).table.provenance.compiler,
         "exact_mode_images": len(lowered),
         "reports": {target: report.to_json() for target, report in reports.items()},
         "mismatches": sum(report.mismatches for report in reports.values()),
@@ -141,6 +137,12 @@ def facts(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"predicted {predicted:,.2f}, counted {shown} ({'met' if met else 'MISSED'})",
             )
         )
+    compiler = figures["reports"][MAIN]["target"]["compiler"] or "unknown"
+    table_compiler = figures["measured_with"]
+    note = ""
+    if table_compiler not in compiler:
+        note = f" (the cost table is measured with {table_compiler}: expect other sizes)"
+    rows.append(("compiler of the counted code", f"{compiler}{note}"))
     for target, report in figures["reports"].items():
         totals = report["totals"]
         predicted, found = totals["predicted_cycles"], totals["cycles"]
@@ -244,13 +246,12 @@ def main() -> int:
     parser.add_argument("--recipe", default="digits", help="recipe of the first run")
     parser.add_argument("--readme", type=Path, help="put the first run's figures into this file")
     arguments = parser.parse_args()
-    recipes = [(arguments.recipe, None)]
-    if arguments.data_root:
-        large = large_recipe(Path(arguments.data_root))
-        recipes += [(large, Path(arguments.data_root))] if large else []
+    root = Path(arguments.data_root) if arguments.data_root else None
+    large = large_recipe(root) if root else None
+    recipes = dict.fromkeys([arguments.recipe, *([large] if large else [])])
     screen = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     mismatches = 0
-    for recipe, root in recipes:
+    for recipe in recipes:
         out = arguments.out / recipe
         try:
             figures = run(recipe, out, root)
@@ -265,7 +266,7 @@ def main() -> int:
             f" all figures: {out / 'demo.json'}",
             soft_wrap=True,
         )
-        if arguments.readme and root is None:
+        if arguments.readme and recipe == arguments.recipe:
             update_readme(arguments.readme, markdown(figures))
         mismatches += figures["mismatches"]
     return 1 if mismatches else 0

@@ -12,23 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from adaqat.deploy import load, quantize_input, save, simulate
+from adaqat.deploy import load, save, simulate
 from adaqat.deploy.shipped import MODEL, TEST_SPLIT
-from adaqat.train.data import load_data
-from adaqat.train.recipe import Recipe
 
 PACKAGE = Path(__file__).resolve().parent.parent / "deploy"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the training run")
-    arguments = parser.parse_args()
-    recipe = Recipe.read(arguments.run / "recipe.toml")
-    data = load_data(recipe.data.name, None, seed=recipe.seed, validation=recipe.data.validation)
-    graph = load(arguments.run / "model.adaqat")
-    images, labels = (part.numpy() for part in data.test)
-    codes = quantize_input(graph, images)
+    parser.add_argument("run", type=Path, help="folder that adaqat-train wrote")
+    run = parser.parse_args().run
+    graph = load(run / "model.adaqat")
+    codes, labels = np.load(run / "test_codes.npy"), np.load(run / "test_labels.npy")
     correct = simulate(graph, codes).reshape(len(codes), -1).argmax(axis=1) == labels
     (PACKAGE / MODEL).parent.mkdir(exist_ok=True)
     save(graph, PACKAGE / MODEL)

@@ -40,7 +40,7 @@ class Mirror(Op):
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         return self.top - inputs[0]
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels=()) -> Work:
         return elementwise_work(self.kind, output.size, 1, output.type.bits, output.type.signed)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:

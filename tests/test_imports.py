@@ -21,7 +21,14 @@ ALL_PYTHON = sorted(
 MAX_LINES = 300
 LEAVES = {"deploy.requant", "deploy.types", "deploy.errors"}
 """Modules of deploy that train may read; reasons in docs/decisions/0002-number-leaves.md."""
-JOINS = {"train/cli.py": {"deploy.budget", "deploy.frontends.torch", "deploy.model_file"}}
+JOINS = {
+    "train/cli.py": {
+        "deploy.budget",
+        "deploy.frontends.torch",
+        "deploy.model_file",
+        "deploy.simulate",
+    }
+}
 """The trainer's command line writes a deployable model, so it alone joins both sides."""
 TORCH_SIDE = {"deploy/frontends/torch.py"}
 OWN = {"adaqat", *PACKAGES}

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from nets import every_operator
@@ -123,7 +125,7 @@ def test_counts_from_the_emulated_core(net):
     ("target", "executor", "message"),
     [
         ("cortex-m9", "host", "'cortex-m9' is unknown; known targets: .*cortex-m4"),
-        ("cortex-m4", "gpu", "executor: 'gpu' is unknown; host, emulator and the cores"),
+        ("cortex-m4", "gpu", "executor: 'gpu' is unknown; host, emulator, qemu and the cores"),
         ("c99", "emulator", "target c99 names no core"),
     ],
 )
@@ -135,3 +137,12 @@ def test_unknown_names(net, target, executor, message):
 def test_no_samples(net):
     with pytest.raises(UsageError, match="no samples"):
         verify(net, "c99", make_inputs(net, samples=0))
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="QEMU is not installed")
+@pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
+def test_qemu_is_a_second_opinion_on_the_same_image(net, target):
+    report = verify(net, target, make_inputs(net, samples=10), executor="qemu")
+    assert report.mismatches == 0
+    assert report.verify[0]["executor"] == f"{target} in QEMU"
+    assert report.totals["instructions"] is None, "QEMU counts nothing"

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration import calibrate, reestimate_batch_norm
-    from .controller import AdaQAT, Verdict
+    from .controller import AdaQAT
     from .exact_mode import ExactModule, exact
     from .module import Group, QuantModule
     from .preparation import prepare
     from .recipe import Recipe
     from .result import RunResult
+    from .search import Verdict
     from .training import fit
 
 _HOME = {
@@ -34,7 +35,7 @@ _HOME = {
     "QuantModule": "module",
     "Recipe": "recipe",
     "RunResult": "result",
-    "Verdict": "controller",
+    "Verdict": "search",
     "calibrate": "calibration",
     "exact": "exact_mode",
     "fit": "training",

@@ -34,12 +34,13 @@ def capture(model: nn.Module, example_input: Tensor) -> Network:
     Raises:
         UnsupportedError: every unsupported node, each with its module path.
     """
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         graph = _trace(model, example_input)
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     return _Fuser(model, graph).run()
 
 

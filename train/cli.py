@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``adaqat-train``: from a recipe to a folder with the trained network and its integer model.
 
-This module and nothing else in the package joins training with deployment (it writes
-``model.adaqat``); torch is imported only when a run starts.
+Beside what `fit` writes, the folder gets ``model.adaqat`` and the test split as its input codes
+(``test_codes.npy``, ``test_labels.npy``), so that deployment can be verified on real data without
+torch: ``adaqat-deploy RUN --inputs RUN/test_codes.npy``. Only this module joins training with
+deployment; torch is imported only when a run starts.
 """
 
 from __future__ import annotations
@@ -142,14 +144,21 @@ def _train(
         raise UsageError(f"-o: {out} is a file; a folder is needed")
     recipe = _recipe(name, model, data, target, budget, seed)
 
+    import numpy as np
+
     from ..deploy.frontends.torch import lower
     from ..deploy.model_file import save
+    from ..deploy.simulate import quantize_input
     from .training import fit
 
     progress = _Progress()
     with progress.bar:
         result = fit(recipe, out, data_root=data_root, resume=resume, listener=progress)
-        save(lower(result.module, result.example, name=recipe.name), out / "model.adaqat")
+        graph = lower(result.module, result.example, name=recipe.name)
+        save(graph, out / "model.adaqat")
+        images, labels = result.test
+        np.save(out / "test_codes.npy", quantize_input(graph, images.double().numpy()))
+        np.save(out / "test_labels.npy", labels.numpy())
     figures = result.figures
     if as_json:
         typer.echo(json.dumps(figures, indent=2))

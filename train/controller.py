@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +11,12 @@ from torch import Tensor
 
 from ..deploy.errors import UsageError
 from .bits import BitWidth, override
-from .cost import NetworkCost, network_cost
+from .cost import NetworkCost
 from .module import QuantModule
+from .pricing import network_cost
 from .project import check_budget, solve
 from .rule import FREEZES, damage_curve
-from .search import PaperSearch, RepairedSearch, Search
+from .search import PaperSearch, RepairedSearch, Search, Verdict
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
@@ -24,31 +24,10 @@ if TYPE_CHECKING:
 Closure = Callable[[], Tensor | tuple[Tensor, Tensor]]
 PAPER_STRENGTH = 0.02 * 64
 """The released lambda, 0.02 per unit of N_w*N_a, in units of the all-8 cost (64)."""
+GAIN = 0.05
+"""Exponent of the budget control: the strength follows (cost / budget) ** GAIN per step."""
 AVERAGE_PART = 0.4
 """The last part of the search over which n is averaged before rounding."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Why a width is what it is.
-
-    Attributes:
-        name: the width.
-        bits: its value now.
-        n: its relaxed value.
-        frozen: whether it still moves.
-        probed: the N whose bit was last priced.
-        worth: smoothed loss (or KL, nats) that removing the bit costs.
-        price: strength times the cost that removing it saves; a bit stays while worth > price.
-    """
-
-    name: str
-    bits: int
-    n: float
-    frozen: bool
-    probed: int | None
-    worth: float | None
-    price: float | None
 
 
 class AdaQAT:
@@ -76,6 +55,7 @@ class AdaQAT:
         signal: ``kl`` or ``loss``; ``adaqat`` always uses the loss.
         freeze: ``upper``, ``lower`` or ``break_even`` (``adaqat``).
         max_crossings: rises tolerated before a width freezes (``adaqat``).
+        margin: part of a budget held back where possible: predicted costs are that uncertain.
 
     Raises:
         UsageError: an unknown option, or a budget that cannot be met.
@@ -98,6 +78,7 @@ class AdaQAT:
         signal: str = "kl",
         freeze: str = "upper",
         max_crossings: int = 10,
+        margin: float = 0.02,
     ) -> None:
         for label, value, known in [
             ("mode", mode, ("repaired", "adaqat")),
@@ -117,6 +98,7 @@ class AdaQAT:
         self.cost: NetworkCost = network_cost(module, chosen)  # type: ignore[arg-type]
         self.module, self.mode, self.freeze_rule = module, mode, freeze
         self.budget = dict(budget or {})
+        self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}
         self.warm_up = warm_up
         self.signal = "loss" if mode == "adaqat" else signal
         self.search_steps = max(1, int(steps * search))
@@ -136,8 +118,6 @@ class AdaQAT:
                 *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
             )
         )
-        # About 6 factors of (cost/budget) over a whole search, whatever its length.
-        self.gain = min(0.1, 6.0 / self.search_steps)
         self.count = 0
         self.done = not self.widths
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
@@ -220,8 +200,8 @@ class AdaQAT:
     def _control(self) -> None:
         """Multiplicative control of the strengths by the cost of the rounded average widths."""
         now = {w: self._rounded(w, self.smooth_n[name]) for name, w in self.widths.items()}
-        for metric, limit in self.budget.items():
-            factor = (self.cost.total(metric, now) / limit) ** self.gain
+        for metric, limit in self.aim.items():
+            factor = (self.cost.total(metric, now) / limit) ** GAIN
             self.strength[metric] = min(max(self.strength[metric] * factor, 1e-4), 1e4)
 
     @staticmethod
@@ -246,15 +226,14 @@ class AdaQAT:
         return {w.name: b for w, b in final.items()}
 
     def _project(self, wanted: Mapping[BitWidth, int]) -> dict[BitWidth, int]:
-        """Least damage within one bit of what was learned; further away only if it must be."""
+        """Least damage, at most one bit below what was learned (more only if it must be)."""
         damage = {w: damage_curve(self.search.worth.get(w.name, {})) for w in wanted}
-        for reach in (1, 2, 8):
-            domains = {
-                w: range(max(w.lo, b - reach), min(w.hi, b + reach) + 1) for w, b in wanted.items()
-            }
-            found = solve(self.cost, self.budget, domains, damage)
-            if found is not None:
-                return found
+        for limits in (self.aim, self.budget):
+            for reach in (1, 2, 8):
+                domains = {w: range(max(w.lo, b - reach), w.hi + 1) for w, b in wanted.items()}
+                found = solve(self.cost, limits, domains, damage)
+                if found is not None:
+                    return found
         raise UsageError(
             "budget: no widths meet it any more; widths that were frozen by hand "
             "stand in the way; free them or allow more"

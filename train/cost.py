@@ -1,32 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost of a prepared network for any assignment of widths, from a measured table.
-
-The counts of work come from ``adaqat.hw_models.work``, the functions that the deployed operators
-report with, so the cost that steers the widths is the cost that the report predicts.
-"""
+"""Cost of a network for any assignment of widths: totals, differences, slopes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..deploy.errors import UsageError
-from ..hw_models import HwModel, load
-from ..hw_models.work import (
-    Work,
-    conv2d_work,
-    depthwise_conv2d_work,
-    elementwise_work,
-    linear_work,
-    pool2d_work,
-    requant_bytes,
-)
 from .bits import MAX_BITS, BitWidth
 from .module import QuantModule
-from .records import Record
-
-METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
-"""What a table prices; kB is 1024 bytes."""
 
 Assignment = Mapping[BitWidth, int]
 
@@ -39,30 +20,51 @@ class Term:
         name: the node.
         widths: its weight and activation width, or only one of them.
         table: metrics by the bits of ``widths``, in that order.
+        calls: shared functions that the node needs, by the same bits.
     """
 
     name: str
     widths: tuple[BitWidth, ...]
     table: Mapping[tuple[int, ...], Mapping[str, float]]
+    calls: Mapping[tuple[int, ...], frozenset[str]] = field(default_factory=dict)
 
-    def at(self, bits: Assignment, metric: str) -> float:
-        """Cost for an assignment; widths not in it count as they are now."""
-        return self.table[tuple(bits.get(w, w.integer) for w in self.widths)][metric]
+    def bits(self, assignment: Assignment) -> tuple[int, ...]:
+        """Bits of its widths; widths not in the assignment count as they are now."""
+        return tuple(assignment.get(w, w.integer) for w in self.widths)
+
+    def at(self, assignment: Assignment, metric: str) -> float:
+        """The node's own cost for an assignment."""
+        return self.table[self.bits(assignment)][metric]
+
+    def called(self, assignment: Assignment) -> frozenset[str]:
+        """Shared functions it needs for an assignment."""
+        return self.calls.get(self.bits(assignment), frozenset())
 
 
 class NetworkCost:
-    """Cost as a sum of terms, each over at most two widths.
+    """Cost as a sum of terms, each over at most two widths, and of functions that they share.
 
     Attributes:
         name: the target.
         metrics: metrics it can price.
         terms: one per node.
+        shared: cost of a shared function, by name and metric; a network pays it once.
+        fixed: what any network pays, by metric.
     """
 
-    def __init__(self, name: str, metrics: Sequence[str], terms: Iterable[Term]) -> None:
+    def __init__(
+        self,
+        name: str,
+        metrics: Sequence[str],
+        terms: Iterable[Term],
+        shared: Mapping[str, Mapping[str, float]] | None = None,
+        fixed: Mapping[str, float] | None = None,
+    ) -> None:
         self.name = name
         self.metrics = tuple(metrics)
         self.terms = tuple(terms)
+        self.shared = dict(shared or {})
+        self.fixed = dict(fixed or {})
         self._of: dict[BitWidth, list[Term]] = {}
         for term in self.terms:
             for width in dict.fromkeys(term.widths):
@@ -71,14 +73,20 @@ class NetworkCost:
 
     def total(self, metric: str, bits: Assignment | None = None) -> float:
         """Cost of the network; widths not in ``bits`` count as they are now."""
-        return sum(term.at(bits or {}, metric) for term in self.terms)
+        bits = bits or {}
+        called = frozenset[str]().union(*(term.called(bits) for term in self.terms))
+        return (
+            self.fixed.get(metric, 0.0)
+            + sum(self.shared[name].get(metric, 0.0) for name in sorted(called))
+            + sum(term.at(bits, metric) for term in self.terms)
+        )
 
     def reference(self, metric: str) -> float:
         """Cost with every free width at 8: the unit of the strength."""
         return self.total(metric, self._all)
 
     def difference(self, metric: str, width: BitWidth, bits: int) -> float:
-        """C(bits) - C(bits - 1) for one width, the others as they are now."""
+        """C(bits) - C(bits - 1) for one width, the others as they are now, nothing shared."""
         return sum(
             t.at({width: bits}, metric) - t.at({width: max(bits - 1, 1)}, metric)
             for t in self._of.get(width, [])
@@ -158,120 +166,3 @@ class BitOps(NetworkCost):
     def share(self, metric: str, width: BitWidth) -> float:
         """The difference."""
         return self.difference(metric, width, MAX_BITS)
-
-
-def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCost:
-    """Cost model of a calibrated module on a target (a model, a table's name, or ``bitops``).
-
-    Raises:
-        HwModelError: an unknown target, or widths that its table does not hold.
-        UsageError: the module is not calibrated (signs decide which kernel runs).
-    """
-    if target is None or target == "bitops":
-        return BitOps(module)
-    if not module.calibrated:
-        raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
-    model = load(target) if isinstance(target, str) else target
-    metrics = (
-        METRICS if model.nj_per_cycle is not None else tuple(m for m in METRICS if m != "energy_uj")
-    )
-    terms = [
-        _term(module, model, record, metrics)
-        for record in module.network.records
-        if record.kind not in ("input", "flatten")
-    ]
-    return NetworkCost(model.name, metrics, terms)
-
-
-def _term(module: QuantModule, model: HwModel, record: Record, metrics: Sequence[str]) -> Term:
-    widths = [module.weight_quantizer(record).width] if record.weight is not None else []
-    source = module.act_quantizer(record.inputs[0])
-    widths.append(source.width)
-    table: dict[tuple[int, ...], dict[str, float]] = {}
-    for bits in _choices(widths):
-        weight_bits = bits[0] if record.weight is not None else 0
-        work = record_work(module, record, weight_bits, bits[-1], source.signed)
-        cost = model.node_cost(
-            work.kind,
-            work.weight_bits,
-            work.act_bits,
-            work.act_signed,
-            work.features,
-            work.const_bytes,
-        )
-        values = {
-            "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
-            "cycles": cost.cycles,
-            "instructions": cost.instructions,
-            "energy_uj": cost.energy_uj or 0.0,
-            "flash_kb": cost.flash_bytes / 1024,
-        }
-        table[bits] = {metric: values[metric] for metric in metrics}
-    return Term(record.name, tuple(widths), table)
-
-
-def _choices(widths: Sequence[BitWidth]) -> list[tuple[int, ...]]:
-    """Every combination of bits; probes may look one below ``lo``."""
-    combined: list[tuple[int, ...]] = [()]
-    for width in widths:
-        own = [width.integer] if width.fixed else range(max(width.lo - 1, 1), width.hi + 1)
-        combined = [(*c, bits) for c in combined for bits in own]
-    return combined
-
-
-def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    return shape[1], shape[2], shape[0]
-
-
-def record_work(
-    module: QuantModule, record: Record, weight_bits: int, act_bits: int, signed: bool
-) -> Work:
-    """Work of one record for given widths, counted exactly as the lowered operator counts it."""
-    source, attrs = module.records[record.inputs[0]], record.attrs
-    elements = 1
-    for size in record.shape:
-        elements *= size
-    match record.kind:
-        case "conv2d" if record.depthwise:
-            return depthwise_conv2d_work(
-                _hwc(source.shape),
-                _hwc(record.shape),
-                attrs["kernel"],
-                attrs["stride"],
-                attrs["dilation"],
-                attrs["pad"],
-                weight_bits,
-                act_bits,
-                signed,
-            )
-        case "conv2d":
-            return conv2d_work(
-                _hwc(source.shape),
-                _hwc(record.shape),
-                attrs["kernel"],
-                attrs["stride"],
-                attrs["dilation"],
-                attrs["pad"],
-                attrs["groups"],
-                weight_bits,
-                act_bits,
-                signed,
-            )
-        case "linear":
-            return linear_work(source.channels, record.channels, weight_bits, act_bits, signed)
-        case "maxpool2d" | "avgpool2d":
-            return pool2d_work(
-                record.kind,
-                _hwc(source.shape),
-                _hwc(record.shape),
-                attrs["kernel"],
-                attrs["stride"],
-                attrs["pad"],
-                act_bits,
-                signed,
-            )
-        case "affine":
-            return elementwise_work(
-                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels)
-            )
-    return elementwise_work(record.kind, elements, len(record.inputs), act_bits, signed)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .module import QuantModule, apply_weights, max_pool, window_sum
+from .module import QuantModule
+from .operations import apply_weights, max_pool, window_sum
 from .records import Record
 from .snap import Constants, snap_network
 

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from ..deploy.errors import UsageError
 from .bits import BitWidth
 from .capture import Network
+from .operations import apply_weights, max_pool, window_sum
 from .quantizers import ActQuantizer, WeightQuantizer
 from .records import GRID_KINDS, BatchNorm, Record
 
+SETTINGS = ("granularity", "input_signed", "mode", "stats", "target")
 Observer = Callable[[str, Tensor], None]
 
 
@@ -69,12 +71,12 @@ class QuantModule(nn.Module):
         reasons: Mapping[str, str],
     ) -> None:
         super().__init__()
-        for name, child in model.named_children():
-            self.add_module(name, child)
-        for name, parameter in model.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        for name, buffer in model.named_buffers(recurse=False):
-            self.register_buffer(name, buffer)
+        for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]:
+            if name in SETTINGS:
+                raise UsageError(
+                    f"{name}: a part of the network called like a setting of the prepared network; "
+                    f"every name but {', '.join(SETTINGS)} is supported; rename it"
+                )
         self.network = network
         self.records = {record.name: record for record in network.records}
         self.grids = dict(grids)
@@ -89,6 +91,10 @@ class QuantModule(nn.Module):
         self.adaqat_weights = self._table("weight", weight_quantizers)
         self.adaqat_acts = self._table("act", act_quantizers)
         self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
+        # Behind the attributes above: a layer called "network" keeps its name in state_dict.
+        self._modules.update(model.named_children())
+        self._parameters.update(model.named_parameters(recurse=False))
+        self._buffers.update(model.named_buffers(recurse=False))
 
     def _table(self, kind: str, modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
         """A ModuleDict, whose keys may hold no dots."""
@@ -120,10 +126,16 @@ class QuantModule(nn.Module):
 
     def tensor(self, path: str) -> Tensor:
         """Parameter or buffer by path."""
-        value: object = self
-        for part in path.split("."):
-            value = getattr(value, part)
-        assert isinstance(value, Tensor)
+        *parents, name = path.split(".")
+        owner: nn.Module | None = self
+        for part in parents:
+            assert owner is not None
+            owner = owner._modules[part]
+        assert owner is not None
+        value: Tensor | None = owner._parameters.get(name)
+        if value is None:
+            value = owner._buffers[name]
+        assert value is not None
         return value
 
     def groups(self) -> list[Group]:
@@ -255,36 +267,3 @@ class QuantModule(nn.Module):
             yield
         finally:
             self.mode, self.stats = before
-
-
-def apply_weights(record: Record, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolution or linear layer of a record, for float and for integer-valued tensors."""
-    if record.kind == "linear":
-        return F.linear(x, weight, bias)
-    top, left, bottom, right = record.attrs["pad"]
-    if (top, left) != (bottom, right):
-        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-    return F.conv2d(
-        x,
-        weight,
-        bias,
-        record.attrs["stride"],
-        (top, left),
-        record.attrs["dilation"],
-        record.attrs["groups"],
-    )
-
-
-def max_pool(record: Record, x: Tensor) -> Tensor:
-    """Largest value of each window; padding never wins."""
-    return F.max_pool2d(x, record.attrs["kernel"], record.attrs["stride"], record.attrs["pad"][:2])
-
-
-def window_sum(record: Record, x: Tensor) -> Tensor:
-    """Sum of each window of an average pool; padding counts as zero."""
-    kernel = record.attrs["kernel"]
-    if tuple(kernel) == tuple(x.shape[2:]) and not any(record.attrs["pad"]):
-        return x.sum((2, 3), keepdim=True)
-    return F.avg_pool2d(
-        x, kernel, record.attrs["stride"], record.attrs["pad"][:2], divisor_override=1
-    )

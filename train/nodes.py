@@ -294,7 +294,4 @@ def first_input(n: fx.Node) -> fx.Node:
     return inp
 
 
-SUPPORTED = (
-    "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, clamp, max and average pooling, "
-    "residual add, concat, flatten, mean over H and W, dropout"
-)
+SUPPORTED = "convolution, linear, batch norm, ReLU and other clamps, pooling, add, concat, flatten"

@@ -33,7 +33,25 @@ def solve(
         domains: allowed bits of every free width.
         damage: price of running a width at some bits, any unit.
         least: minimise this metric instead of the damage.
+
+    The solver counts in whole billionths of a budget, rounded up; a first attempt allows for the
+    rounding, so that an assignment at exactly the budget is found, and is checked.
     """
+    for slack in (2 * (len(cost.terms) + len(cost.shared) + 1), 0):
+        found = _solve(cost, budget, domains, damage, least, slack)
+        if found is None or all(cost.total(m, found) <= v * (1 + 1e-12) for m, v in budget.items()):
+            return found
+    return None
+
+
+def _solve(
+    cost: NetworkCost,
+    budget: Mapping[str, float],
+    domains: Domains,
+    damage: Mapping[BitWidth, Mapping[int, float]] | None,
+    least: str | None,
+    slack: int,
+) -> dict[BitWidth, int] | None:
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
@@ -44,11 +62,19 @@ def solve(
         model.add_exactly_one(options.values())
     unit = dict(budget) if least is None else {**budget, least: cost.total(least) or 1.0}
     used: dict[str, list[tuple[int, Any]]] = {metric: [] for metric in unit}
-    constant = dict.fromkeys(unit, 0)
+    constant = {m: ceil(cost.fixed.get(m, 0.0) / one * SCALE) for m, one in unit.items()}
+    held = {name: model.new_bool_var(name) for name in cost.shared}
+    for metric, one in unit.items():
+        used[metric] += [
+            (ceil(cost.shared[name].get(metric, 0.0) / one * SCALE), literal)
+            for name, literal in held.items()
+        ]
     for term in cost.terms:
         free = [w for w in dict.fromkeys(term.widths) if w in chosen]
         for bits, literal in _cells(model, chosen, free):
             assignment = dict(zip(free, bits, strict=True))
+            for name in term.called(assignment):
+                model.add(held[name] >= (1 if literal is None else literal))
             for metric, one in unit.items():
                 price = ceil(term.at(assignment, metric) / one * SCALE)
                 if literal is None:
@@ -56,7 +82,7 @@ def solve(
                 else:
                     used[metric].append((price, literal))
     for metric in budget:
-        model.add(sum(p * v for p, v in used[metric]) + constant[metric] <= SCALE)
+        model.add(sum(p * v for p, v in used[metric]) + constant[metric] <= SCALE + slack)
     if least is not None:
         model.minimize(sum(p * v for p, v in used[least]))
     elif damage:

@@ -33,7 +33,7 @@ class FakeQuant(torch.autograd.Function):
     ) -> Tensor:
         """See the class."""
         v = x / scale
-        q = torch.floor(v + 0.5).clamp_(lo, hi)
+        q = (v + 0.5).floor_().clamp_(lo, hi)
         ctx.save_for_backward(v, q)
         ctx.limits = (lo, hi, clip_only, scale.shape)
         return q * scale
@@ -44,13 +44,21 @@ class FakeQuant(torch.autograd.Function):
         grad = grads[0]
         v, q = ctx.saved_tensors
         lo, hi, clip_only, shape = ctx.limits
-        inside = (v >= lo) & (v <= hi)
-        grad_x = grad * inside if ctx.needs_input_grad[0] else None
+        inside = v.clamp(lo, hi) == v
+        grad_x = grad * inside
         grad_scale = None
         if ctx.needs_input_grad[1]:
-            local = q * ~inside if clip_only else q - v * inside
-            grad_scale = (grad * local).sum_to_size(shape)
+            # sum(g * (q - v)) inside and sum(g * q) outside; PACT leaves the inside out
+            part = q if clip_only else v
+            grad_scale = _total(grad, q, shape) - _total(grad_x, part, shape)
         return grad_x, grad_scale, None, None, None
+
+
+def _total(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
+    """Sum of a*b down to ``shape``; one pass and no temporary where that is a single number."""
+    if shape.numel() == 1:
+        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(shape)
+    return (a * b).sum_to_size(shape)
 
 
 class Binary(torch.autograd.Function):

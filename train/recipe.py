@@ -72,6 +72,7 @@ class SearchSection(_Section):
     signal: Literal["kl", "loss"] = "kl"
     freeze: Literal["upper", "lower", "break_even"] = "upper"
     max_crossings: int = Field(default=10, ge=0)
+    margin: float = Field(default=0.02, ge=0, lt=0.5)
 
 
 class TrainSection(_Section):

@@ -26,12 +26,14 @@ class RunResult:
         example: a few real inputs.
         figures: the content of result.json.
         controller: None where nothing was searched.
+        test: the test split, real images and labels.
     """
 
     module: QuantModule
     example: Tensor
     figures: dict[str, Any]
     controller: AdaQAT | None
+    test: Pair
 
 
 @torch.no_grad()

@@ -17,6 +17,29 @@ Probe = Callable[[Mapping[BitWidth, int]], tuple[Tensor, Tensor | None]]
 """Runs the current mini-batch at other widths: (loss, output)."""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Why a width is what it is.
+
+    Attributes:
+        name: the width.
+        bits: its value now.
+        n: its relaxed value.
+        frozen: whether it still moves.
+        probed: the N whose bit was last priced.
+        worth: smoothed loss (or KL, nats) that removing the bit costs.
+        price: strength times the cost that removing it saves; a bit stays while worth > price.
+    """
+
+    name: str
+    bits: int
+    n: float
+    frozen: bool
+    probed: int | None
+    worth: float | None
+    price: float | None
+
+
 @dataclass
 class Search:
     """State both searches share.

@@ -79,7 +79,7 @@ def fit(
         text = json.dumps(figures, indent=2) + "\n"
         (out / "result.json").write_text(text, encoding="utf-8")
     run.log("done", **{k: figures[k] for k in ("accuracy", "seconds")})
-    return RunResult(module, example, figures, controller)
+    return RunResult(module, example, figures, controller, data.test)
 
 
 def _refuse_early(recipe: Recipe, model: nn.Module, data: Data) -> None:
@@ -117,6 +117,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         signal=search.signal,
         freeze=search.freeze,
         max_crossings=search.max_crossings,
+        margin=search.margin,
     )
 
 

@@ -54,7 +54,9 @@ class Add(Op):
             found.append(f"shift {self.requant.s} outside 1..30")
         return found
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         type_ = inputs[0].type
         return elementwise_work(self.kind, output.size, len(inputs), type_.bits, type_.signed)

@@ -119,7 +119,9 @@ class Op:
         """Compute on batched NHWC integer arrays; the result may be in any wider dtype."""
         raise NotImplementedError
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work | None:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work | None:
         """Features for cost tables; None where nothing is executed."""
         return None
 

@@ -40,7 +40,9 @@ class Concat(Op):
         """Plain concatenation."""
         return np.concatenate(list(inputs), axis=-1)
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         type_ = output.type
         return elementwise_work(self.kind, output.size, len(inputs), type_.bits, type_.signed)

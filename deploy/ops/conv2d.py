@@ -68,13 +68,15 @@ class Conv2d(WeightedOp):
                 result[start : start + chunk, :, :, out] = acc.reshape(shape)
         return self.requant.apply(result)
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         source = inputs[0]
         return conv2d_work(
             _hwc(source.shape), _hwc(output.shape), self.window.kernel, self.window.stride,
             self.window.dilation, self.window.pad, self.groups, self.weights.bits,
-            source.type.bits, source.type.signed,
+            source.type.bits, source.type.signed, kernels,
         )  # fmt: skip
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:

@@ -51,14 +51,16 @@ class DepthwiseConv2d(WeightedOp):
                 acc += np.repeat(tap, multiplier, axis=3) * weights[:, ky, kx]
         return self.requant.apply(acc)
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         source = inputs[0]
         return depthwise_conv2d_work(
             (source.shape[0], source.shape[1], source.shape[2]),
             (output.shape[0], output.shape[1], output.shape[2]),
             self.window.kernel, self.window.stride, self.window.dilation, self.window.pad,
-            self.weights.bits, source.type.bits, source.type.signed,
+            self.weights.bits, source.type.bits, source.type.signed, kernels,
         )  # fmt: skip
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:

@@ -43,12 +43,15 @@ class Linear(WeightedOp):
         reach = product_reach(values, inputs[0])
         return self.requant.apply(exact_matmul(inputs[0], values, reach))
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         source = inputs[0]
         return linear_work(
-            source.size, output.size, self.weights.bits, source.type.bits, source.type.signed
-        )
+            source.size, output.size, self.weights.bits, source.type.bits, source.type.signed,
+            kernels,
+        )  # fmt: skip
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the row loop."""

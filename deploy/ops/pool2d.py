@@ -67,7 +67,9 @@ class MaxPool2d(Op):
         views = self.window.views(wide, int(np.iinfo(wide.dtype).min))
         return np.asarray(views.max(axis=(4, 5)))
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         return _pool_work(self.kind, self.window, inputs[0], output)
 
@@ -132,7 +134,9 @@ class AvgPool2d(Op):
             found.append(f"dilation {self.window.dilation}; only 1 is supported for pools")
         return found
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         return _pool_work(self.kind, self.window, inputs[0], output)
 

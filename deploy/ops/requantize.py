@@ -48,7 +48,9 @@ class Requantize(Op):
         """Requantiser limits."""
         return requant_problems(self.requant, self.out_type)
 
-    def work(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> Work:
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
         """Features for cost tables."""
         type_ = inputs[0].type
         bytes_ = requant_bytes(len(self.requant.m))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cost tables: look-ups by hand, and each message."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ core = "cortex-m4"
 board = "none"
 clock_mhz = 100
 claim = "made up"
+run_bytes = [30, 12]
 units = { instructions = "1" }
 provenance = { command = "x", date = "2026-01-01", compiler = "gcc", compiler_version = "1", flags = "-O2", emulator = "unicorn 2", timing = "cortex-m4", timing_sha256 = "0", template_sha256 = "0" }
 energy = { nj_per_cycle = 0.5, status = "published, derived", source = "nowhere" }
@@ -25,7 +27,8 @@ weight_bits = [2, 4]
 act_bits = [8]
 act_signed = [true, false]
 features = { mac = [1.5, 2.0], layer = [100, 200] }
-code_bytes = 300
+code_bytes = { plain = 300, border = 360 }
+shared = { dot_w4u = 80, clamp = 20 }
 samples = 4
 median_error = [0.01, 0.01]
 max_error = [0.01, 0.02]
@@ -39,19 +42,33 @@ def toy(tmp_path: Path, text: str = TABLE) -> HwModel:
 
 
 def work(weight_bits: int) -> Work:
-    return Work("conv2d", weight_bits, 8, False, {"mac": 10, "layer": 1}, const_bytes=40)
+    return priced(weight_bits, {"mac": 10, "layer": 1})
+
+
+def priced(weight_bits: int, features: dict[str, int], form: str = "plain") -> Work:
+    return Work("conv2d", weight_bits, 8, False, features, const_bytes=40, form=form)
 
 
 class FakeGraph:
-    def works(self) -> list[tuple[str, Work]]:
+    def works(self, kernels: Sequence[str]) -> list[tuple[str, Work]]:
         return [("conv1", work(4)), ("conv2", work(2))]
 
 
 def test_cost_is_the_weighted_sum(tmp_path: Path) -> None:
-    cost = toy(tmp_path).node_cost("conv2d", 4, 8, True, {"mac": 10, "layer": 1})
+    cost = toy(tmp_path).node_cost(work(4))
     assert (cost.instructions, cost.cycles) == (115.0, 220.0)
     assert cost.energy_uj == pytest.approx(220 * 0.5 / 1000)
-    assert cost.flash_bytes == 300
+    assert (cost.code_bytes, cost.flash_bytes) == (300, 340)
+
+
+def test_code_follows_the_form_and_shared_functions_count_once(tmp_path: Path) -> None:
+    model = toy(tmp_path)
+    border, unknown, plain = (
+        model.node_cost(priced(4, {"mac": 1}, form)) for form in ("border", "new", "plain")
+    )
+    assert (border.code_bytes, unknown.code_bytes, plain.code_bytes) == (360, 360, 300)
+    assert model.code_bytes([border, plain]) == 360 + 300 + 80 + 20 + 30 + 2 * 12
+    assert model.code_bytes([]) == 30
 
 
 def test_graph_costs_keep_names_and_constants(tmp_path: Path) -> None:
@@ -79,7 +96,7 @@ def test_table_hash_follows_the_text(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("board =", "bord ="), r"board: Field required; bord: Extra inputs are not permitted"),
-        (("code_bytes = 300", "code_bytes = -1"), r"row\.0\.code_bytes: .*correct the file"),
+        (("plain = 300", "plain = -1"), r"row\.0\.code_bytes\.plain: .*correct the file"),
         (("name = ", "name == "), "not valid TOML"),
         (("weight_bits = [2, 4]", "weight_bits = [2, 2]"), "two rows for conv2d with 2-bit"),
     ],
@@ -94,9 +111,9 @@ def test_look_up_errors(tmp_path: Path) -> None:
     with pytest.raises(HwModelError, match=r"no rows for 'linear'; it has conv2d; measure"):
         model.widths("linear")
     with pytest.raises(HwModelError, match=r"3-bit weights and 8-bit unsigned.*\[2, 4\].*\[8\]"):
-        model.node_cost("conv2d", 3, 8, False, {})
+        model.node_cost(priced(3, {}))
     with pytest.raises(HwModelError, match=r"no price for gather; the row has layer, mac; measure"):
-        model.node_cost("conv2d", 4, 8, False, {"mac": 1, "gather": 2})
+        model.node_cost(priced(4, {"mac": 1, "gather": 2}))
 
 
 def test_unknown_names_list_the_known() -> None:

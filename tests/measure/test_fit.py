@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from adaqat.deploy.measure import Sample, fit_samples
 from adaqat.deploy.nonnegative import fit_relative, solve_nonnegative
+from adaqat.deploy.row_fit import Sample, common_functions, fit_row, fit_samples
 from adaqat.hw_models.work import Work
 
 
@@ -52,7 +52,7 @@ def test_one_odd_sample_does_not_bend_the_rest() -> None:
 def test_samples_of_several_forms_share_their_prices() -> None:
     def sample(**features: int) -> Sample:
         cost = sum({"mac": 4, "gather": 5, "sum": 3}[name] * n for name, n in features.items())
-        return Sample(Work("conv2d", 4, 8, False, features), cost, 1.5 * cost, 300)
+        return Sample(Work("conv2d", 4, 8, False, features), cost, 1.5 * cost, 300, {}, 40)
 
     found, errors, cycle_errors = fit_samples(
         [
@@ -66,3 +66,25 @@ def test_samples_of_several_forms_share_their_prices() -> None:
     assert found["gather"] == pytest.approx((5, 7.5), rel=1e-4)
     assert found["sum"] == pytest.approx((3, 4.5), rel=1e-4)
     assert max(errors.max(), cycle_errors.max()) < 1e-6
+
+
+def test_a_function_that_all_nodes_call_is_shared_and_others_are_their_own() -> None:
+    work = Work("conv2d", 4, 8, False, {"mac": 1}, form="border")
+    samples = [
+        Sample(work, 10, 15.0, 100 + i, {"dot": 80 + i, f"tile{i}": 40}, 7) for i in range(4)
+    ]
+    assert common_functions(samples) == {"dot": 83}
+    row = fit_row("conv2d", 4, (8,), False, samples)
+    assert row.shared == {"dot": 83}
+    assert row.code_bytes == {"border": 143}, "upper quartile of 140..143"
+
+
+def test_stored_units_are_priced_in_bytes() -> None:
+    samples = [
+        Sample(
+            Work("conv2d", 4, 8, False, {"mac": 1}, stored={"code": 100 * n, "channel": n * n}),
+            10, 15.0, 100, {}, 50 * n + 8 * n * n,
+        )
+        for n in range(1, 6)
+    ]  # fmt: skip
+    assert fit_row("conv2d", 4, (8,), False, samples).stored == {"channel": 8.0, "code": 0.5}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 from adaqat.hw_models import Cost  # noqa: E402
+from adaqat.hw_models.work import Work  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -21,22 +22,20 @@ class ToyTarget:
     """A cycle per multiply, cheaper below 5 bits on both sides; a plateau above."""
 
     name = "toy"
+    kernels: tuple[str, ...] = ()
     clock_mhz = 1.0
     nj_per_cycle = 0.5
 
-    def node_cost(
-        self,
-        kind: str,
-        weight_bits: int,
-        act_bits: int,
-        act_signed: bool,
-        work: Mapping[str, float],
-        const_bytes: int = 0,
-    ) -> Cost:
-        packed = weight_bits <= 4 and act_bits <= 4
-        mac = {4: 0.9, 3: 0.75, 2: 0.6, 1: 0.5}[max(weight_bits, act_bits)] if packed else 1.0
-        cycles = sum(v * (mac if k == "mac" else 1.0) for k, v in work.items())
-        return Cost(cycles, cycles, cycles * self.nj_per_cycle / 1000, 100, const_bytes)
+    def node_cost(self, work: Work) -> Cost:
+        packed = work.weight_bits <= 4 and work.act_bits <= 4
+        mac = [0, 0.5, 0.6, 0.75, 0.9][max(work.weight_bits, work.act_bits)] if packed else 1.0
+        cycles = sum(v * (mac if k == "mac" else 1.0) for k, v in work.features.items())
+        shared = {f"dot_{work.weight_bits}": 60} if work.weight_bits else {}
+        energy = cycles * self.nj_per_cycle / 1000
+        return Cost(cycles, cycles, energy, 100, work.const_bytes, shared)
+
+    def run_bytes(self, nodes: int) -> int:
+        return 50 + 10 * nodes
 
 
 class Residual(nn.Module):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from adaqat.deploy import UsageError, lower
 from adaqat.train import calibrate, prepare
 from adaqat.train.bits import BitWidth
-from adaqat.train.cost import BitOps, NetworkCost, Term, network_cost
+from adaqat.train.cost import BitOps, NetworkCost, Term
+from adaqat.train.pricing import network_cost
 from adaqat.train.project import check_budget, solve
 
 Make = Callable[[], nn.Module]
@@ -31,13 +32,14 @@ def test_training_cost_is_the_cost_of_the_lowered_graph(
     assert {t.name for t in cost.terms} == set(works)
     for term in cost.terms:
         work = works[term.name]
-        wanted = target.node_cost(
-            work.kind, work.weight_bits, work.act_bits, work.act_signed, work.features,
-            work.const_bytes,
-        )  # fmt: skip
+        wanted = target.node_cost(work)
         assert term.at({}, "cycles") == wanted.cycles
         assert term.at({}, "flash_kb") == wanted.flash_bytes / 1024
         assert term.at({}, "latency_ms") == pytest.approx(wanted.cycles / 1000)
+    costs = [target.node_cost(work) for work in works.values()]
+    shared = {name: size for one in costs for name, size in one.shared.items()}
+    flash = sum(one.flash_bytes for one in costs) + sum(shared.values())
+    assert cost.total("flash_kb") * 1024 == pytest.approx(flash + target.run_bytes(len(costs)))
 
 
 def two() -> tuple[BitWidth, BitWidth]:
@@ -98,6 +100,24 @@ def test_the_projection_is_exact() -> None:
     assert solve(cost, {"cycles": 6.0}, domains, damage) == {w: 4, a: 4}, "the limit itself fits"
     assert solve(cost, {"flash_kb": 5.0}, domains, damage) == {w: 5, a: 8}, "free bits are taken"
     assert solve(cost, {"cycles": 5.0}, domains, damage) is None
+
+
+def test_shared_functions_are_paid_once_and_may_be_avoided() -> None:
+    first, second = BitWidth("w1", "weight", 8), BitWidth("w2", "weight", 8)
+    table = {(b,): {"flash_kb": b / 8} for b in range(1, 9)}
+    calls = {(b,): frozenset({f"dot{b}"}) for b in range(1, 9)}
+    shared = {f"dot{b}": {"flash_kb": 1.0} for b in range(1, 9)}
+    terms = [Term("a", (first,), table, calls), Term("b", (second,), table, calls)]
+    cost = NetworkCost("toy", ("flash_kb",), terms, shared, {"flash_kb": 0.5})
+    assert cost.total("flash_kb") == 0.5 + 1 + 1 + 1
+    assert cost.total("flash_kb", {first: 4}) == 0.5 + 0.5 + 1 + 2
+    domains = {first: range(2, 9), second: range(2, 9)}
+    damage = {
+        first: {b: 3.0 * (8 - b) for b in range(2, 9)},
+        second: {b: 8.0 - b for b in range(2, 9)},
+    }
+    found = solve(cost, {"flash_kb": 3.0}, domains, damage)
+    assert found == {first: 6, second: 6}, "two different widths would pay two functions"
 
 
 def test_impossible_budgets_say_what_is_possible() -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adaqat.deploy import UsageError
+from adaqat.deploy import UsageError, lower
 from adaqat.train import QuantModule, calibrate, prepare
 
 Make = Callable[[], nn.Module]
@@ -157,3 +157,37 @@ def test_from_scratch_trains(images: Tensor) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+class Awkward(nn.Module):
+    """Parts called like attributes of the prepared network, a dead layer, BatchNorm kept frozen."""
+
+    def __init__(self, extra: str = "network") -> None:
+        super().__init__()
+        self.add_module(extra, nn.Conv2d(2, 3, 3))
+        self.extra = extra
+        self.records = nn.BatchNorm2d(3)
+        self.grids = nn.Conv2d(3, 3, 1)
+        self.tensor = nn.Parameter(torch.randn(2, 3, 1, 1))
+        with torch.no_grad():
+            self.grids.weight.zero_()
+            assert self.grids.bias is not None
+            self.grids.bias.fill_(-1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.records(getattr(self, self.extra)(x))
+        return F.conv2d(F.relu(self.grids(x)), self.tensor)
+
+
+def test_awkward_names_and_dead_layers(images: Tensor) -> None:
+    model = Awkward().train()
+    model.records.eval()
+    module = prepare(model, images)
+    assert model.training and not model.records.training, "the user's modes are left alone"
+    calibrate(module, [images])
+    assert set(model.state_dict()) <= set(module.state_dict())
+    lower(module.eval(), images)
+    module.train()(images).sum().backward()
+    module.load_state_dict(module.state_dict())
+    with pytest.raises(UsageError, match="mode: a part of the network called like a setting"):
+        prepare(Awkward("mode"), images)

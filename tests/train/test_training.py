@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from adaqat.deploy import ModelFileError, UsageError, load, lower
-from adaqat.train import Recipe, calibrate, cost, fit, phases, prepare
+from adaqat.deploy import ModelFileError, UsageError, load, lower, simulate
+from adaqat.train import Recipe, calibrate, fit, phases, prepare, pricing
 from adaqat.train.checkpoint import load_checkpoint, save_checkpoint
 from adaqat.train.cli import app
 
@@ -31,8 +32,8 @@ SHORT: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, target: Any) -> None:
     """The table "toy" is the made-up target."""
-    known = cost.load
-    monkeypatch.setattr(cost, "load", lambda name: target if name == "toy" else known(name))
+    known = pricing.load
+    monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
 
 
 def test_a_run_leaves_its_files_and_figures(tmp_path: Path) -> None:
@@ -143,7 +144,10 @@ def test_command_line_trains_and_writes_a_model(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert figures["budget"] == {"flash_kb": 11}
-    assert load(out / "model.adaqat").output == "fc"
+    graph = load(out / "model.adaqat")
+    codes, labels = (np.load(out / f"test_{name}.npy") for name in ("codes", "labels"))
+    right = (simulate(graph, codes).argmax(1) == labels).mean() * 100
+    assert right == pytest.approx(figures["accuracy"]["integer"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the DSP kernels unroll their inner loops, and the weight streams that drive them.
+
+A loop reads its length from the stream, so that layers of different sizes share one function as
+long as their words divide by its unrolled count. What does not divide becomes straight code after
+the loop, or instead of it where the row is short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ops.base import CArray
+from ..ops.weighted import WeightedOp
+from ..requant import Int64
+from . import dsp_packing as dsp
+
+LOOP_BUDGET = 112
+"""Instructions of an unrolled loop body, at most (except where one word has more)."""
+STRAIGHT_BUDGET = 140
+"""Instructions of a row without a loop, and of a loop body with what follows it, at most."""
+COUNTS = (4, 3)
+"""Unrolled counts that layers share, best first."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The shape of an inner loop over the weight words of a row.
+
+    Attributes:
+        unrolled: weight words of the loop's body; of the straight code where there is no loop.
+        iterations: passes of the loop; 0 where there is none.
+        after: whole words after the loop.
+        rest: column words of one more word, that is not full.
+        fields: column words of a whole word.
+    """
+
+    unrolled: int
+    iterations: int
+    after: int
+    rest: int
+    fields: int
+
+    @property
+    def looped_columns(self) -> int:
+        """Column words that the loop consumes."""
+        return self.unrolled * self.iterations * self.fields
+
+    def values(self) -> dict[str, object]:
+        """What the kernel templates print; the same for all lengths of the loop."""
+        straight = self.after if self.iterations else self.unrolled
+        return {
+            "looped": self.iterations > 0,
+            "unrolled": self.unrolled if self.iterations else 0,
+            "after": straight,
+            "rest": self.rest,
+            "straight_columns": straight * self.fields + self.rest,
+        }
+
+
+def shape(columns: int, fields: int, instructions: int) -> Loop:
+    """The loop for so many column words, with so many instructions a weight word."""
+    words, rest = divmod(columns, fields)
+    most = max(1, LOOP_BUDGET // instructions)
+    counts = [count for count in COUNTS if count <= most] or [most]
+    for count in counts:
+        if rest == 0 and words % count == 0 and words >= count:
+            return Loop(count, words // count, 0, 0, fields)
+    straight = max(most, STRAIGHT_BUDGET // instructions)
+    if words <= straight:
+        return Loop(words, 0, 0, rest, fields)
+    choices = [
+        (words // count, count + words % count, count)
+        for count in range(1, most + 1)
+        if count == 1 or count + words % count <= straight
+    ]
+    iterations, _, count = min(choices)
+    return Loop(count, iterations, words - count * iterations, rest, fields)
+
+
+def stream(
+    op: WeightedOp,
+    scheme: dsp.Scheme,
+    codes: Int64,
+    together: int,
+    loop: Loop,
+    column_step: int,
+    groups: int = 1,
+) -> CArray:
+    """Lengths, weights and constants in the order in which a kernel reads them.
+
+    Args:
+        op: the layer.
+        scheme: its packing.
+        codes: stored codes ``[outputs, K]`` in the order of the column, K a multiple of 4.
+        together: output channels of a tile; the last tile of a group is filled with zeros.
+        loop: the kernel's inner loop.
+        column_step: bytes of the column per column word.
+        groups: channel groups, one stream after the other.
+    """
+    constants = np.stack(dsp.constants(op, scheme), axis=1)
+    sums = column_step if scheme.sums and not scheme.late else 0
+    looped = column_step * loop.looped_columns
+    found: list[int] = []
+    size = len(codes) // groups
+    for start in range(0, len(codes), size):
+        group = slice(start, start + size)
+        words = dsp.pack_words(codes[group], scheme)
+        body = _tiles(words, constants[group], scheme, together, dsp.same_zero(op.requant) is None)
+        found += [4 * len(body), looped + sums if looped else 0, *body]
+    layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
+    note = ", ".join(reversed(layout) if scheme.late else layout)
+    note = f"bytes here and in the column's loop; for {together} channels each: {note}, multipliers"
+    return CArray("w", "uint32_t", tuple(found), note)
+
+
+def _tiles(
+    words: Int64, constants: Int64, scheme: dsp.Scheme, together: int, own_zeros: bool
+) -> list[int]:
+    """One group: words ``[outputs, words]`` and constants ``[outputs, 3]``, tile by tile."""
+    fill = ((0, -len(words) % together), (0, 0))
+    words, constants = np.pad(words, fill), np.pad(constants, fill)
+    found: list[int] = []
+    for c in range(0, len(words), together):
+        weights = words[c : c + together].T.reshape(-1).tolist()
+        bias, factor, zero = constants[c : c + together].T.tolist()
+        found += [*weights, *bias] if scheme.late else [*bias, *weights]
+        found += factor
+        if own_zeros:
+            found += [z % dsp.WORD for z in zero]
+    return found

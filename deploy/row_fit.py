@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From measured nodes to one row of a cost table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..hw_models.table import Row
+from ..hw_models.work import Work
+from .nonnegative import Float64, fit_relative
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured node: its work, exact instructions, estimated cycles, and code sizes.
+
+    shared: bytes of the functions the node calls, by name.
+    const_bytes: bytes of the node's constant arrays.
+    """
+
+    work: Work
+    instructions: int
+    cycles: float
+    code_bytes: int
+    shared: Mapping[str, int]
+    const_bytes: int
+
+
+def fit_row(
+    kind: str,
+    weight_bits: int,
+    act_bits: tuple[int, ...],
+    act_signed: bool,
+    samples: list[Sample],
+) -> Row:
+    """The table row of nodes that share their kernels."""
+    features, instruction_errors, cycle_errors = fit_samples(samples)
+    shared = common_functions(samples)
+    return Row(
+        kind=kind,
+        weight_bits=(weight_bits,),
+        act_bits=act_bits,
+        act_signed=(act_signed,),
+        features=features,
+        code_bytes={
+            form: _usual_code([s for s in samples if s.work.form == form], shared)
+            for form in sorted({s.work.form for s in samples})
+        },
+        shared=shared,
+        stored=_fit_stored(samples),
+        samples=len(samples),
+        median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
+        max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
+    )
+
+
+def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], Float64, Float64]:
+    """Coefficients (instructions, cycles) per feature, and each sample's relative errors."""
+    names = sorted({name for sample in samples for name in sample.work.features})
+    counts = np.array([[s.work.features.get(name, 0) for name in names] for s in samples], float)
+    instructions, errors = fit_relative(counts, np.array([float(s.instructions) for s in samples]))
+    cycles, cycle_errors = fit_relative(counts, np.array([s.cycles for s in samples]))
+    features = {
+        name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
+    }
+    return features, errors, cycle_errors
+
+
+def common_functions(samples: list[Sample]) -> dict[str, int]:
+    """Functions that every node of a row calls, with their sizes.
+
+    A network holds them once. A function that only some call was made for a shape or for
+    constants; it counts as the node's own code.
+    """
+    names = set.intersection(*(set(sample.shared) for sample in samples))
+    return {name: max(s.shared[name] for s in samples) for name in sorted(names)}
+
+
+def _usual_code(samples: list[Sample], shared: Mapping[str, int]) -> int:
+    """Upper quartile of the nodes' own code: a sum over a network rarely exceeds it."""
+    sizes = [
+        s.code_bytes + sum(size for name, size in s.shared.items() if name not in shared)
+        for s in samples
+    ]
+    return int(np.ceil(np.quantile(sizes, 0.75)))
+
+
+def _fit_stored(samples: list[Sample]) -> dict[str, float]:
+    """Bytes per stored unit, from the nodes whose work report has such units."""
+    packed = [sample for sample in samples if sample.work.stored]
+    names = sorted({name for sample in packed for name in sample.work.stored})
+    if not packed:
+        return {}
+    counts = np.array([[s.work.stored.get(name, 0) for name in names] for s in packed], float)
+    bytes_, _ = fit_relative(counts, np.array([float(s.const_bytes) for s in packed]))
+    return {name: _rounded(value) for name, value in zip(names, bytes_, strict=True)}
+
+
+def _rounded(value: float | np.floating[Any]) -> float:
+    return float(f"{value:.5g}")

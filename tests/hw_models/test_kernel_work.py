@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How kernel families count work: against plain loops, and against what they leave to others."""
+
+from __future__ import annotations
+
+import pytest
+
+from adaqat.hw_models.kernel_work import FAMILIES, dsp_column, edges, unit
+from adaqat.hw_models.work import conv2d_work, depthwise_conv2d_work, linear_work
+
+
+@pytest.mark.parametrize(
+    ("in_hw", "kernel", "stride", "dilation", "pad"),
+    [
+        ((5, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((7, 7), (3, 2), (2, 1), (1, 2), (1, 0, 0, 2)),
+        ((4, 4), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("pixels", [2, 4])
+def test_edges_equal_plain_loops(in_hw, kernel, stride, dilation, pad, pixels):
+    out = [
+        (in_hw[a] + pad[a] + pad[a + 2] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1
+        for a in (0, 1)
+    ]
+    inside, crossing = [], 0
+    for oy in range(out[0]):
+        for ox in range(out[1]):
+            y0, x0 = oy * stride[0] - pad[0], ox * stride[1] - pad[1]
+            last = x0 + dilation[1] * (kernel[1] - 1)
+            crosses = x0 < 0 or last >= in_hw[1]
+            rows = [y0 + k * dilation[0] for k in range(kernel[0])]
+            inside.append(not crosses and rows[0] >= 0 and rows[-1] < in_hw[0])
+            crossing += crosses * sum(0 <= row < in_hw[0] for row in rows)
+    groups = [inside[i : i + pixels] for i in range(0, len(inside), pixels)]
+    touching = sum(not all(group) for group in groups)
+    shape = (tuple(out), kernel, stride, dilation, pad, pixels)
+    assert edges(in_hw, *shape) == (touching, crossing)
+
+
+def test_column_words_follow_the_widths():
+    assert unit("dsp", 8, 8) == 4
+    # 4 * 3 * 3 = 36: seven sums fit a byte, four are needed; 2 * 15 * 255 = 7650: eight fit 16 bits
+    assert [unit("armv6m", w, a) for w, a in ((2, 2), (4, 8), (8, 8), (2, 4))] == [4, 2, 1, 2]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_macs_do_not_depend_on_the_kernels(family):
+    shape = ((8, 7, 5), (8, 7, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
+    assert conv2d_work(*shape, 1, 4, 8, False, (family,)).macs == conv2d_work(
+        *shape, 1, 4, 8, False
+    ).macs
+    deep = ((8, 7, 6), (8, 7, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 4, 8, False)
+    assert depthwise_conv2d_work(*deep, (family,)).macs == depthwise_conv2d_work(*deep).macs
+    assert linear_work(30, 7, 4, 8, False, (family,)).macs == 210
+
+
+def test_grouped_convolutions_are_left_to_the_portable_kernel_without_dsp():
+    shape = ((8, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2, 4, 8, False)
+    assert conv2d_work(*shape, ("armv6m",)) == conv2d_work(*shape)
+    assert conv2d_work(*shape, ("dsp",)).features["tile"] == 2 * 32
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "groups", "channels"),
+    [((3, 3), 1, 1, 3), ((3, 3), 1, 1, 16), ((5, 5), 1, 1, 5), ((3, 2), 2, 1, 6), ((3, 3), 1, 2, 3),
+     ((1, 1), 1, 1, 5), ((7, 1), 1, 1, 1), ((3, 3), 1, 1, 65)],
+)  # fmt: skip
+def test_dsp_columns_are_those_of_the_planner(kernel, dilation, groups, channels):
+    from nets import Maker, input_node
+
+    from adaqat.deploy import IntType
+    from adaqat.deploy.kernels.dsp_runs import runs_of
+
+    x = input_node((9, 9, channels * groups), IntType(8, False))
+    node = Maker(0, 4).conv("c", x, 2 * groups, IntType(8, False), kernel=kernel,
+                            dilation=(dilation, dilation), pad=(0, 0, 0, 0), groups=groups)
+    runs = runs_of(node.op, channels)
+    column = dsp_column(kernel, (dilation, dilation), groups, channels)
+    assert (column.runs, column.run, column.depth) == (runs.count, runs.size, 4 * runs.blocks)
+    assert column.left == runs.count * runs.left
+
+
+def test_a_window_as_large_as_the_image_is_a_fully_connected_layer():
+    shape = ((4, 4, 8), (1, 1, 10), (4, 4), (1, 1), (1, 1), (0, 0, 0, 0), 1, 4, 8, False)
+    work = conv2d_work(*shape, ("dsp",))
+    assert (work.kind, work.form) == ("conv2d", "whole")
+    assert work.features["whole_product"] == 12 * 128 and work.macs == 1280
+
+
+def test_tiles_round_up():
+    work = conv2d_work((5, 5, 4), (5, 5, 3), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, 8, 8, False,
+                       ("dsp",))  # fmt: skip
+    assert work.features["direct_tile" if "direct_tile" in work.features else "tile"] == 13
+    assert work.features["result"] == 13 * 2 * 4 and work.stored["channel"] == 4

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DSP kernels: assembly on an emulated Cortex-M4 and the C twin on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from nets import Maker, graph, input_node
+
+from adaqat.deploy import IntType, Node, simulate
+from adaqat.deploy.emit import layout
+from adaqat.deploy.errors import ToolError
+from adaqat.deploy.kernels import dsp_packing
+from adaqat.deploy.ops.source import Reshape
+from adaqat.deploy.requant import AddRequant
+from adaqat.deploy.targets import get
+from adaqat.deploy.toolchain import Toolchain, find_toolchain
+from adaqat.deploy.vectors import make_inputs
+from adaqat.deploy.verification import Tally, compare_host
+
+# one of every way to unpack weights, hold columns and length of a product group
+PAIRS = [(8, 8), (8, 3), (7, 8), (6, 1), (5, 8), (5, 1), (4, 8), (4, 4), (4, 2), (4, 1), (3, 8),
+         (3, 3), (3, 2), (2, 8), (2, 4), (2, 3), (2, 2), (1, 8), (1, 6), (1, 5), (1, 4), (1, 1)]
+
+
+def convolutions(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Odd sizes and channel counts, strides, dilation, uneven padding, an odd pixel count."""
+    zero = -1 if signed and act_bits > 1 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((9, 7, 3), act, zero)
+    a = make.conv("first", x, 7, act, pad=(1, 1, 1, 1))
+    b = make.conv("point", a, 10, act, kernel=(1, 1), pad=(0, 0, 0, 0))
+    c = make.conv("wide", b, 5, act, kernel=(3, 3), dilation=(2, 2), pad=(2, 2, 2, 2))
+    d = make.conv("uneven", c, 13, act, kernel=(3, 2), stride=(2, 1), pad=(1, 0, 0, 2))
+    e = make.conv("strided", d, 1, act, kernel=(1, 1), stride=(2, 2), pad=(0, 0, 0, 0))
+    f = make.conv("single", e, 6, act, kernel=(3, 3), pad=(1, 1, 1, 1))
+    g = make.conv("grouped", f, 9, act, kernel=(2, 2), groups=3, pad=(1, 1, 1, 1))
+    h = make.conv("valid", g, 5, act, kernel=(2, 3), pad=(0, 0, 0, 0))
+    return graph(x, a, b, c, d, e, f, g, h)
+
+
+def one_channel(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Runs of bytes that are read past their end, with and without padding."""
+    make = Maker(seed, weight_bits, extreme=extreme)
+    act = IntType(act_bits, signed)
+    x = input_node((8, 7, 1), act)
+    a = make.conv("valid", x, 1, act, pad=(0, 0, 0, 0))
+    b = make.conv("same", a, 5, act)
+    c = make.conv("five", b, 3, act, pad=(1, 0, 0, 1))
+    return graph(x, a, b, c)
+
+
+def rows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Fully connected layers of every count of rows and inputs left over, and a lone pixel."""
+    make = Maker(seed, weight_bits, extreme=extreme)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((2, 3, 7), act)]
+    nodes.append(make.conv("lone", nodes[-1], 61, act, kernel=(2, 3), pad=(0, 0, 0, 0)))
+    nodes.append(Node.make("flat", Reshape((61,)), (nodes[-1],)))
+    for outputs in (59, 38, 17, 4, 1, 6):
+        nodes.append(make.linear(f"to{outputs}", nodes[-1], outputs, act))
+    return graph(*nodes)
+
+
+def depthwise(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Widths below and above the unrolled ones, even and odd, strides, uneven padding."""
+    zero = 1 if signed and act_bits > 1 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((6, 21, 3), act, zero)]
+    for name, more in {
+        "same": {}, "valid": {"pad": (0, 0, 0, 0)}, "wider": {"pad": (2, 1, 0, 2)},
+        "doubled": {"multiplier": 2}, "down": {"stride": (2, 2), "pad": (0, 0, 1, 1)},
+        "narrow": {"stride": (1, 2)}, "single": {"stride": (2, 2), "pad": (1, 0, 1, 0)},
+        "tall": {"kernel": (2, 1), "pad": (1, 0, 0, 0)},
+    }.items():  # fmt: skip
+        nodes.append(make.depthwise(name, nodes[-1], act, **more))
+    return graph(*nodes)
+
+
+def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Sums of tensors of equal and of different types, element counts left over, zero points."""
+    zero = -2 if signed and act_bits > 2 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((3, 7, 5), act, zero)
+    a = make.conv("conv", x, 5, IntType(8, True))
+    b = make.add("mixed", [a, x], act)
+    c = make.add("twice", [b, b], IntType(8, False))
+    return graph(x, a, b, c)
+
+
+NETS = [convolutions, one_channel, rows, depthwise, sums]
+
+
+def inside(net, codes):
+    """Share of output codes that are not at the ends of their range."""
+    kept = simulate(net, codes, keep=True)
+    shares = [
+        np.mean((kept[n.name] > n.output.type.lo) & (kept[n.name] < n.output.type.hi))
+        for n in net.nodes
+        if n.op.weight_bits
+    ]
+    return float(np.mean(shares))
+
+
+def on_device(net, target, codes, toolchain: Toolchain | None = None, optimise="-O2"):
+    pytest.importorskip("unicorn")
+    from adaqat.deploy.device import Device
+
+    model = layout(net, get(target), "net")
+    tally = Tally(model, target)
+    with Device(model, target, toolchain=toolchain, optimise=optimise) as device:
+        tally.add(codes, device.trace(codes))
+    return tally
+
+
+@pytest.mark.parametrize("make", NETS)
+@pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
+def test_assembly_and_twin(make, weight_bits, act_bits):
+    for signed, extreme in ((False, False), (True, True)):
+        net = make(weight_bits, act_bits, signed=signed, extreme=extreme, seed=act_bits)
+        codes = make_inputs(net, samples=12, seed=weight_bits)
+        if act_bits > 2 and not extreme:
+            assert inside(net, codes) > 0.2
+        host = compare_host(layout(net, get("cortex-m4"), "net"), codes).result()
+        assert host.mismatches == 0, host.first_mismatch
+        tally = on_device(net, "cortex-m4", codes)
+        assert tally.mismatches == 0, tally.first
+
+
+# zig strips the symbols that the emulator needs from its -Os images
+@pytest.mark.parametrize(
+    ("compiler", "optimise"),
+    [("gcc", "-O2"), ("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-O2"), ("zig", "-O3")],
+)
+@pytest.mark.parametrize("make", NETS)
+def test_compilers(make, compiler, optimise):
+    try:
+        toolchain = find_toolchain(compiler)
+    except ToolError as error:
+        pytest.skip(str(error))
+    for weight_bits, act_bits, signed in ((8, 8, False), (4, 8, True), (2, 2, True)):
+        net = make(weight_bits, act_bits, signed=signed)
+        codes = make_inputs(net, samples=8)
+        tally = on_device(net, "cortex-m4", codes, toolchain, optimise)
+        assert tally.mismatches == 0, tally.first
+
+
+@pytest.mark.parametrize("core", ["cortex-m7", "cortex-m33"])
+@pytest.mark.parametrize("make", NETS)
+def test_other_cores(make, core):
+    for weight_bits, act_bits in ((8, 8), (3, 5), (2, 2)):
+        net = make(weight_bits, act_bits)
+        tally = on_device(net, core, make_inputs(net, samples=8))
+        assert tally.mismatches == 0, tally.first
+
+
+def with_requant(net, change):
+    """The network with every requantiser changed."""
+    return graph(*(
+        replace(n, op=replace(n.op, requant=change(n.op.requant)))
+        if hasattr(n.op, "requant") else n
+        for n in net.nodes
+    ))  # fmt: skip
+
+
+def constant_channels(rule):
+    """Every third channel constant, as left by a channel that cannot move its output."""
+    if isinstance(rule, AddRequant):
+        return rule
+    dead = np.arange(len(rule.m)) % 3 == 0
+    return replace(
+        rule,
+        m=np.where(dead, 0, rule.m),
+        bias=np.where(dead, 0, rule.bias),
+        z=np.where(dead, rule.lo + 1, rule.z),
+    )
+
+
+def fused_relu(rule):
+    return replace(rule, lo=rule.lo + 3, hi=rule.hi - 4)
+
+
+@pytest.mark.parametrize("change", [constant_channels, fused_relu])
+@pytest.mark.parametrize("make", NETS)
+@pytest.mark.parametrize(("weight_bits", "act_bits"), [(8, 8), (4, 4), (2, 3)])
+def test_constants_per_channel_and_narrow_clamps(make, weight_bits, act_bits, change):
+    for signed in (False, True):
+        net = with_requant(make(weight_bits, max(4, act_bits), signed=signed), change)
+        codes = make_inputs(net, samples=8)
+        host = compare_host(layout(net, get("cortex-m4"), "net"), codes).result()
+        assert host.mismatches == 0, host.first_mismatch
+        tally = on_device(net, "cortex-m4", codes)
+        assert tally.mismatches == 0, tally.first
+
+
+def top_weights(outputs=4):
+    """A 3x3 convolution at 2-bit weights and 3-bit activations whose codes are all the largest."""
+    make = Maker(0, 2)
+    act = IntType(3, False)
+    x = input_node((6, 6, 8), act)
+    made = make.conv("top", x, outputs, act)
+    weights = replace(made.op.weights, codes=np.full_like(made.op.weights.codes, 3))
+    rule = make.requant(weights.values, act, act, 0)
+    return graph(x, replace(made, op=replace(made.op, weights=weights, requant=rule)))
+
+
+def test_product_groups_are_as_long_as_proven_and_no_longer(monkeypatch):
+    net = top_weights()
+    codes = make_inputs(net, samples=8)
+    proven = dsp_packing.group_length
+    assert proven(3, 7) == 3
+    model = layout(net, get("cortex-m4"), "net")
+    assert "product groups: 2 accumulations" in str([n.plan.proof for n in model.nodes])
+    assert compare_host(model, codes).result().mismatches == 0
+    # one more than proven: random inputs may pass, the largest do not
+    monkeypatch.setattr(dsp_packing, "group_length", lambda code, act: proven(code, act) + 1)
+    longer = layout(net, get("cortex-m4"), "net")
+    assert on_device(net, "cortex-m4", codes).mismatches > 0
+    assert compare_host(longer, codes).result().mismatches > 0

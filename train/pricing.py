@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prices a prepared network with a measured table.
+
+The counts of work come from ``adaqat.hw_models.work``, the functions that the deployed operators
+report with, so the cost that steers the widths is the cost that the report predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..deploy.errors import UsageError
+from ..hw_models import HwModel, load
+from ..hw_models.work import (
+    Work,
+    conv2d_work,
+    depthwise_conv2d_work,
+    elementwise_work,
+    linear_work,
+    pool2d_work,
+    requant_bytes,
+)
+from .bits import BitWidth
+from .cost import BitOps, NetworkCost, Term
+from .module import QuantModule
+from .records import Record
+
+METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
+"""What a table prices; kB is 1024 bytes."""
+
+
+def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCost:
+    """Cost model of a calibrated module on a target (a model, a table's name, or ``bitops``).
+
+    Raises:
+        HwModelError: an unknown target, or widths that its table does not hold.
+        UsageError: the module is not calibrated (signs decide which kernel runs).
+    """
+    if target is None or target == "bitops":
+        return BitOps(module)
+    if not module.calibrated:
+        raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
+    model = load(target) if isinstance(target, str) else target
+    metrics = (
+        METRICS if model.nj_per_cycle is not None else tuple(m for m in METRICS if m != "energy_uj")
+    )
+    records = [r for r in module.network.records if r.kind not in ("input", "flatten")]
+    shared: dict[str, dict[str, float]] = {}
+    terms = [_term(module, model, record, metrics, shared) for record in records]
+    fixed = {"flash_kb": model.run_bytes(len(terms)) / 1024}
+    return NetworkCost(model.name, metrics, terms, shared, fixed)
+
+
+def _term(
+    module: QuantModule,
+    model: HwModel,
+    record: Record,
+    metrics: Sequence[str],
+    shared: dict[str, dict[str, float]],
+) -> Term:
+    """Term of a record; adds the functions it may call to ``shared``."""
+    widths = [module.weight_quantizer(record).width] if record.weight is not None else []
+    source = module.act_quantizer(record.inputs[0])
+    widths.append(source.width)
+    table: dict[tuple[int, ...], dict[str, float]] = {}
+    calls: dict[tuple[int, ...], frozenset[str]] = {}
+    for bits in _choices(widths):
+        weight_bits = bits[0] if record.weight is not None else 0
+        work = record_work(module, record, weight_bits, bits[-1], source.signed, model.kernels)
+        cost = model.node_cost(work)
+        values = {
+            "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
+            "cycles": cost.cycles,
+            "instructions": cost.instructions,
+            "energy_uj": cost.energy_uj or 0.0,
+            "flash_kb": cost.flash_bytes / 1024,
+        }
+        table[bits] = {metric: values[metric] for metric in metrics}
+        calls[bits] = frozenset(cost.shared)
+        for name, size in cost.shared.items():
+            known = shared.setdefault(name, {"flash_kb": 0.0})
+            known["flash_kb"] = max(known["flash_kb"], size / 1024)
+    return Term(record.name, tuple(widths), table, calls)
+
+
+def _choices(widths: Sequence[BitWidth]) -> list[tuple[int, ...]]:
+    """Every combination of bits; probes may look one below ``lo``."""
+    combined: list[tuple[int, ...]] = [()]
+    for width in widths:
+        own = [width.integer] if width.fixed else range(max(width.lo - 1, 1), width.hi + 1)
+        combined = [(*c, bits) for c in combined for bits in own]
+    return combined
+
+
+def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return shape[1], shape[2], shape[0]
+
+
+def record_work(
+    module: QuantModule,
+    record: Record,
+    weight_bits: int,
+    act_bits: int,
+    signed: bool,
+    kernels: Sequence[str] = (),
+) -> Work:
+    """Work of one record for given widths, counted exactly as the lowered operator counts it.
+
+    Args:
+        module: the network.
+        record: one of its records.
+        weight_bits: width of its weights, 0 where it has none.
+        act_bits: width of its input.
+        signed: sign of its input.
+        kernels: kernel families of the target; their loops count other features.
+    """
+    source, attrs = module.records[record.inputs[0]], record.attrs
+    elements = 1
+    for size in record.shape:
+        elements *= size
+    match record.kind:
+        case "conv2d" if record.depthwise:
+            return depthwise_conv2d_work(
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["dilation"],
+                attrs["pad"],
+                weight_bits,
+                act_bits,
+                signed,
+                kernels,
+            )
+        case "conv2d":
+            return conv2d_work(
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["dilation"],
+                attrs["pad"],
+                attrs["groups"],
+                weight_bits,
+                act_bits,
+                signed,
+                kernels,
+            )
+        case "linear":
+            return linear_work(
+                source.channels, record.channels, weight_bits, act_bits, signed, kernels
+            )
+        case "maxpool2d" | "avgpool2d":
+            return pool2d_work(
+                record.kind,
+                _hwc(source.shape),
+                _hwc(record.shape),
+                attrs["kernel"],
+                attrs["stride"],
+                attrs["pad"],
+                act_bits,
+                signed,
+            )
+        case "affine":
+            return elementwise_work(
+                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels)
+            )
+    return elementwise_work(record.kind, elements, len(record.inputs), act_bits, signed)
