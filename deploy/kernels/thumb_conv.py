@@ -162,12 +162,12 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
         shape = f"g{form.group}{'b' if form.biased else ''}"
     else:
         values |= {
-            "span": form.span, "spacing": form.spacing, "bits": form.bits, "mask": form.mask,
+            "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
-            "shifts": [form.bits * i for i in range(form.fields)],
+            "shifts": form.shifts, "doubled": int(form.doubled),
             "far": form.words * (6 + 22 * form.fields) + 60 > FAR,
         }  # fmt: skip
-        shape = f"s{form.span}w{form.bits}b{form.words}{'e' if early else ''}"
+        shape = f"{form.tag}{'e' if early else ''}"
     values["ident"] = f"{form.form}_{shape}_{record_tag(record)}"
     return f"thumb_{form.form}_{core.name}", (("k", values),)
 
