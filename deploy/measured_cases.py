@@ -176,8 +176,11 @@ def _single(type_: IntType, shape: tuple[int, ...], op: Op) -> Graph:
 
 
 def _weights(shape: tuple[int, ...], bits: int) -> Weights:
-    codes = np.random.default_rng(bits).integers(0, 1 << bits, shape).astype(np.uint8)
-    return Weights(codes, bits, 2, 1 - (1 << bits))
+    """Weights as training leaves them: the symmetric grid (binary at 1 bit), bell-shaped codes."""
+    half = 1 << (bits - 1)
+    drawn = np.floor(np.random.default_rng(bits).normal(half, half / 2.5, shape))
+    codes = np.clip(drawn, 0, 2 * half - 1).astype(np.uint8)
+    return Weights(codes, bits, 1, -half) if bits > 1 else Weights(codes, bits, 2, -1)
 
 
 def _requant(low: NDArray[np.int64], high: NDArray[np.int64]) -> Requant:
