@@ -167,7 +167,7 @@ def _conv2d(
         "conv2d", weight_bits, act_bits, act_signed,
         {name: count for name, count in features.items() if count},
         macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * depth_in,
-        form="grouped" if groups > 1 else f"straight {form}" if column.straight else form,
+        form="grouped" if groups > 1 else f"straight_{form}" if column.straight else form,
         stored={"code": groups * stored * column.depth, "channel": groups * stored, "layer": 1},
     )  # fmt: skip
 
@@ -203,7 +203,7 @@ def _depthwise(
     elif kernel == (3, 3) and stride[1] <= 2:
         loops = {"pair": rows * ceil(columns / 2), "odd": rows * (columns % 2), "row": rows}
     else:
-        form = f"any {form}"
+        form = f"any_{form}"
         outputs = rows * columns
         loops = {
             "any_product": outputs * kernel[0] * _up(kernel[1], 2),

@@ -23,7 +23,8 @@ def convolutions(weight_bits, act_bits, *, signed, extreme=False, seed=0):
     first = make.conv("first", x, 10, act)
     wide = make.conv("wide", first, 9, act, kernel=(3, 2), pad=(2, 0, 0, 1))
     point = make.conv("point", wide, 8, act, kernel=(1, 1), pad=(0, 0, 0, 0))
-    step = make.conv("step", point, 17, act, stride=(2, 2), pad=(0, 0, 1, 1))
+    beyond = make.conv("beyond", point, 6, act, kernel=(1, 2), pad=(1, 3, 0, 4))
+    step = make.conv("step", beyond, 17, act, stride=(2, 2), pad=(0, 0, 1, 1))
     holes = make.conv("holes", step, 4, act, dilation=(1, 2), pad=(0, 1, 1, 2))
     tall = make.conv("tall", holes, 3, act, kernel=(3, 1), pad=(1, 0, 1, 0), stride=(1, 2))
     last = make.conv("last", tall, 5, act, kernel=(2, 2), pad=(0, 0, 0, 0))
@@ -31,7 +32,7 @@ def convolutions(weight_bits, act_bits, *, signed, extreme=False, seed=0):
     flat = Node.make("flat", Reshape((few.output.size,)), (few,))
     row = make.linear("row", flat, 7, act)
     one = make.linear("one", row, 1, IntType(8, True))
-    return graph(x, first, wide, point, step, holes, tall, last, few, flat, row, one)
+    return graph(x, first, wide, point, beyond, step, holes, tall, last, few, flat, row, one)
 
 
 def depthwises(weight_bits, act_bits, *, signed, extreme=False, seed=0):

@@ -5,11 +5,33 @@ from __future__ import annotations
 
 from ..ops.weighted import Weights
 from ..types import IntType
-from .thumb_forms import PIXELS, Core, Form, Lanes, fields_form, lanes_forms
+from .thumb_forms import PIXELS, Core, Fields, Form, Lanes, fields_forms, lanes_forms
+
+SPARSE = 1.01
+"""A form that wastes flash must be faster by this."""
+
+
+def sparse(form: Form) -> float:
+    """Factor on the cost of a form that stores codes in wider slots."""
+    return SPARSE if isinstance(form, Fields) and form.slot > form.bits else 1.0
+
+
+def gather_cost(core: Core, form: Form, depth: int, run: int) -> float:
+    """Estimated instructions that bring ``depth`` activations of each pixel into the column."""
+    sums = form.offset != 0
+    runs = depth // run
+    if isinstance(form, Lanes):
+        each = (2.9 if core.thumb1 else 2.2) + 0.5 * (form.centre != 0) + 1.5 * sums
+        return PIXELS * (each * depth + 15 * runs)
+    rest = run % 8 if core.thumb1 else run if run % 4 else 0
+    whole = run - rest
+    each = (3.2 if core.thumb1 else 1.9 if form.span == 2 else 1.2) + 0.6 * (form.shift_in != 0)
+    single = 6.5 if core.thumb1 else 4.2
+    return PIXELS * runs * (each * whole + single * rest + 22 + 12 * (run % form.unit != 0))
 
 
 def choose(core: Core, weights: Weights, source: IntType, depth: int, run: int) -> Form:
-    """The form with the fewest estimated instructions, the denser one where they tie.
+    """The form with the fewest estimated instructions.
 
     Args:
         core: the family.
@@ -21,15 +43,9 @@ def choose(core: Core, weights: Weights, source: IntType, depth: int, run: int) 
     outputs = weights.rows().shape[0]
 
     def total(form: Form) -> float:
-        padded = int(depth // run * (-(-run // form.unit) * form.unit))
-        centred = isinstance(form, Lanes) and form.centre != 0
-        gather = padded * PIXELS * (1.0 * (form.offset != 0) + 0.5 * centred) / outputs
-        return float(form.cost(core, padded) + gather)
+        padded = depth // run * (-(-run // form.unit) * form.unit)
+        kernel = float(form.cost(core, padded)) + 2 * PIXELS * (form.step == 2)
+        return float((outputs * kernel + gather_cost(core, form, depth, run)) * sparse(form))
 
-    found: list[Form] = [
-        form
-        for span in (4, 2)
-        if (form := fields_form(core, weights, source, span)) is not None
-    ]
-    found += lanes_forms(weights, source)
-    return min(found, key=total)
+    forms: list[Form] = [*fields_forms(core, weights, source), *lanes_forms(weights, source)]
+    return min(forms, key=total)

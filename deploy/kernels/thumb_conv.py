@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.base import CPlan, Helper, Op, TensorInfo
-from ..ops.conv2d import Conv2d, window_values
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.conv2d import Conv2d
 from ..requant import Requant
 from .thumb_choice import choose
 from .thumb_forms import PIXELS, Core, Fields, Form, Lanes
@@ -49,49 +49,65 @@ def conv_plan(
 ) -> CPlan:  # fmt: skip
     """The plan of a convolution in a given form."""
     pixels = output.shape[0] * output.shape[1]
-    repeated = pixels < PIXELS
-    last = pixels - PIXELS
-    edges = any(op.window.pad) or not contiguous
-    steps = op.window.kernel[0]
-    layout = column_layout(core, form, steps * (-(-run // form.unit) * form.unit))
-    shift = op.requant.p + (form.step == 2)
+    advance = PIXELS if pixels >= PIXELS else 1
+    padded = any(op.window.pad)
+    edges = padded or not contiguous
+    (kernel_y, kernel_x), (stride_y, stride_x) = op.window.kernel, op.window.stride
+    layout = column_layout(core, form, kernel_y * (-(-run // form.unit) * form.unit))
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
-    record = requant_literals(core, op.requant, shift, late=sums and not early)
-    kernel = kernel_helper(core, form, record, early)
+    shift = op.requant.p + (form.step == 2)
+    rule = requant_literals(core, op.requant, shift, late=sums and not early)
+    kernel = kernel_helper(core, form, rule, early)
     spread = spread_helper(core, form, source, sums, run)
-    column_bytes = 4 * int(layout["column_words"])
-    copy: tuple[Helper, ...] = (("thumb_copy", (("act", source.type.c_name),)),) if edges else ()
-    values: dict[str, Any] = {
-        **window_values(op.window, source.shape, output.shape),
-        **layout,
-        "pixels": pixels,
-        "repeated": repeated,
-        "pixel_stride": 0 if repeated else output.shape[2],
-        "last_group": not repeated and pixels % PIXELS != 0,
-        "last_y": last // output.shape[1],
-        "last_x": last % output.shape[1],
-        "run": run,
-        "edges": edges,
-        "contiguous": contiguous,
-        "column_bytes": column_bytes,
-        "pad_value": op.pad_value,
-        "sums": sums,
-        "offset_word": form.offset & 0xFFFFFFFF,
+    geometry = {
+        **layout, "pixels": pixels, "advance": advance, "out_width": output.shape[1],
+        "out_channels": output.shape[2], "pixel_stride": output.shape[2] if advance > 1 else 0,
+        "last_y": (pixels - PIXELS) // output.shape[1],
+        "last_x": (pixels - PIXELS) % output.shape[1],
+        "run": run, "channels": source.shape[2], "width": source.shape[1],
+        "height": source.shape[0], "kernel_y": kernel_y, "kernel_x": kernel_x,
+        "stride_y": stride_y, "stride_x": stride_x, "dilation_y": op.window.dilation[0],
+        "dilation_x": op.window.dilation[1], "pad_top": op.window.pad[0],
+        "pad_left": op.window.pad[1], "pad_value": op.pad_value, "offset": form.offset,
         "pixel_shift": 0 if early else op.requant.p,
-        "spread": dict(spread[1])["k"]["ident"],
-        "kernel_ident": dict(kernel[1])["k"]["ident"],
-        "first_weight": first_weight(core, form),
-    }
-    arrays = (weight_array(core, form, run), records(op.requant, extra_bias(form, op), core))
+    }  # fmt: skip
+    driver = driver_helper(source.type.c_name, tuple(geometry), padded, contiguous, sums)
+    copy: tuple[Helper, ...] = (("thumb_copy", (("act", source.type.c_name),)),) if edges else ()
+    numbers = tuple(value & 0xFFFFFFFF for value in geometry.values())
     return CPlan(
         "conv2d",
-        values,
-        arrays,
-        (*rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel),
-        column_bytes + edges * (PIXELS + 1) * run,
+        {
+            "driver": ident_of(driver), "spread": ident_of(spread),
+            "kernel_ident": ident_of(kernel), "first_weight": first_weight(core, form),
+        },
+        (
+            weight_array(core, form, run),
+            records(op.requant, extra_bias(form, op), core),
+            CArray("g", "uint32_t", numbers, "geometry, in the order of the function it goes to"),
+        ),
+        (*rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel, driver),
+        4 * layout["column_words"] + edges * (PIXELS + 1) * run,
         (*op.proof([source]), *form.proof()),
-    )
+    )  # fmt: skip
+
+
+def driver_helper(
+    act: str, names: tuple[str, ...], padded: bool, contiguous: bool, sums: bool
+) -> Helper:
+    """The shared function that walks over the pixels of convolutions of one kind."""
+    flags = f"{'p' if padded else ''}{'' if contiguous else 'd'}{'c' if sums else ''}"
+    values = {
+        "act": act, "padded": padded, "contiguous": contiguous, "sums": sums,
+        "edges": padded or not contiguous, "index": {name: i for i, name in enumerate(names)},
+        "ident": f"conv_{act[0]}{flags}",
+    }  # fmt: skip
+    return "thumb_conv", (("k", values),)
+
+
+def ident_of(helper: Helper) -> str:
+    """Identifier of a shared function, without the model's prefix."""
+    return str(dict(helper[1])["k"]["ident"])
 
 
 def requant_fits(core: Core, op: Any, inputs: Sequence[TensorInfo]) -> bool:
@@ -162,12 +178,12 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
         shape = f"g{form.group}{'b' if form.biased else ''}"
     else:
         values |= {
-            "span": form.span, "spacing": form.spacing, "bits": form.bits, "mask": form.mask,
+            "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
-            "shifts": [form.bits * i for i in range(form.fields)],
+            "shifts": form.shifts, "doubled": int(form.doubled),
             "far": form.words * (6 + 22 * form.fields) + 60 > FAR,
         }  # fmt: skip
-        shape = f"s{form.span}w{form.bits}b{form.words}{'e' if early else ''}"
+        shape = f"{form.tag}{'e' if early else ''}"
     values["ident"] = f"{form.form}_{shape}_{record_tag(record)}"
     return f"thumb_{form.form}_{core.name}", (("k", values),)
 

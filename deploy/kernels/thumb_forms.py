@@ -116,7 +116,10 @@ class Fields:
     Attributes:
         codes: uint8 ``[OC, K]``.
         bits: of a code.
-        step: 1 or 2.
+        slot: bits that a code takes in a weight word, at least ``bits``.
+        doubled: whether multipliers are taken out one bit higher, which doubles the codes and so
+            turns a step of 2 into one of 1 without an instruction.
+        step: 1 or 2, after doubling.
         offset: added to every weight.
         span: weight codes in one multiplier, 2 or 4.
         words: weight words in one block.
@@ -128,6 +131,8 @@ class Fields:
     form: ClassVar[str] = "fields"
     codes: NDArray[np.uint8]
     bits: int
+    slot: int
+    doubled: bool
     step: int
     offset: int
     span: int
@@ -149,7 +154,7 @@ class Fields:
     @property
     def fields(self) -> int:
         """Multipliers in one weight word."""
-        return self.spacing // self.bits
+        return self.spacing // self.slot
 
     @property
     def block(self) -> int:
@@ -159,7 +164,22 @@ class Fields:
     @property
     def mask(self) -> int:
         """Selects one multiplier of a weight word."""
-        return ((1 << self.bits) - 1) * sum(1 << (self.spacing * i) for i in range(self.span))
+        return self.largest * sum(1 << (self.spacing * i) for i in range(self.span))
+
+    @property
+    def largest(self) -> int:
+        """Largest digit of a multiplier."""
+        return ((1 << self.bits) - 1) << self.doubled
+
+    @property
+    def shifts(self) -> list[int]:
+        """Right shifts that bring the multipliers of a word under the mask."""
+        return [self.slot * i - self.doubled for i in range(self.fields)]
+
+    @property
+    def tag(self) -> str:
+        """Tells forms with different kernels apart."""
+        return f"s{self.span}w{self.bits}x{self.slot}b{self.words}{'d' if self.doubled else ''}"
 
     def multiplies(self, depth: int) -> int:
         """Multiplies that cover ``depth`` products."""
@@ -175,7 +195,7 @@ class Fields:
 
     def proof(self) -> tuple[str, ...]:
         """Why the top digit is exact."""
-        product = ((1 << self.bits) - 1) * self.top
+        product = self.largest * self.top
         capacity = (1 << self.spacing) - 1
         worst = self.span * product * self.block
         return (
@@ -189,27 +209,28 @@ class Fields:
 Form = Lanes | Fields
 
 
-def field_limit(bits: int, top: int, span: int) -> int:
+def field_limit(largest: int, top: int, span: int) -> int:
     """Multiplies of ``span`` digits whose sum cannot overflow a digit; 0 where the form fails."""
-    worst = span * ((1 << bits) - 1) * top
+    worst = span * largest * top
     return ((1 << (32 // span)) - 1) // worst if worst else 1 << 16
 
 
-def fields_form(core: Core, weights: Weights, source: IntType, span: int) -> Fields | None:
-    """The fields form of a layer, or None where one multiply already overflows."""
-    spacing = 32 // span
-    if weights.bits > spacing:
-        return None
+def fields_forms(core: Core, weights: Weights, source: IntType) -> list[Fields]:
+    """The fields forms of a layer; none where one multiply already overflows."""
+    found = []
     top = (1 << source.bits) - 1
-    limit = field_limit(weights.bits, top, span)
-    per_word = spacing // weights.bits
-    words = min(limit, core.field_limit) // per_word
-    if words < 1:
-        return None
-    return Fields(
-        weights.rows(), weights.bits, weights.step, weights.offset, span, words, limit,
-        -source.lo, top,
-    )  # fmt: skip
+    for span in (4, 2):
+        slots = {weights.bits, 1 << (weights.bits - 1).bit_length()}
+        for slot in sorted(slot for slot in slots if slot <= 32 // span):
+            for doubled in (True, False)[weights.step == 1 :]:
+                limit = field_limit(((1 << weights.bits) - 1) << doubled, top, span)
+                words = min(limit, core.field_limit) // (32 // span // slot)
+                if words:
+                    found.append(Fields(
+                        weights.rows(), weights.bits, slot, doubled, weights.step >> doubled,
+                        weights.offset, span, words, limit, -source.lo, top,
+                    ))  # fmt: skip
+    return found
 
 
 def lanes_forms(weights: Weights, source: IntType) -> list[Lanes]:

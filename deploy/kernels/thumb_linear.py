@@ -18,6 +18,7 @@ from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import Weights
 from ..types import IntType
+from .thumb_choice import sparse
 from .thumb_conv import (
     FAR,
     extra_bias,
@@ -26,7 +27,7 @@ from .thumb_conv import (
     requant_literals,
     rule_helpers,
 )
-from .thumb_forms import Core, Fields, fields_form, signed_codes
+from .thumb_forms import Core, Fields, fields_forms, signed_codes
 from .thumb_pack import field_weights, multiplier_is_signed, records
 
 QUAD = 4
@@ -64,10 +65,9 @@ def plan_linear(
     source = inputs[0]
     outputs, depth = op.weights.codes.shape
     found: list[tuple[float, Fields | Rows]] = []
-    for span in (4, 2):
-        fields = fields_form(core, op.weights, source.type, span)
-        if fields is not None:
-            found.append((single_cost(core, fields, depth) * outputs + COPY * depth, fields))
+    for fields in fields_forms(core, op.weights, source.type):
+        cost = single_cost(core, fields, depth) * outputs + COPY * depth
+        found.append((cost * sparse(fields), fields))
     # signed multipliers need a register that the rows kernel of ARMv6-M does not have
     if not (core.thumb1 and multiplier_is_signed(op.requant)):
         quads, tail = divmod(outputs, QUAD)
@@ -151,10 +151,9 @@ def _fields(
     kernel = {
         "q": rule, "early": early, "span": form.span, "spacing": form.spacing, "mask": form.mask,
         "fields": form.fields, "words": form.words, "block": form.block,
-        "shifts": [form.bits * i for i in range(form.fields)],
+        "shifts": form.shifts,
         "far": form.words * size + 20 > FAR,
-        "ident": f"single_s{form.span}w{form.bits}b{form.words}{'e' if early else ''}_"
-        f"{record_tag(rule)}",
+        "ident": f"single_{form.tag}{'e' if early else ''}_{record_tag(rule)}",
     }  # fmt: skip
     values = {
         "copied": "words", "rows": form.codes.shape[0], "tail": 0, "span": form.span,

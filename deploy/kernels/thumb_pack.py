@@ -50,16 +50,17 @@ def field_words(form: Fields, codes: NDArray[np.integer]) -> NDArray[np.uint32]:
     )
     digits = np.pad(digits, ((0, 0), (-digits.shape[1] % form.fields, 0)))
     digits = digits.reshape(codes.shape[0], -1, form.fields)
-    shifts = np.arange(form.fields, dtype=np.uint32) * form.bits
+    shifts = np.arange(form.fields, dtype=np.uint32) * form.slot
     words: NDArray[np.uint32] = (digits << shifts).sum(axis=2, dtype=np.uint32)
     return words
 
 
 def field_weights(form: Fields, codes: NDArray[np.integer]) -> CArray:
     """Unsigned weight codes of the fields form, packed in words."""
+    sign = "-" if form.offset < 0 else "+"
     note = (
         f"{form.bits}-bit codes, {form.fields} multipliers of {form.span} codes in a word;"
-        f" weight = {form.step}*code {'-' if form.offset < 0 else '+'} {abs(form.offset)}"
+        f" weight = {form.step << form.doubled}*code {sign} {abs(form.offset)}"
     )
     return CArray("w", "uint32_t", _ints(field_words(form, codes)), note)
 

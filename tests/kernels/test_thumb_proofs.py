@@ -14,7 +14,7 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import FAMILIES, thumb_conv, thumb_depthwise
 from adaqat.deploy.kernels.thumb_choice import choose
-from adaqat.deploy.kernels.thumb_forms import V6M, V7M, Fields, fields_form, lanes_forms
+from adaqat.deploy.kernels.thumb_forms import V6M, V7M, Fields, fields_forms, lanes_forms
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.depthwise_conv2d import DepthwiseConv2d
@@ -54,8 +54,8 @@ def test_one_more_multiply_breaks_the_fields(core, bits, act_bits, span, monkeyp
     target = "cortex-m0plus" if core.thumb1 else "cortex-m3"
 
     def allowed(core, weights, act) -> Fields:
-        form = fields_form(core, weights, act, span)
-        assert form is not None and form.block <= form.limit
+        form = next(f for f in fields_forms(core, weights, act) if f.span == span)
+        assert form.block <= form.limit
         return form
 
     def too_long(core, weights, act) -> Fields:
