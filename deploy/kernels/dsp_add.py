@@ -44,4 +44,4 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     }
     kernel = dsp.helper("dsp_add", "add", values)
     proofs = tuple(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs))
-    return CPlan("add", {"tile": dsp.tag_of(kernel)}, (), (kernel,), 0, proofs)
+    return CPlan("add", {"tile": dsp.tag_of(kernel)}, (), (("dsp_guard", ()), kernel), 0, proofs)

@@ -99,4 +99,5 @@ def helpers(scheme: dsp.Scheme, kernel: Helper, *more: Helper | None) -> tuple[H
     """A kernel and what it, its C twin and the building of its columns call."""
     sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
     made = tuple(one for one in more if one is not None)
-    return (("dsp_smlad", ()), ("dsp_finish", ()), kernel, ("dsp_load", ()), *sums, *made)
+    twins: tuple[Helper, ...] = (("dsp_guard", ()), ("dsp_smlad", ()), ("dsp_finish", ()))
+    return (*twins, kernel, ("dsp_load", ()), *sums, *made)

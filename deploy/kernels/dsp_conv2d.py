@@ -97,9 +97,10 @@ def tile_helper(
 
 def word_instructions(scheme: dsp.Scheme) -> int:
     """Instructions of one weight word in the inner loop."""
-    loads = 1 + (scheme.fields if scheme.mode == "products" else (scheme.fields + 1) // 2)
-    groups = scheme.fields // scheme.group if scheme.group else 0
-    return loads + 6 * scheme.fields + 4 * groups
+    fields = scheme.fields
+    if scheme.mode == "products":
+        return 1 + (5 if fields == 1 else 7) * fields + 4 * fields // scheme.group
+    return 1 + (fields + 1) // 2 + 6 * fields
 
 
 def _places(

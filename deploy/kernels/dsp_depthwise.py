@@ -80,7 +80,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         CArray("w", "uint32_t", stream, "for each channel: weights, bias, multiplier"),
         CArray("g", "uint32_t", geometry, "geometry of the plane and the channels"),
     )
-    helpers = (("dsp_finish", ()), gather, channel_loop, kernel)
+    helpers = (("dsp_guard", ()), ("dsp_finish", ()), gather, channel_loop, kernel)
     reach = int(np.abs(op.weights.values).max()) << _shift(op)
     proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {dsp.HALF_MAX}")
     return CPlan("depthwise_conv2d", values, arrays, helpers, plane_bytes, proofs)

@@ -76,8 +76,8 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         CArray("c", "uint32_t", tuple(constants.reshape(-1).tolist()), "bias, multiplier, zero"),
     )
     helpers: tuple[Helper, ...] = (
-        ("dsp_smlad", ()), ("dsp_finish", ()), ("dsp_load", ()), ("dsp_scalar", ()), gather,
-        ("unpack", unpack),
+        ("dsp_guard", ()), ("dsp_smlad", ()), ("dsp_finish", ()), ("dsp_load", ()),
+        ("dsp_scalar", ()), gather, ("unpack", unpack),
     )  # fmt: skip
     scratch = 4 * pair_words + 2 * (plane_halves + 2)
     return CPlan("depthwise_any", values, arrays, helpers, scratch, op.proof(inputs))

@@ -32,7 +32,7 @@ WORD = 1 << 32
 HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
 SLOWER = 1.01
-"""Fields are used where they save flash at no more than this ratio of a tile's instructions."""
+"""A denser scheme is used up to this ratio of the fewest instructions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,40 +90,53 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     """
     weights, p = op.weights, op.requant.p
     codes = weights.rows().astype(np.int64)
+    shift = p + weights.step.bit_length() - 1
+    late = ((1 << act.bits) - 1) << shift > HALF_MAX
+    # the densest first
+    schemes = [_products(codes, weights, act, shift, whole_sums)]
+    if weights.bits <= 5:
+        fields = 16 // weights.bits
+        schemes.append(Scheme("fields", weights.bits, fields, 0, codes, weights.step,
+                              weights.offset, act, shift, late))  # fmt: skip
+    schemes.append(_bytes(codes, weights, act, p))
+    found = [scheme for scheme in schemes if scheme is not None]
+    if whole_sums:
+        return found[0]
+    outputs = len(codes) // getattr(op, "groups", 1)
+    costs = [_tile_cost(scheme, outputs, codes.shape[1]) for scheme in found]
+    return next(s for s, cost in zip(found, costs, strict=True) if cost <= SLOWER * min(costs))
+
+
+def _bytes(codes: Int64, weights: Weights, act: IntType, p: int) -> Scheme:
     top = (1 << act.bits) - 1
-    extra = weights.step.bit_length() - 1
-    packed = _products(codes, weights, act, p + extra, whole_sums)
-    if packed is not None:
-        return packed
-    if weights.bits <= 5 and (whole_sums or _fields_pay(codes, weights)):
-        late = top << (p + extra) > HALF_MAX
-        return Scheme(
-            "fields", weights.bits, 16 // weights.bits, 0, codes, weights.step, weights.offset,
-            act, p + extra, late,
-        )  # fmt: skip
     values = weights.values.reshape(codes.shape)
     if values.min() >= -128 and values.max() <= 127:
-        late = top << p > HALF_MAX
-        return Scheme("bytes", 8, 2, 0, values, 1, 0, act, p, late)
+        return Scheme("bytes", 8, 2, 0, values, 1, 0, act, p, top << p > HALF_MAX)
+    shift = p + weights.step.bit_length() - 1
     offset = weights.offset + 128 * weights.step
-    late = top << (p + extra) > HALF_MAX
-    return Scheme(
-        "bytes", 8, 2, 0, codes - 128, weights.step, offset, act, p + extra, late
-    )
+    return Scheme("bytes", 8, 2, 0, codes - 128, weights.step, offset, act, shift,
+                  top << shift > HALF_MAX)  # fmt: skip
 
 
-def _fields_pay(codes: Int64, weights: Weights) -> bool:
-    """Whether fields are no slower than bytes in the tile of two channels by two pixels.
+def _tile_cost(scheme: Scheme, outputs: int, row: int) -> float:
+    """Instructions of a tile of two channels by two pixels, with its share of making the column.
 
-    Short rows are, because fields need the sum of every column, which few channels share.
+    Loops and late shifts are left out, so that the choice follows from widths and shape.
     """
-    if weights.offset == 0:
-        return True
-    outputs, row = codes.shape
     blocks = -(-row // 4)
-    words = -(-2 * blocks // (16 // weights.bits))
-    sums = (3 * blocks + 12) / ((outputs + 1) // 2)
-    return bool(13 * blocks + words + 24 + sums <= SLOWER * (14 * blocks + 21))
+    columns = blocks * scheme.words_per_block
+    words = -(-columns // scheme.fields)
+    column = (4 if scheme.mode == "products" else 7) * blocks
+    own = 3 if scheme.sums else 0
+    if scheme.mode == "bytes":
+        own += 14 * blocks + 21
+    elif scheme.mode == "fields":
+        own += 13 * blocks + words + 21
+    else:
+        each = 7 if scheme.fields > 1 else 5
+        own += each * columns + words + 4 * -(-columns // scheme.group) + 27
+    sums = 3 * blocks + 12 if scheme.sums else 0
+    return own + (column + sums) / ((outputs + 1) // 2)
 
 
 def group_length(largest_code: int, largest_act: int) -> int:
@@ -220,7 +233,8 @@ def unpack_values(scheme: Scheme) -> dict[str, object]:
         "bits": scheme.bits,
         "fields": scheme.fields,
         "group": scheme.group,
-        "mask": field_mask(scheme) if scheme.mode != "bytes" else 0,
+        # a lone field in a byte needs no mask
+        "mask": field_mask(scheme) if scheme.fields > 1 and scheme.mode != "bytes" else 0,
         "shift": scheme.shift if scheme.late else 0,
         "late": scheme.late,
         "sums": scheme.sums,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, Node, simulate
-from adaqat.deploy.emit import layout
+from adaqat.deploy.emit import layout, sources
 from adaqat.deploy.errors import ToolError
+from adaqat.deploy.host import STRICT
 from adaqat.deploy.kernels import dsp_packing
 from adaqat.deploy.ops.source import Reshape
 from adaqat.deploy.requant import AddRequant
@@ -157,6 +160,20 @@ def test_compilers(make, compiler, optimise):
         codes = make_inputs(net, samples=8)
         tally = on_device(net, "cortex-m4", codes, toolchain, optimise)
         assert tally.mismatches == 0, tally.first
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_zig_compiles_for_size(make, tmp_path):
+    pytest.importorskip("ziglang")
+    model = layout(make(4, 8, signed=True), get("cortex-m4"), "net")
+    codes = make_inputs(model.graph, samples=1)
+    texts = sources(model, (codes[0], simulate(model.graph, codes)[0]))
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi",
+               "-mcpu=cortex_m4", "-Os", *STRICT, "-c", "net.c", "-o", "net.o"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("core", ["cortex-m7", "cortex-m33"])
