@@ -65,6 +65,8 @@ SHAPES = {
     "KWS1": Shape("conv2d", (49, 10, 1), 64, (10, 4), (2, 2), (4, 1, 5, 1)),
     "DWs2": Shape("depthwise_conv2d", (16, 16, 32), 32, (3, 3), (2, 2), (0, 0, 1, 1)),
     "DWodd": Shape("depthwise_conv2d", (15, 15, 31), 31, (3, 3), pad=ONE),
+    "DW5": Shape("depthwise_conv2d", (16, 16, 32), 32, (5, 5), pad=(2, 2, 2, 2)),
+    "DWcol": Shape("depthwise_conv2d", (49, 1, 32), 32, (9, 1), pad=(4, 0, 4, 0)),
     "FCodd": Shape("linear", (255,), 63),
 }
 

@@ -22,7 +22,6 @@ from .extras import require
 from .toolchain import host_compiler
 
 _unicorn = require("unicorn", "emulate")
-_arm = require("unicorn.arm_const", "emulate")
 _uclib = require("unicorn.unicorn_py3.unicorn", "emulate").uclib
 _ON_ACCESS = _unicorn.UC_HOOK_MEM_READ | _unicorn.UC_HOOK_MEM_WRITE
 
@@ -71,7 +70,7 @@ def raise_for_status(status: int, detail: int) -> None:
         3: f"counted functions are nested more than {MAX_DEPTH} deep; recursion is not supported; "
         "emit the node without it",
         4: "a block changed its size; self-modifying code is not supported; build the image again",
-        5: "unaligned memory access; ARMv6-M faults on it; align the data in the emitted code",
+        5: "unaligned memory access; this core may fault on it; align the data in the emitted code",
     }
     if status:
         raise CountingError(f"emulation stopped at 0x{detail:08x}: {reasons[status]}")
@@ -120,9 +119,12 @@ class CCounter:
     """The compiled counter."""
 
     def __init__(
-        self, library: Path, entries: dict[int, int], code: tuple[int, int], limit: int
+        self, library: Path, entries: dict[int, int], code: tuple[int, int], limit: int, link: int
     ) -> None:
-        """Count regions entered at ``entries`` (address -> number) in code (start, bytes)."""
+        """Count regions entered at ``entries`` (address -> number) in code (start, bytes).
+
+        link: Unicorn's number of the register that holds a call's return address.
+        """
         self._lib = ctypes.CDLL(str(library))
         start, size = code
         halves = size // 2 + 1
@@ -143,7 +145,7 @@ class CCounter:
             code_start=start,
             code_bytes=size,
             edge_mask=_EDGE_SLOTS - 1,
-            lr_register=_arm.UC_ARM_REG_LR,
+            lr_register=link,
         )
 
     def attach(self, uc: Any, check_alignment: bool) -> None:
@@ -190,6 +192,7 @@ class PythonCounter:
     entry_regions: dict[int, int]
     code: tuple[int, int]
     limit: int
+    link: int
     _edges: dict[Edge, int] = field(default_factory=dict)
     _sizes: dict[int, int] = field(default_factory=dict)
     _calls: dict[int, int] = field(default_factory=dict)
@@ -241,7 +244,7 @@ class PythonCounter:
         return None
 
     def _enter(self, uc: Any, region: int, address: int) -> None:
-        link = int(uc.reg_read(_arm.UC_ARM_REG_LR)) & ~1
+        link = int(uc.reg_read(self.link)) & ~1
         if self._frames and self._frames[-1][:2] == (link, region):
             return
         if len(self._frames) == MAX_DEPTH:
@@ -252,13 +255,17 @@ class PythonCounter:
 
 
 def make_counter(
-    entries: dict[int, int], code: tuple[int, int], limit: int, python_only: bool = False
+    entries: dict[int, int],
+    code: tuple[int, int],
+    limit: int,
+    link: int,
+    python_only: bool = False,
 ) -> BlockCounter:
     """The fastest counter this machine can have; python_only leaves the C one out."""
     library = None if python_only else hook_library()
     if library is None:
-        return PythonCounter(entries, code, limit)
-    return CCounter(library, entries, code, limit)
+        return PythonCounter(entries, code, limit, link)
+    return CCounter(library, entries, code, limit, link)
 
 
 def hook_library() -> Path | None:

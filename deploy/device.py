@@ -76,7 +76,7 @@ class Device:
     ) -> None:
         self.model = model
         self.core: Core = load_core(core)
-        self.toolchain = toolchain or find_toolchain()
+        self.toolchain = toolchain or find_toolchain(architecture=self.core.architecture)
         self.optimise = optimise
         self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")

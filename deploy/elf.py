@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..hw_models import Architecture, Core
 from .errors import ToolError
 from .extras import require
 
 _ELFError = require("elftools.common.exceptions", "emulate").ELFError
 _ELFFile = require("elftools.elf.elffile", "emulate").ELFFile
 _SymbolTableSection = require("elftools.elf.sections", "emulate").SymbolTableSection
+
+_MACHINES: dict[str, Architecture] = {"EM_ARM": "arm", "EM_RISCV": "riscv"}
+_TITLES = {"arm": "Arm", "riscv": "RISC-V"}
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,26 @@ class Image:
     """A linked firmware image.
 
     code_ranges holds (start, end) of instructions in the executable sections, from the mapping
-    symbols $t and $d of the Arm ELF ABI, so that constants between functions are left out.
+    symbols $t, $x and $d of the Arm and RISC-V ELF ABIs, so that constants between functions are
+    left out.
     section_bytes is the size of each allocated section by name.
     """
 
     path: Path
+    architecture: Architecture
     segments: tuple[Segment, ...]
     functions: tuple[Function, ...]
     symbols: dict[str, int]
     code_ranges: tuple[tuple[int, int], ...]
     section_bytes: dict[str, int]
+
+    def require(self, core: Core) -> None:
+        """Raise `ToolError` when the image is for another architecture than the core's."""
+        if self.architecture != core.architecture:
+            raise ToolError(
+                f"{self.path.name}: an image for {_TITLES[self.architecture]}; {core.title} runs "
+                f"images for {_TITLES[core.architecture]}; build it for this core"
+            )
 
     def function_at(self, address: int) -> str:
         """Name of the function that holds ``address``, or its hex when there is none."""
@@ -70,7 +84,7 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """Parse an ELF file; raises `ToolError` when it is missing or not a 32-bit Arm image."""
+    """Parse an ELF file; raises `ToolError` when it is missing or no 32-bit Arm or RISC-V image."""
     try:
         with path.open("rb") as stream:
             return _parse(path, _ELFFile(stream))
@@ -85,10 +99,10 @@ def read_image(path: Path) -> Image:
 
 
 def _parse(path: Path, elf: Any) -> Image:
-    if elf["e_machine"] != "EM_ARM" or elf.elfclass != 32:
+    if elf["e_machine"] not in _MACHINES or elf.elfclass != 32:
         raise ToolError(
-            f"{path}: machine {elf['e_machine']}; 32-bit Arm images are supported; "
-            f"build it for a Cortex-M core"
+            f"{path}: machine {elf['e_machine']}; 32-bit Arm and RISC-V images are "
+            f"supported; build it for a core of adaqat.hw_models"
         )
     segments = tuple(
         Segment(segment["p_paddr"], segment.data())
@@ -108,7 +122,7 @@ def _parse(path: Path, elf: Any) -> Image:
             continue
         for symbol in section.iter_symbols():
             name, value = symbol.name, symbol["st_value"]
-            if name.startswith(("$t", "$d", "$a")):
+            if name.startswith(("$t", "$d", "$a", "$x")):
                 if symbol["st_shndx"] in executable:
                     marks.append((value, not name.startswith("$d")))
             elif symbol["st_info"]["type"] == "STT_FUNC":
@@ -117,6 +131,7 @@ def _parse(path: Path, elf: Any) -> Image:
                 symbols[name] = value
     return Image(
         path=path,
+        architecture=_MACHINES[elf["e_machine"]],
         segments=segments,
         functions=tuple(sorted(functions, key=lambda f: (f.address, f.name))),
         symbols=symbols,

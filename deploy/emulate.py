@@ -15,14 +15,15 @@ import numpy as np
 
 from ..hw_models import Core, Timing, load_timing
 from .block_counter import Counts, make_counter
-from .cycles import Block, Decoder, edge_cost, price_block
+from .cycles import Block, edge_cost, price_block
+from .decoders import InstructionDecoder, decoder_of
 from .elf import Image, read_image
 from .errors import ToolError
 from .extras import require
+from .machine import REGISTERS, Registers, open_machine
 from .semihosting import HostFiles
 
 _unicorn = require("unicorn", "emulate")
-_arm = require("unicorn.arm_const", "emulate")
 
 STACK_CANARY = 0xC0DEC0DE
 RUN_REGION = "run"
@@ -94,14 +95,16 @@ def emulate(
             unexpected exception, left its memory or did not end.
     """
     image = read_image(elf)
+    image.require(core)
     numbers, names = _region_table(image, run_symbol, regions)
     code = _code_extent(image)
-    counter = make_counter(numbers, code, block_limit, python_hook)
+    registers = REGISTERS[core.architecture]
+    counter = make_counter(numbers, code, block_limit, registers.link, python_hook)
     files = HostFiles(input_bytes)
-    uc = _machine(image, core, files)
+    uc = open_machine(image, core, files)
     counter.attach(uc, check_alignment)
     run_address = next(a for a, number in numbers.items() if number == 1)
-    stack_bytes = _run_phases(uc, image, run_address, files)
+    stack_bytes = _run_phases(uc, registers, image, run_address, files)
     counts = counter.counts()
     if files.status is None:
         raise ToolError(
@@ -109,7 +112,7 @@ def emulate(
             f"expected; link it with the firmware templates"
         )
     timing = None if core.timing is None else load_timing(core.timing)
-    counted = _price(image, counts, timing, names)
+    counted = _price(image, decoder_of(core), counts, timing, names)
     return Emulation(
         status=files.status,
         output=bytes(files.output),
@@ -145,36 +148,16 @@ def _region_table(
 def _code_extent(image: Image) -> tuple[int, int]:
     if not image.code_ranges:
         raise ToolError(
-            f"{image.path.name}: no code found; mapping symbols ($t, $d) are needed; do not strip "
-            f"the image"
+            f"{image.path.name}: no code found; mapping symbols ($t, $x, $d) are needed; do not "
+            f"strip the image"
         )
     start = image.code_ranges[0][0] & ~1
     return start, image.code_ranges[-1][1] - start
 
 
-def _machine(image: Image, core: Core, files: HostFiles) -> Any:
-    if core.unicorn is None:
-        raise ToolError(
-            f"{core.name}: Unicorn has no model of this core; the others of adaqat.hw_models are "
-            f"supported; run the image in QEMU instead"
-        )
-    uc = _unicorn.Uc(_unicorn.UC_ARCH_ARM, _unicorn.UC_MODE_THUMB | _unicorn.UC_MODE_MCLASS)
-    uc.ctl_set_cpu_model(getattr(_arm, f"UC_CPU_ARM_{core.unicorn}"))
-    for region, access in (
-        (core.memory.flash, _unicorn.UC_PROT_READ | _unicorn.UC_PROT_EXEC),
-        (core.memory.ram, _unicorn.UC_PROT_READ | _unicorn.UC_PROT_WRITE),
-    ):
-        uc.mem_map(region.origin, region.size, access)
-    for segment in image.segments:
-        uc.mem_write(segment.address, segment.data)
-    uc.hook_add(_unicorn.UC_HOOK_INTR, files.on_interrupt)
-    vectors = bytes(uc.mem_read(core.memory.flash.origin, 8))
-    uc.reg_write(_arm.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
-    uc.reg_write(_arm.UC_ARM_REG_PC, int.from_bytes(vectors[4:], "little"))
-    return uc
-
-
-def _run_phases(uc: Any, image: Image, run_address: int, files: HostFiles) -> int | None:
+def _run_phases(
+    uc: Any, registers: Registers, image: Image, run_address: int, files: HostFiles
+) -> int | None:
     """Run to the model's first call, through it (watching the stack), and to the end."""
     missing = [name for name in _STACK_SYMBOLS if name not in image.symbols]
     if missing:
@@ -182,13 +165,13 @@ def _run_phases(uc: Any, image: Image, run_address: int, files: HostFiles) -> in
             f"{image.path.name}: no symbol {', '.join(missing)}; the stack is measured between "
             f"them; link with the firmware's linker script"
         )
-    if not _go(uc, image, files, run_address):
+    if not _go(uc, registers, image, files, run_address):
         return None
-    stack_pointer = int(uc.reg_read(_arm.UC_ARM_REG_SP))
+    stack_pointer = int(uc.reg_read(registers.sp))
     # Paint all free RAM, not only the stack, so that an overflow is seen wherever it lands.
     floor = image.symbols["adaqat_bss_end"]
     uc.mem_write(floor, STACK_CANARY.to_bytes(4, "little") * ((stack_pointer - floor) // 4))
-    finished = _go(uc, image, files, int(uc.reg_read(_arm.UC_ARM_REG_LR)) & ~1)
+    finished = _go(uc, registers, image, files, int(uc.reg_read(registers.link)) & ~1)
     painted = np.frombuffer(uc.mem_read(floor, stack_pointer - floor), "<u4")
     dirty = np.flatnonzero(painted != STACK_CANARY)
     stack_bytes = 4 * (painted.size - int(dirty[0])) if dirty.size else 0
@@ -199,31 +182,36 @@ def _run_phases(uc: Any, image: Image, run_address: int, files: HostFiles) -> in
             f"stack_bytes of the firmware"
         )
     if finished:
-        _go(uc, image, files, None)
+        _go(uc, registers, image, files, None)
     return stack_bytes
 
 
-def _go(uc: Any, image: Image, files: HostFiles, until: int | None) -> bool:
+def _go(
+    uc: Any, registers: Registers, image: Image, files: HostFiles, until: int | None
+) -> bool:
     """Continue until an address, or the exit; True when the address was reached."""
     nowhere = 0xFFFFFFFE
-    start = int(uc.reg_read(_arm.UC_ARM_REG_PC)) | 1
+    start = int(uc.reg_read(registers.pc)) | registers.state
     try:
         uc.emu_start(start, nowhere if until is None else until)
     except _unicorn.UcError as error:
-        pc = int(uc.reg_read(_arm.UC_ARM_REG_PC))
+        pc = int(uc.reg_read(registers.pc))
         raise ToolError(
             f"emulation: {error} at 0x{pc:08x} in {image.function_at(pc)}; only the core's "
             f"instructions, flash and RAM may be used; check the model's buffers and sizes"
         ) from error
     if files.error is not None:
         raise files.error
-    return files.status is None and int(uc.reg_read(_arm.UC_ARM_REG_PC)) == until
+    return files.status is None and int(uc.reg_read(registers.pc)) == until
 
 
 def _price(
-    image: Image, counts: Counts, timing: Timing | None, names: list[str]
+    image: Image,
+    decoder: InstructionDecoder,
+    counts: Counts,
+    timing: Timing | None,
+    names: list[str],
 ) -> dict[str, RegionCount]:
-    decoder = Decoder()
     decoded = {
         address: decoder.decode(image.read(address, size), address)
         for address, size in counts.sizes.items()

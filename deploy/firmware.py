@@ -14,6 +14,7 @@ from .toolchain import Toolchain
 
 _FOLDER = "c/firmware"
 DEFAULT_STACK_BYTES = 16 * 1024
+_STARTUP = {"arm": "startup.c", "riscv": "startup_riscv.c"}
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,11 @@ def write_firmware(
         core=core, stack_bytes=stack_bytes
     )
     script.write_text(text, encoding="utf-8")
-    for name in ("startup.c", "semihosting.h"):
+    startup = _STARTUP[core.architecture]
+    for name in (startup, "memory_setup.h", "semihosting.h"):
         source = (files("adaqat.templates") / _FOLDER / name).read_text(encoding="utf-8")
         (folder / name).write_text(source, encoding="utf-8")
-    return [folder / "startup.c", harness], script
+    return [folder / startup, harness], script
 
 
 def build_firmware(

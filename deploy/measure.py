@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from .check import check
 from .device import Device
 from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
+from .kernels import FAMILIES
 from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
 from .row_fit import Sample, fit_row
 from .table_file import table_text
@@ -228,7 +229,7 @@ def _table(
             emulator=f"unicorn {version('unicorn')}",
             timing=core,
             timing_sha256=timing_hash(core),
-            template_sha256=template_hash(),
+            template_sha256=template_hash(described.kernels),
         ),
         energy=Energy.model_validate(board.energy.model_dump()),
         kernels=described.kernels,
@@ -247,12 +248,19 @@ _UNITS: dict[str, str] = {
 }
 
 
-def template_hash() -> str:
-    """Hex SHA-256 over the C templates that a table's figures depend on."""
+def template_hash(kernels: Sequence[str]) -> str:
+    """Hex SHA-256 over the C templates that a table's figures depend on.
+
+    Args:
+        kernels: kernel families of the table; the others' templates are left out.
+    """
+    own = {prefix for name in kernels for prefix in FAMILIES[name].templates}
+    other = {prefix for family in FAMILIES.values() for prefix in family.templates} - own
+    skipped = ("firmware/", "tools/", "project/", "self_test", *sorted(other))
     digest = hashlib.sha256()
     root = files("adaqat.templates") / "c"
     for name, entry in sorted(_walk(root, "")):
-        if not name.startswith(("firmware/", "tools/", "project/", "self_test")):
+        if not name.startswith(skipped):
             digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
     return digest.hexdigest()
 

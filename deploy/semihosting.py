@@ -12,6 +12,7 @@ from .errors import ToolError
 from .extras import require
 
 _arm = require("unicorn.arm_const", "emulate")
+_riscv = require("unicorn.riscv_const", "emulate")
 
 BREAKPOINT_EXCEPTION = 7
 BKPT_SEMIHOSTING = b"\xab\xbe"
@@ -48,6 +49,20 @@ class HostFiles:
         uc.reg_write(_arm.UC_ARM_REG_R0, result)
         uc.reg_write(_arm.UC_ARM_REG_PC, (pc + 2) | 1)
         return None
+
+    def on_host_call(self, uc: Any, address: int, size: int, user: object) -> None:
+        """Unicorn code hook at the RISC-V firmware's host call: serve it and return from it."""
+        operation = int(uc.reg_read(_riscv.UC_RISCV_REG_A0))
+        result = self._serve(uc, operation, int(uc.reg_read(_riscv.UC_RISCV_REG_A1)))
+        if result is None:
+            return None if self.status is not None else self._stop(uc, f"call 0x{operation:02x}")
+        uc.reg_write(_riscv.UC_RISCV_REG_A0, result)
+        uc.reg_write(_riscv.UC_RISCV_REG_PC, int(uc.reg_read(_riscv.UC_RISCV_REG_RA)))
+        return None
+
+    def on_exception(self, uc: Any, number: int, user: object) -> None:
+        """Unicorn interrupt hook of RISC-V: no exception is expected."""
+        self._stop(uc, f"exception {number} at 0x{int(uc.reg_read(_riscv.UC_RISCV_REG_PC)):08x}")
 
     def _stop(self, uc: Any, what: str) -> None:
         self.error = ToolError(

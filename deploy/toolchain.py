@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a cross compiler and builds firmware images with it.
 
-GCC (``arm-none-eabi-gcc``) is preferred, because published figures are mostly made with it; the
-``ziglang`` package from PyPI is the alternative that needs no system package. The environment
-variable ``ADAQAT_CC`` forces one of them: "gcc", "zig", or the path of a GCC.
+For Arm, GCC (``arm-none-eabi-gcc``) is preferred, because published figures are mostly made with
+it; the ``ziglang`` package from PyPI is the alternative that needs no system package. For RISC-V
+ziglang comes first: the tests run with it. The environment variable ``ADAQAT_CC`` forces one of
+them: "gcc", "zig", or the path of a GCC.
 """
 
 import hashlib
@@ -18,16 +19,22 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from ..hw_models import Core
+from ..hw_models import Architecture, Core
 from .errors import ToolError
 
-GCC = "arm-none-eabi-gcc"
+GCC: dict[Architecture, str] = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc"}
+_PACKAGES = {"arm": "gcc-arm-none-eabi", "riscv": "gcc-riscv64-unknown-elf"}
 INSTALL = (
-    "install one: 'apt-get install gcc-arm-none-eabi' or "
+    "install one: 'apt-get install {package}' or "
     "'pip install adaqat-deploy[emulate]' (brings ziglang)"
 )
 # Loops at word addresses: otherwise a cycle per round depends on where the linker puts a function.
 GCC_FLAGS = ("-falign-functions=4", "-falign-loops=4")
+# What other compilers do at -O2 for RISC-V and zig does not.
+ZIG_FLAGS: dict[Architecture, tuple[str, ...]] = {
+    "arm": (),
+    "riscv": ("-fomit-frame-pointer", "-mrelax"),
+}
 COMMON_FLAGS = (
     "-std=c99",
     "-ffreestanding",
@@ -52,7 +59,8 @@ class Toolchain:
         """Compiler flags for a core, without paths: what reports and tables quote."""
         if self.kind == "gcc":
             return (*core.gcc_flags, optimise, *COMMON_FLAGS, *GCC_FLAGS)
-        return ("-target", core.zig_target, f"-mcpu={core.zig_cpu}", optimise, *COMMON_FLAGS)
+        target = ("-target", core.zig_target, f"-mcpu={core.zig_cpu}")
+        return (*target, optimise, *COMMON_FLAGS, *ZIG_FLAGS[core.architecture])
 
     def build(
         self,
@@ -101,33 +109,37 @@ class Toolchain:
             )
 
 
-def find_toolchain(prefer: str | None = None) -> Toolchain:
-    """The compiler to use: ``prefer``, else ``ADAQAT_CC``, else GCC, else ziglang.
+def find_toolchain(prefer: str | None = None, *, architecture: Architecture = "arm") -> Toolchain:
+    """The compiler to use: ``prefer``, else ``ADAQAT_CC``, else the one preferred for the cores.
 
     Raises `ToolError` with an install line when there is none, or not the one asked for.
     """
+    gcc, install = GCC[architecture], INSTALL.format(package=_PACKAGES[architecture])
     wanted = prefer or os.environ.get("ADAQAT_CC") or None
     if wanted is None:
-        found = gcc_toolchain() or zig_toolchain()
+        if architecture == "arm":
+            found = gcc_toolchain(gcc) or zig_toolchain()
+        else:
+            found = zig_toolchain() or gcc_toolchain(gcc)
         if found is None:
-            raise ToolError(f"cross compiler: none found; {GCC} or ziglang is needed; {INSTALL}")
+            raise ToolError(f"cross compiler: none found; {gcc} or ziglang is needed; {install}")
         return found
     if wanted == "zig":
         found = zig_toolchain()
     elif wanted == "gcc":
-        found = gcc_toolchain()
+        found = gcc_toolchain(gcc)
     else:
         found = gcc_toolchain(wanted)
     if found is None:
         raise ToolError(
             f"cross compiler: {wanted!r} was asked for and is not there; 'gcc', 'zig' or the path "
-            f"of a GCC are accepted; {INSTALL}"
+            f"of a GCC are accepted; {install}"
         )
     return found
 
 
-def gcc_toolchain(program: str = GCC) -> Toolchain | None:
-    """GCC for bare-metal Arm, None when it is not installed."""
+def gcc_toolchain(program: str = GCC["arm"]) -> Toolchain | None:
+    """A bare-metal GCC, None when it is not installed."""
     path = shutil.which(program)
     return None if path is None else Toolchain("gcc", (path,), _version(path, "--version"))
 
@@ -180,7 +192,10 @@ def _run(command: Sequence[str], what: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"{what}: {command[0]} could not be run ({error}); {INSTALL}") from error
+        raise ToolError(
+            f"{what}: {command[0]} could not be run ({error}); it must be executable; "
+            f"'pip install adaqat-deploy[emulate]' brings another one, ziglang"
+        ) from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         first = [line for line in lines if "error" in line or "undefined" in line] or lines

@@ -6,12 +6,13 @@ cost of the emitted network. Cores, cycle tables and cost tables are TOML files 
 """
 
 from . import kernel_work as kernel_work
-from .core import Core, core_names, load_core
+from .core import Architecture, Core, core_names, load_core
 from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError
 from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
 
 __all__ = [
+    "Architecture",
     "Core",
     "Cost",
     "HwModel",

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from .files import Record, available, load_record
 
-Isa = Literal["armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main"]
+Isa = Literal["armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main", "rv32imc"]
+Architecture = Literal["arm", "riscv"]
 
 
 class Region(Record):
@@ -27,8 +28,9 @@ class Memory(Record):
 class Core(Record):
     """One core.
 
-    ``unicorn`` is the name of the CPU model in Unicorn (``UC_CPU_ARM_<unicorn>``), ``None`` when
-    Unicorn has no such model; ``qemu_machine`` is the board model that runs the same image.
+    ``unicorn`` is the name of the CPU model in Unicorn (``UC_CPU_ARM_<unicorn>`` or
+    ``UC_CPU_RISCV32_<unicorn>``), ``None`` when Unicorn has no such model; ``qemu_machine`` is the
+    board model that runs the same image.
     ``timing`` names the cycle table, ``None`` when no table is worth using.
     ``required_macros`` must be defined by the compiler with these flags: a compiler that leaves
     one out would silently build the slow portable kernels.
@@ -47,6 +49,11 @@ class Core(Record):
     required_macros: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     memory: Memory
+
+    @property
+    def architecture(self) -> Architecture:
+        """The family of instruction sets: which compiler, start-up code and emulator serve it."""
+        return "riscv" if self.isa.startswith("rv") else "arm"
 
 
 def core_names() -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def _conv2d(
         "conv2d", weight_bits, act_bits, act_signed,
         {name: count for name, count in features.items() if count},
         macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * depth_in,
-        form="grouped" if groups > 1 else f"straight {form}" if column.straight else form,
+        form="grouped" if groups > 1 else f"straight_{form}" if column.straight else form,
         stored={"code": groups * stored * column.depth, "channel": groups * stored, "layer": 1},
     )  # fmt: skip
 
@@ -192,25 +192,37 @@ def _depthwise(
     pad: Pad, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
     """Work of a depthwise convolution in a family; None for what it leaves to others."""
-    if dilation != (1, 1) or (family == "dsp" and (kernel != (3, 3) or stride[1] > 2)):
+    if dilation != (1, 1):
         return None
     (height, width, _), (rows, columns, channels) = in_shape, out_shape
-    pairs = rows * ceil(columns / 2) if family == "dsp" else ceil(rows / 2) * columns
     plane = (height + pad[0] + pad[2]) * (width + pad[1] + pad[3])
+    form = "border" if any(pad) else "inside"
+    if family != "dsp":
+        pairs = ceil(rows / 2) * columns
+        loops = {"product": pairs * kernel[0] * kernel[1], "pair": pairs, "row": rows}
+    elif kernel == (3, 3) and stride[1] <= 2:
+        loops = {"pair": rows * ceil(columns / 2), "odd": rows * (columns % 2), "row": rows}
+    else:
+        form = f"any_{form}"
+        outputs = rows * columns
+        loops = {
+            "any_product": outputs * kernel[0] * _up(kernel[1], 2),
+            "any_row": outputs * kernel[0],
+            "any_output": outputs,
+        }
+    features = {
+        **{name: channels * count for name, count in loops.items()},
+        "gather": channels * height * width,
+        "gather_row": channels * height,
+        "plane": channels * plane,
+        "channel": channels,
+        "layer": 1,
+    }
     return Work(
         "depthwise_conv2d", weight_bits, act_bits, act_signed,
-        {
-            "product": channels * pairs * kernel[0] * kernel[1],
-            "pair": channels * pairs,
-            "row": channels * rows,
-            "gather": channels * height * width,
-            "gather_row": channels * height,
-            "plane": channels * plane,
-            "channel": channels,
-            "layer": 1,
-        },
+        {name: count for name, count in features.items() if count},
         macs=rows * columns * channels * kernel[0] * kernel[1],
-        form="border" if any(pad) else "inside",
+        form=form,
         stored={"code": channels * kernel[0] * kernel[1], "channel": channels, "layer": 1},
     )  # fmt: skip
 

@@ -62,10 +62,10 @@ class Maker:
         return Node.make(name, op, (source,), scale=0.1, zero=self._zero(out))
 
     def depthwise(self, name, source, out, *, kernel=(3, 3), stride=(1, 1), pad=(1, 1, 1, 1),
-                  multiplier=1):
+                  multiplier=1, dilation=(1, 1)):
         weights = self.weights((source.output.shape[2] * multiplier, *kernel, 1))
         rule = self.requant(weights.values, source.output.type, out, self._zero(out))
-        op = DepthwiseConv2d(weights, rule, out, Window(kernel, stride, (1, 1), pad),
+        op = DepthwiseConv2d(weights, rule, out, Window(kernel, stride, dilation, pad),
                              source.output.zero)
         return Node.make(name, op, (source,), scale=0.1, zero=self._zero(out))
 

@@ -20,11 +20,14 @@ class KernelFamily:
         name: for targets and tables.
         folder: template folder below ``templates``, for example ``c/dsp``.
         planners: by operator kind.
+        templates: beginnings of the names of its own templates below ``templates/c``; other
+            families' tables do not depend on them.
     """
 
     name: str
     folder: str
     planners: dict[str, Planner]
+    templates: tuple[str, ...] = ()
 
     def plan(
         self, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo

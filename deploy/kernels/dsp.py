@@ -16,5 +16,6 @@ register(
             "depthwise_conv2d": dsp_depthwise.plan,
             "linear": dsp_linear.plan,
         },
+        ("dsp/", "helpers/dsp_", "helpers/_dsp"),
     )
 )

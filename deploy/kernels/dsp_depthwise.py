@@ -16,6 +16,7 @@ import numpy as np
 from ..ops.base import CArray, CPlan, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
+from . import dsp_depthwise_any
 from . import dsp_packing as dsp
 
 LARGEST_OFFSET = 1020
@@ -49,22 +50,21 @@ class Field:
         return f" >> {self.right}" if self.right > 0 else f" << {-self.right}"
 
 
-def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
-    """Plan of a 3x3 depthwise convolution of horizontal stride 1 or 2; None for others."""
+def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
+    """Plan of a depthwise convolution; other than 3x3 of horizontal stride 1 or 2 are slower."""
     assert isinstance(op, DepthwiseConv2d)
     source, window = inputs[0], op.window
     if window.kernel != (3, 3) or window.dilation != (1, 1) or window.stride[1] > 2:
-        return None
+        return dsp_depthwise_any.plan(op, inputs, output)
     height, width, channels = source.shape
     top, left, bottom, right = window.pad
     # one more than the padding where the width is odd, so that rows start at words
     row_bytes = 4 * ((width + left + right + 1) // 2)
     if 2 * row_bytes + 8 > LARGEST_OFFSET:
-        return None
+        return dsp_depthwise_any.plan(op, inputs, output)
     plane_bytes = row_bytes * (height + top + bottom) + 8
     kernel = dsp.helper("dsp_plane", "plane3x3", _kernel_values(op, output, row_bytes))
-    load = "ldrsb" if source.type.signed else "ldrb"
-    gather = dsp.helper("dsp_gather", "gather", {"type": source.type.c_name, "load": load})
+    gather = dsp_depthwise_any.gather_helper(source)
     loop_values: dict[str, object] = {
         "type": source.type.c_name, "out": output.type.c_name, "gather": dsp.tag_of(gather)
     }  # fmt: skip

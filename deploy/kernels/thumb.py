@@ -26,5 +26,6 @@ for _core in (V6M, V7M):
                 "depthwise_conv2d": partial(plan_depthwise, _core),
                 "linear": partial(plan_linear, _core),
             },
+            (f"{_core.name}/", "thumb/", "helpers/thumb_"),
         )
     )

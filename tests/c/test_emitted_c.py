@@ -66,10 +66,16 @@ def test_arm_gcc_is_silent_and_calls_no_library(artefact, core, tmp_path):
         assert outside <= {"memcpy", "memset"}, outside
 
 
-def test_zig_is_silent(artefact):
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
+        ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+    ],
+)
+def test_zig_is_silent(artefact, flags):
     pytest.importorskip("ziglang")
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi",
-               "-mcpu=cortex_m0plus", "-ffreestanding"]  # fmt: skip
+    command = [sys.executable, "-m", "ziglang", "cc", *flags, "-ffreestanding"]
     for unit in units(artefact):
         compile_(command, unit, *STRICT, "-O2")
 

@@ -104,7 +104,7 @@ def test_instructions_equal_a_hook_on_every_instruction(
     elf = build_tiny("cortex-m0plus")
     inside = [f for f in read_image(elf).functions if f.name.startswith("tiny_")]
     seen = 0
-    original = emulate_module._machine
+    original = emulate_module.open_machine
 
     def machine(*arguments: object) -> object:
         uc = original(*arguments)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def test_instructions_equal_a_hook_on_every_instruction(
         uc.hook_add(4, on_code)  # UC_HOOK_CODE
         return uc
 
-    monkeypatch.setattr(emulate_module, "_machine", machine)
+    monkeypatch.setattr(emulate_module, "open_machine", machine)
     assert run(elf, "cortex-m0plus", samples).total.instructions == seen
 
 

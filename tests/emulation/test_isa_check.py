@@ -46,5 +46,5 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "text.elf").write_text("hello")
     with pytest.raises(ToolError, match="not an ELF file"):
         read_image(tmp_path / "text.elf")
-    with pytest.raises(ToolError, match="32-bit Arm images are supported"):
+    with pytest.raises(ToolError, match="32-bit Arm and RISC-V images are"):
         read_image(Path("/proc/self/exe"))

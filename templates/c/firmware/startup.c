@@ -4,17 +4,7 @@
  * It serves every Cortex-M core. Faults end the program through semihosting with status 255, so
  * that an emulator never spins in a handler.
  */
-#include <stdint.h>
-
-#define STACK_CANARY 0xC0DEC0DEu
-
-extern uint32_t adaqat_stack_limit[];
-extern uint32_t adaqat_stack_top[];
-extern uint32_t adaqat_data_load[];
-extern uint32_t adaqat_data_start[];
-extern uint32_t adaqat_data_end[];
-extern uint32_t adaqat_bss_start[];
-extern uint32_t adaqat_bss_end[];
+#include "memory_setup.h"
 
 int main(void);
 void Reset_Handler(void);
@@ -29,20 +19,6 @@ __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void
     0, 0, 0, 0,
     Fault_Handler, Fault_Handler, 0, Fault_Handler, Fault_Handler,
 };
-
-static void copy_words(volatile uint32_t *to, const volatile uint32_t *end, const uint32_t *from)
-{
-    while (to < end) {
-        *to++ = *from++;
-    }
-}
-
-static void fill_words(volatile uint32_t *to, const volatile uint32_t *end, uint32_t value)
-{
-    while (to < end) {
-        *to++ = value;
-    }
-}
 
 void Fault_Handler(void)
 {
