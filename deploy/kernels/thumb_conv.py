@@ -159,6 +159,7 @@ def requant_literals(core: Core, requant: Requant, shift: int, *, late: bool) ->
         "range": span,
         "bits": span.bit_length() if span & (span + 1) == 0 else 0,
         "lo": requant.lo,
+        "ssat": requant.lo == -requant.hi - 1 and not varies and int(requant.z[0]) >= 0,
         "record": 2 + varies + (signed and core.thumb1),
     }
 

@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
-from ..ops.conv2d import window_values
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import Weights
 from ..types import IntType
-from .thumb_conv import record_tag, requant_fits, requant_literals, rule_helpers
+from .thumb_conv import ident_of, record_tag, requant_fits, requant_literals, rule_helpers
 from .thumb_forms import LANE_MAX, LANE_MIN, Core, group_range
 from .thumb_pack import records
 
 TAPS_MAX = 25
 REACH = 4092
 """Bytes that an added immediate of ARMv7-M covers."""
-HIGH = ("r9", "r10", "r11", "r12", "lr")
+HIGH = ("r11", "r12", "lr")
 """Registers that hold weights on ARMv6-M; the others stay on the stack."""
 
 
@@ -77,43 +76,59 @@ def depthwise_plan(
     low, high = group_range(values, group, *span)
     biased = low <= LANE_MIN
     pad = op.pad_value - centre
-    taps = kh * kw
     kernel = _kernel(core, op, rule, group, biased, width, out_width)
-    plane = _plane(source, centre)
-    array, packing = _weights(op.weights, taps)
-    filled = 4 * width * height
-    columns = min(source.shape[1], width - op.window.pad[1])
+    plane = _plane(core, source, centre)
+    array, packing = _weights(op.weights, kh * kw)
+    geometry = {
+        "taps": kh * kw, "multiplier": channels // source.shape[2], "out_channels": channels,
+        "channels": source.shape[2], "height": source.shape[0],
+        "line": source.shape[1] * source.shape[2],
+        "apart": apart * source.shape[1] * source.shape[2], "apart_rows": apart,
+        "pad_top": op.window.pad[0], "pad_left": op.window.pad[1], "rows": rows,
+        "high": (out_height - rows) * out_width * channels, "plane_width": width,
+        "plane_rows": height, "plane_words": width * height, "pad_word": pad * 65537,
+        "columns": min(source.shape[1], width - op.window.pad[1]),
+        "fixed_low": pad * 65536 - centre, "fixed_high": pad - centre * 65536,
+        "advance": 4 * (width - kw), "back": -4 * ((kh - 1) * width + kw - sx),
+        "row_bytes": 4 * out_width * sx, "line_bytes": 4 * width * sy,
+        "code_bytes": packing.pop("row_bytes"), "zero": rule["z"],
+    }  # fmt: skip
+    driver = _driver(source, tuple(geometry), packing, rule)
+    numbers = tuple(value & 0xFFFFFFFF for value in geometry.values())
     return CPlan(
         "depthwise_conv2d",
         {
-            **window_values(op.window, source.shape, output.shape),
-            **packing,
-            "q": rule,
-            "multiplier": channels // source.shape[2],
-            "taps": taps,
-            "rows": rows,
-            "apart_rows": apart,
-            "high": (out_height - rows) * out_width * channels,
-            "plane_width": width,
-            "plane_rows": height,
-            "plane_words": width * height,
-            "columns": columns,
-            "pad_word": (pad * 65537) & 0xFFFFFFFF,
-            "fixed_low": (pad * 65536 - centre) & 0xFFFFFFFF,
-            "fixed_high": (pad - centre * 65536) & 0xFFFFFFFF,
-            "plane": dict(plane[1])["k"]["ident"],
-            "kernel_ident": dict(kernel[1])["k"]["ident"],
+            "driver": ident_of(driver), "plane": ident_of(plane), "kernel_ident": ident_of(kernel),
         },
-        (array, records(op.requant, centre * values.sum(axis=1), core)),
-        (*rule_helpers(core, op.requant), ("thumb_plane_job", ()), plane, kernel),
-        filled,
+        (
+            array,
+            records(op.requant, centre * values.sum(axis=1), core),
+            CArray("g", "uint32_t", numbers, "geometry, in the order of the function it goes to"),
+        ),
+        (*rule_helpers(core, op.requant), ("thumb_plane_job", ()), plane, kernel, driver),
+        4 * width * height,
         (
             *op.proof([source]),
             f"{group} taps of two rows are summed before the 16-bit lanes are split, activations"
             f" minus {centre}:",
             f"{low} <= sum <= {high}, within -32768..32767",
         ),
-    )
+    )  # fmt: skip
+
+
+def _driver(
+    source: TensorInfo, names: tuple[str, ...], packing: dict[str, Any], rule: dict[str, Any]
+) -> Helper:
+    values = {
+        "act": source.type.c_name, "taps_max": TAPS_MAX, "thumb1": rule["thumb1"],
+        "signed_m": rule["signed_m"], "z_varies": rule["z_varies"], "record": rule["record"],
+        "index": {name: i for i, name in enumerate(names)}, **packing,
+    }  # fmt: skip
+    tag = f"{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
+    if packing["packed"]:
+        tag += f"b{packing['code_bits']}s{packing['step']}o{-packing['offset']}"
+    values["ident"] = f"depthwise_{source.type.c_name[0]}{tag}".replace("-", "m")
+    return "thumb_depthwise", (("k", values),)
 
 
 def _kernel(
@@ -121,64 +136,58 @@ def _kernel(
     out_width: int,
 ) -> Helper:  # fmt: skip
     (kh, kw), (sy, sx) = op.window.kernel, op.window.stride
-    taps = [_tap(index, kh, kw, width, sx) for index in range(kh * kw)]
-    groups = [taps[i : i + group] for i in range(0, len(taps), group)]
-    row, line = 4 * out_width * sx, 4 * width * sy
-    channels = op.weights.codes.shape[0]
-    pitch = channels if channels <= 255 and not core.thumb1 else 0
-    back = 4 * ((kh - 1) * width + kw - sx)
+    taps = [_tap(index, kh, kw, width) for index in range(kh * kw)]
     high = HIGH[1:] if biased else HIGH
-    places = [
-        {"high": high[i] if i < len(high) else "", "stack": 32 + 4 * (i - len(high))}
-        for i in range(len(taps))
-    ]
     values: dict[str, Any] = {
-        "q": rule, "groups": groups, "biased": biased, "out_width": out_width, "stride": sx,
-        "row_step": width * sy, "weights": places, "frame": 32 + 4 * max(0, len(taps) - len(high)),
-        "row_pieces": pieces(row), "line_pieces": pieces(line), "next_pieces": pieces(line - row),
-        "row_bytes": row, "line_bytes": line, "next_bytes": line - row, "back_bytes": back,
-        "weight_bytes": 4 * len(taps), "far": True, "pitch": pitch,
-        "ident": f"taps_{kh}x{kw}s{sy}x{sx}w{out_width}c{pitch}g{group}{'b' if biased else ''}_"
-        f"{record_tag(rule)}",
+        "q": rule, "biased": biased, "stride": sx, "kernel_x": kw,
+        "groups": [taps[i : i + group] for i in range(0, len(taps), group)],
+        "weights": [
+            {"high": high[i] if i < len(high) else "", "stack": 40 + 4 * (i - len(high))}
+            for i in range(len(taps))
+        ],
+        "frame": 40 + 4 * max(0, len(taps) - len(high)),
     }  # fmt: skip
+    name = f"taps_{kh}x{kw}x{sx}g{group}{'b' if biased else ''}"
+    if not core.thumb1:
+        # the additions to the plane's address are immediates
+        row, line = 4 * out_width * sx, 4 * width * sy
+        channels = op.weights.codes.shape[0]
+        pitch = channels if channels <= 255 else 0
+        values |= {
+            "row_bytes": row, "line_bytes": line, "next_bytes": line - row,
+            "back_bytes": 4 * ((kh - 1) * width + kw - sx), "weight_bytes": 4 * len(taps),
+            "pitch": pitch,
+        }  # fmt: skip
+        name += f"s{sy}w{out_width}c{pitch}"
+    values["ident"] = f"{name}_{record_tag(rule)}"
     return f"thumb_taps_{core.name}", (("k", values),)
 
 
-def _tap(index: int, kh: int, kw: int, width: int, sx: int) -> dict[str, Any]:
+def _tap(index: int, kh: int, kw: int, width: int) -> dict[str, Any]:
     y, x = divmod(index, kw)
     count = min(3, kw - x) if x % 3 == 0 else 0
-    after = 0
-    if x == kw - 1:
-        after = 4 * (width - kw) if y < kh - 1 else -4 * ((kh - 1) * width + kw - sx)
+    last = x == kw - 1
     return {
         "index": index,
-        "place": y * width + x,
+        "x": x,
+        "y": y,
         "load": ", ".join(f"r{1 + i}" for i in range(count)),
         "load_weights": ", ".join(f"r{4 + i}" for i in range(count)),
         "word": f"r{1 + x % 3}",
         "weight": f"r{4 + x % 3}",
-        "after": pieces(after),
-        "after_bytes": max(0, after),
+        "after": ("r9" if y < kh - 1 else "r10") if last else "",
+        "after_bytes": 4 * (width - kw) if last and y < kh - 1 else 0,
     }
 
 
-def pieces(value: int) -> list[int]:
-    """A sum of immediates that Thumb-1 can add."""
-    sign = -1 if value < 0 else 1
-    found = []
-    left = abs(value)
-    while left:
-        found.append(sign * min(left, 252))
-        left -= min(left, 252)
-    return found
-
-
-def _plane(source: TensorInfo, centre: int) -> Helper:
+def _plane(core: Core, source: TensorInfo, centre: int) -> Helper:
     tag = f"m{-centre}" if centre < 0 else str(centre)
+    pitch = 0 if core.thumb1 else source.shape[2]
     values = {
         "act": source.type.c_name, "centre": centre, "words": (centre * 65537) & 0xFFFFFFFF,
-        "pitch": source.shape[2],
-        "ident": f"plane_{'s' if source.type.signed else 'u'}{tag}c{source.shape[2]}",
+        "pitch": pitch, "thumb1": core.thumb1,
+        "load": "ldrsb" if source.type.signed else "ldrb",
+        "ident": f"plane_{source.type.c_name[0]}{tag}{f'c{pitch}' if pitch else ''}",
     }  # fmt: skip
     return "thumb_plane", (("k", values),)
 
