@@ -18,7 +18,7 @@ model = nn.Sequential(
 )  # fmt: skip
 module = prepare(model, images[:2])  # any nn.Module: quantised, with trainable bit-widths
 calibrate(module, [images[:1500]])
-controller = AdaQAT(module, target="cortex-m4", budget={"flash_kb": 4}, steps=600)
+controller = AdaQAT(module, target="cortex-m4", budget={"flash_kb": 6}, steps=600)
 optimizer = torch.optim.Adam(module.parameters(), lr=2e-3)
 for _ in range(600):
     pick = torch.randint(0, 1500, (64,))
