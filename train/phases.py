@@ -82,11 +82,10 @@ def _cosine(step: int, steps: int) -> float:
 
 
 def float_phase(run: Run, model: nn.Module, resume: bool) -> None:
-    """Train the float network in place, or load it when resuming."""
+    """Train the float network in place; when resuming, from the last whole epoch on."""
     section, saved = run.recipe.float_, run.file("float.safetensors")
-    if resume and saved is not None and saved.exists():
-        load_checkpoint(saved, model)
-        return
+    layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
+    model.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = _optimizer(
         section.optimizer,
         [
@@ -98,13 +97,17 @@ def float_phase(run: Run, model: nn.Module, resume: bool) -> None:
             }
         ],
     )
-    steps, step = section.epochs * steps_per_epoch(run), 0
-    for epoch in range(section.epochs):
+    first = 0
+    if resume and saved is not None and saved.exists():
+        first = int(load_checkpoint(saved, model, optimizer).get("epoch", section.epochs))
+    per_epoch = steps_per_epoch(run)
+    steps, step = section.epochs * per_epoch, first * per_epoch
+    for epoch in range(first, section.epochs):
         model.train()
         total = 0.0
         for x, y in _epoch(run, run.recipe.seed * 100_003 + epoch):
             _set_rates(optimizer, min(1.0, (step + 1) / RAMP) * _cosine(step, steps))
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(x.contiguous(memory_format=layout)), y)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -114,11 +117,11 @@ def float_phase(run: Run, model: nn.Module, resume: bool) -> None:
             "float",
             epoch=epoch + 1,
             epochs=section.epochs,
-            loss=total / steps_per_epoch(run),
+            loss=total / per_epoch,
             validation=accuracy(model.eval(), run.data.validation),
         )
-    if saved is not None:
-        save_checkpoint(saved, model, {"phase": "float"})
+        if saved is not None:
+            save_checkpoint(saved, model, {"phase": "float", "epoch": epoch + 1}, optimizer)
 
 
 def quantised_phase(

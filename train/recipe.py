@@ -98,6 +98,8 @@ class Recipe(_Section):
     name: str = "run"
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+    channels_last: bool = False
+    """Keep images with their channels innermost: faster convolutions on most processors."""
     model: str = "digits_resnet"
     data: DataSection = DataSection()
     float_: FloatSection = Field(default=FloatSection(), alias="float")

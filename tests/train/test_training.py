@@ -56,13 +56,13 @@ class Interrupted(Exception):
 
 
 def test_a_resumed_run_is_the_same_run(tmp_path: Path) -> None:
-    recipe = Recipe.parse(SHORT)
+    recipe = Recipe.parse({**SHORT, "channels_last": True})
     whole = fit(recipe, tmp_path / "whole")
-    for stop in (1, 3):
-        out = tmp_path / f"stopped{stop}"
+    for number, stop in enumerate((("float", 3), ("search", 1), ("train", 4))):
+        out = tmp_path / f"stopped{number}"
 
-        def interrupt(event: Any, stop: int = stop) -> None:
-            if event["phase"] in ("search", "train") and event["epoch"] == stop + 1:
+        def interrupt(event: Any, stop: tuple[str, int] = stop) -> None:
+            if (event["phase"], event.get("epoch")) == stop:
                 raise Interrupted
 
         with pytest.raises(Interrupted):
