@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from adaqat.deploy import UnsupportedError
 from adaqat.deploy.host import STRICT
-from adaqat.deploy.toolchain import host_compiler
 from adaqat.deploy.render import render
 from adaqat.deploy.requant import M_LIMIT, S_MAX, S_MIN, T_LIMIT, snap
+from adaqat.deploy.toolchain import host_compiler
 
 
 def rule(t: int, m: int, s: int) -> int:

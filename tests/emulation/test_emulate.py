@@ -208,7 +208,7 @@ def test_hook_falls_back_to_python_without_a_compiler(
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.delenv("ADAQAT_HOST_CC", raising=False)
-    with pytest.raises(ToolError, match="host compiler: none found.*pip install ziglang"):
+    with pytest.raises(ToolError, match=r"host compiler: none found.*pip install ziglang"):
         host_compiler()
     assert block_counter.hook_library() is None
     monkeypatch.undo()
