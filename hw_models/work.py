@@ -44,6 +44,9 @@ class Work:
     stored: Mapping[str, int] = field(default_factory=dict)
 
 
+UNROLLED_ELEMENTS = 4
+"""Elements of a pass of the loop of a requantisation with the DSP extension."""
+
 Kernels = Sequence[str]
 """Names of kernel families, most specific first; the portable kernels come last."""
 
