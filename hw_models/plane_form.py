@@ -12,6 +12,9 @@ PAIRS_STRAIGHT = 3
 PAIRS_UNROLLED = (4, 3, 2)
 """Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
 
+FEWEST_ROWS = 4
+"""Output rows of a band, at the least."""
+
 
 @dataclass(frozen=True)
 class PlaneForm:
@@ -53,6 +56,11 @@ def plane_form(
         return None
     halves = row_bytes // 2 * (height + top + bottom) + 4
     return PlaneForm(row_bytes, halves, top * row_bytes // 2 + left + odd, odd, planes)
+
+
+def band_rows(rows: int) -> int:
+    """Output rows that a convolution of one channel computes at a time: a divisor of all."""
+    return next((n for n in range(FEWEST_ROWS, rows) if rows % n == 0), rows)
 
 
 @dataclass(frozen=True)

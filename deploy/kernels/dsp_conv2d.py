@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import dsp_columns as columns_of
-from . import dsp_linear, dsp_loops
+from . import dsp_linear, dsp_loops, dsp_one_channel
 from . import dsp_packing as dsp
 from .dsp_runs import Runs, runs_of
 
@@ -28,6 +28,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     source, window = inputs[0], op.window
     if op.groups == 1 and window.kernel == source.shape[:2] and not any(window.pad):
         return dsp_linear.plan_rows(op, inputs, output)
+    form = dsp_one_channel.form_of(op, source)
+    if form is not None:
+        return dsp_one_channel.plan(op, form, inputs, output)
     scheme = dsp.choose(op, source.type)
     depth = source.shape[2] // op.groups
     runs = runs_of(op, depth)
