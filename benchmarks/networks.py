@@ -10,6 +10,7 @@ the data only through clamps. Every tensor is compared with the simulator before
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from itertools import pairwise
@@ -76,12 +77,25 @@ NETWORKS = {
 }
 
 
-def graph_of(name: str, weight_bits: int, act_bits: int) -> Graph:
-    """The network with random weights, lowered at uniform widths."""
+def graph_of(name: str, widths: str) -> Graph:
+    """The network with random weights, lowered at ``widths``.
+
+    Args:
+        name: of `NETWORKS`.
+        widths: "4x8" for uniform weight x activation bits, "mixed7" for widths of 2 to 8 bits
+            drawn layer by layer from seed 7.
+    """
     torch.manual_seed(0)
     make, shape = NETWORKS[name]
     inputs = torch.rand(8, *shape)
+    mixed = widths.startswith("mixed")
+    weight_bits, act_bits = (8, 8) if mixed else (int(part) for part in widths.split("x"))
     module = prepare(make(), inputs, weight_bits=weight_bits, act_bits=act_bits, min_bits=1)
+    if mixed:
+        drawn = random.Random(int(widths.removeprefix("mixed")))
+        for width in module.widths:
+            if not width.fixed:
+                width.n = float(drawn.randint(2, 8))
     calibrate(module, [inputs])
     return lower(module.eval(), inputs[:1], name=name)
 
@@ -90,7 +104,7 @@ def main() -> int:
     """Print the table; 1 when a network computed other integers than the simulator."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--target", default="cortex-m4")
-    parser.add_argument("--bits", default="8x8", help="weight x activation bits")
+    parser.add_argument("--bits", default="8x8", help="weight x activation bits, or mixed1")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -100,15 +114,15 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name in options.networks.split(","):
         for pair in options.bits.split(","):
-            weight_bits, act_bits = (int(part) for part in pair.split("x"))
-            graph = graph_of(name, weight_bits, act_bits)
+            graph = graph_of(name, pair)
             report = verify(
                 graph, options.target, make_inputs(graph, samples=4), executor="emulator"
             )
             total, macs = report.totals, report.model["macs"]
             wrong += report.mismatches
+            label = pair if "x" not in pair else "w" + pair.replace("x", "a")
             print(
-                f"| {name} | w{weight_bits}a{act_bits} | {macs} | {total['instructions']}"
+                f"| {name} | {label} | {macs} | {total['instructions']}"
                 f" | {total['predicted_instructions']} | {total['instructions'] / macs:.3f}"
                 f" | {total['cycles']} | {total['predicted_cycles']} | {total['code_bytes']}"
                 f" | {total['const_bytes']} | {total['ram_bytes']} | {report.mismatches} |",

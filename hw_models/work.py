@@ -44,12 +44,21 @@ class Work:
     stored: Mapping[str, int] = field(default_factory=dict)
 
 
+UNROLLED_ELEMENTS = 4
+"""Elements of a pass of the loop of a requantisation with the DSP extension."""
+
 Kernels = Sequence[str]
 """Names of kernel families, most specific first; the portable kernels come last."""
 
 SPECIAL: dict[tuple[str, str], Callable[..., Work | None]] = {}
 """How a kernel family counts a kind, by (family, kind): the arguments of the kind's own function,
 None where the family leaves the shape to the next one. ``hw_models/kernel_work`` fills it."""
+
+
+def special_work(kernels: Kernels, kind: str, *shape: object) -> Work | None:
+    """Work as the first kernel family counts it that takes the shape; None for portable C."""
+    counts = (SPECIAL[family, kind] for family in kernels if (family, kind) in SPECIAL)
+    return next((work for count in counts if (work := count(*shape)) is not None), None)
 
 
 def padded(count: int) -> int:
@@ -120,14 +129,12 @@ def conv2d_work(
     kernels: Kernels = (),
 ) -> Work:
     """Work of a convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
-    for family in kernels:
-        if (family, "conv2d") in SPECIAL:
-            special: Work | None = SPECIAL[family, "conv2d"](
-                in_shape, out_shape, kernel, stride, dilation, pad, groups,
-                weight_bits, act_bits, act_signed,
-            )  # fmt: skip
-            if special is not None:
-                return special
+    special = special_work(
+        kernels, "conv2d", in_shape, out_shape, kernel, stride, dilation, pad, groups,
+        weight_bits, act_bits, act_signed,
+    )  # fmt: skip
+    if special is not None:
+        return special
     row = kernel[0] * kernel[1] * (in_shape[2] // groups)
     pixels = out_shape[0] * out_shape[1]
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
@@ -167,14 +174,12 @@ def depthwise_conv2d_work(
     kernels: Kernels = (),
 ) -> Work:
     """Work of a depthwise convolution; shapes are (H, W, C), pad is (top, left, bottom, right)."""
-    for family in kernels:
-        if (family, "depthwise_conv2d") in SPECIAL:
-            special: Work | None = SPECIAL[family, "depthwise_conv2d"](
-                in_shape, out_shape, kernel, stride, dilation, pad,
-                weight_bits, act_bits, act_signed,
-            )  # fmt: skip
-            if special is not None:
-                return special
+    special = special_work(
+        kernels, "depthwise_conv2d", in_shape, out_shape, kernel, stride, dilation, pad,
+        weight_bits, act_bits, act_signed,
+    )  # fmt: skip
+    if special is not None:
+        return special
     taps = kernel[0] * kernel[1]
     pixels = out_shape[0] * out_shape[1]
     taps_in, _ = window_taps(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
@@ -216,13 +221,9 @@ def linear_work(
     kernels: Kernels = (),
 ) -> Work:
     """Work of a fully connected layer."""
-    for family in kernels:
-        if (family, "linear") in SPECIAL:
-            special: Work | None = SPECIAL[family, "linear"](
-                inputs, outputs, weight_bits, act_bits, act_signed
-            )
-            if special is not None:
-                return special
+    special = special_work(kernels, "linear", inputs, outputs, weight_bits, act_bits, act_signed)
+    if special is not None:
+        return special
     return Work(
         "linear",
         weight_bits,
@@ -240,48 +241,31 @@ def linear_work(
 
 
 def elementwise_work(
-    kind: str, elements: int, inputs: int, act_bits: int, act_signed: bool, const_bytes: int = 0
+    kind: str,
+    elements: int,
+    inputs: int,
+    act_bits: int,
+    act_signed: bool,
+    const_bytes: int = 0,
+    channels: int = 1,
+    kernels: Kernels = (),
 ) -> Work:
-    """Work of an operator that visits every element once (add, concat, requantize)."""
+    """Work of an operator that visits every element once (add, concat, requantize).
+
+    Args:
+        kind: of operator.
+        elements: of the output.
+        inputs: how many tensors are read.
+        act_bits: bits of the first input.
+        act_signed: whether it is signed.
+        const_bytes: bytes of constants in flash.
+        channels: of the output, its last axis.
+        kernels: families, most specific first.
+    """
+    special = special_work(kernels, kind, elements, inputs, channels, act_bits, act_signed)
+    if special is not None:
+        return special
     features = {"element": elements, "layer": 1}
     if kind == "concat":
         features["input"] = inputs
     return Work(kind, 0, act_bits, act_signed, features, const_bytes)
-
-
-def pool2d_work(
-    kind: str,
-    in_shape: tuple[int, int, int],
-    out_shape: tuple[int, int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pad: tuple[int, int, int, int],
-    act_bits: int,
-    act_signed: bool,
-) -> Work:
-    """Work of a max or average pool; shapes are (H, W, C), pad is (top, left, bottom, right)."""
-    taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, (1, 1), pad)
-    pixels = out_shape[0] * out_shape[1]
-    channels = out_shape[2]
-    # Compilers unroll windows of two, and drop the loops over a single output pixel; each form
-    # has its own prices.
-    if any(pad):
-        form = "border"
-    elif pixels == 1:
-        form = "global"
-    else:
-        form = "small" if max(kernel) <= 2 else "plain"
-    prefix = "" if form == "plain" else f"{form}_"
-    return Work(
-        kind,
-        0,
-        act_bits,
-        act_signed,
-        {
-            f"{prefix}tap": (taps_in + taps_out) * channels,
-            f"{prefix}row": pixels * kernel[0] * channels,
-            f"{prefix}output": pixels * channels,
-            "layer": 1,
-        },
-        form=form,
-    )

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from ..deploy.errors import UsageError
 from ..hw_models import HwModel, load
+from ..hw_models.pool_work import pool2d_work
 from ..hw_models.work import (
     Work,
     conv2d_work,
     depthwise_conv2d_work,
     elementwise_work,
     linear_work,
-    pool2d_work,
     requant_bytes,
 )
 from .bits import BitWidth
@@ -160,9 +160,14 @@ def record_work(
                 attrs["pad"],
                 act_bits,
                 signed,
+                kernels,
             )
         case "affine":
             return elementwise_work(
-                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels)
-            )
-    return elementwise_work(record.kind, elements, len(record.inputs), act_bits, signed)
+                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels),
+                record.channels, kernels,
+            )  # fmt: skip
+    return elementwise_work(
+        record.kind, elements, len(record.inputs), act_bits, signed,
+        channels=record.channels, kernels=kernels,
+    )  # fmt: skip

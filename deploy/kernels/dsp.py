@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import dsp_add, dsp_conv2d, dsp_depthwise, dsp_linear
+from . import dsp_add, dsp_conv2d, dsp_depthwise, dsp_linear, dsp_pool, dsp_requantize
 from .base import KernelFamily, register
 
 register(
@@ -15,6 +15,9 @@ register(
             "conv2d": dsp_conv2d.plan,
             "depthwise_conv2d": dsp_depthwise.plan,
             "linear": dsp_linear.plan,
+            "maxpool2d": dsp_pool.plan,
+            "avgpool2d": dsp_pool.plan,
+            "requantize": dsp_requantize.plan,
         },
         ("dsp/", "helpers/dsp_", "helpers/_dsp"),
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ...hw_models.dsp_form import FEWEST_BLOCKS, unrolled_blocks
 from ..ops.base import Helper
 from ..ops.weighted import WeightedOp
 from . import dsp_packing as dsp
@@ -10,8 +11,6 @@ from . import dsp_packing as dsp
 EVERY_BYTE = 0x01010101
 EVERY_HALF = 0x00010001
 NO_BYTE = 65535
-FEWEST_BLOCKS = 3
-"""Runs shorter than so many words are widened in place, without a call."""
 
 
 def column_values(op: WeightedOp, scheme: dsp.Scheme) -> dict[str, object]:
@@ -88,11 +87,6 @@ def window_helper(
         "flat": flat,
     }
     return dsp.helper("dsp_window", f"window{len(window)}", values)
-
-
-def unrolled_blocks(blocks: int) -> int:
-    """Words that one pass of the widening function takes."""
-    return next(count for count in (4, 3, 2, 1) if blocks % count == 0)
 
 
 def helpers(scheme: dsp.Scheme, kernel: Helper, *more: Helper | None) -> tuple[Helper, ...]:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...hw_models.dsp_form import (
+    FEWEST_BLOCKS,
+    WINDOW_BLOCKS,
+    Loop,
+    loop_shape,
+    unrolled_blocks,
+)
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import dsp_columns as columns_of
-from . import dsp_linear, dsp_loops
+from . import dsp_linear, dsp_loops, dsp_one_channel
 from . import dsp_packing as dsp
 from .dsp_runs import Runs, runs_of
 
-WINDOW_BLOCKS = 16
-"""Windows of so many words at most are widened by straight code."""
 WINDOW_REACH = 4095
 """A load reaches so many bytes past its base register."""
 
@@ -28,11 +33,14 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     source, window = inputs[0], op.window
     if op.groups == 1 and window.kernel == source.shape[:2] and not any(window.pad):
         return dsp_linear.plan_rows(op, inputs, output)
+    form = dsp_one_channel.form_of(op, source)
+    if form is not None:
+        return dsp_one_channel.plan(op, form, inputs, output)
     scheme = dsp.choose(op, source.type)
     depth = source.shape[2] // op.groups
     runs = runs_of(op, depth)
     columns = runs.blocks * scheme.words_per_block
-    loop = dsp_loops.shape(columns, scheme.fields, word_instructions(scheme))
+    loop = loop_shape(columns, scheme.fields, scheme.packing.tile_word())
     tile = tile_helper(op, scheme, loop, output)
     widen = None if runs.over else columns_of.widen_helper(scheme, runs.whole)
     window_helper = _window(op, scheme, runs, source)
@@ -50,7 +58,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         "tile": dsp.tag_of(tile),
         "window": dsp.tag_of(window_helper) if window_helper else "",
         "widen": dsp.tag_of(widen) if widen else "",
-        "passes": runs.whole // columns_of.unrolled_blocks(runs.whole) if widen else 0,
+        "passes": runs.whole // unrolled_blocks(runs.whole) if widen else 0,
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
         "contiguous": window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad),
@@ -73,7 +81,7 @@ def _window(op: Conv2d, scheme: dsp.Scheme, runs: Runs, source: TensorInfo) -> H
     """The function for whole small windows; None for long runs, which are worth a call each."""
     step = op.window.dilation[0] * source.shape[1] * source.shape[2]
     reach = (runs.count - 1) * step + 4 * runs.whole + runs.left
-    long_runs = runs.left == 0 and runs.whole >= columns_of.FEWEST_BLOCKS
+    long_runs = runs.left == 0 and runs.whole >= FEWEST_BLOCKS
     many = runs.per_row > 1 or runs.blocks > WINDOW_BLOCKS or reach > WINDOW_REACH
     if many or runs.count < 2 or long_runs:
         return None
@@ -81,7 +89,7 @@ def _window(op: Conv2d, scheme: dsp.Scheme, runs: Runs, source: TensorInfo) -> H
 
 
 def tile_helper(
-    op: Conv2d, scheme: dsp.Scheme, loop: dsp_loops.Loop, output: TensorInfo
+    op: Conv2d, scheme: dsp.Scheme, loop: Loop, output: TensorInfo
 ) -> Helper:
     """The tile function; layers that need the same one share it."""
     values: dict[str, object] = {
@@ -93,14 +101,6 @@ def tile_helper(
         **dsp.requant_values(op.requant, 2),
     }
     return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}", values)
-
-
-def word_instructions(scheme: dsp.Scheme) -> int:
-    """Instructions of one weight word in the inner loop."""
-    fields = scheme.fields
-    if scheme.mode == "products":
-        return 1 + (5 if fields == 1 else 7) * fields + 4 * fields // scheme.group
-    return 1 + (fields + 1) // 2 + 6 * fields
 
 
 def _places(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...hw_models.dsp_form import Loop, loop_shape
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import WeightedOp
@@ -32,7 +33,7 @@ def plan_rows(op: WeightedOp, inputs: Sequence[TensorInfo], output: TensorInfo) 
     blocks, left = divmod(row, 4)
     padded = -(-row // 4)
     columns = padded * scheme.words_per_block
-    loop = dsp_loops.shape(columns, scheme.fields, word_instructions(scheme))
+    loop = loop_shape(columns, scheme.fields, scheme.packing.rows_word())
     rows = rows_helper(op, scheme, loop, output)
     early = scheme.sums and not scheme.late
     values = {
@@ -57,7 +58,7 @@ def rows_at_once(scheme: dsp.Scheme) -> int:
 
 
 def rows_helper(
-    op: WeightedOp, scheme: dsp.Scheme, loop: dsp_loops.Loop, output: TensorInfo
+    op: WeightedOp, scheme: dsp.Scheme, loop: Loop, output: TensorInfo
 ) -> Helper:
     """The row function; layers that need the same one share it."""
     rows = rows_at_once(scheme)
@@ -71,11 +72,3 @@ def rows_helper(
         **dsp.requant_values(op.requant, rows),
     }
     return dsp.helper("dsp_rows", f"rows_{scheme.mode}{scheme.bits}", values)
-
-
-def word_instructions(scheme: dsp.Scheme) -> int:
-    """Instructions of one weight word of every row in the inner loop."""
-    fields = scheme.fields
-    if scheme.mode == "products":
-        return 1 + (fields + 3) // 4 + 4 * fields + 2 * max(1, fields // scheme.group)
-    return 1 + (fields + 1) // 2 + 8 * fields

@@ -8,76 +8,13 @@ the loop, or instead of it where the row is short.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ...hw_models.dsp_form import Loop
 from ..ops.base import CArray
 from ..ops.weighted import WeightedOp
 from ..requant import Int64
 from . import dsp_packing as dsp
-
-LOOP_BUDGET = 112
-"""Instructions of an unrolled loop body, at most (except where one word has more)."""
-STRAIGHT_BUDGET = 140
-"""Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3)
-"""Unrolled counts that layers share, best first."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The shape of an inner loop over the weight words of a row.
-
-    Attributes:
-        unrolled: weight words of the loop's body; of the straight code where there is no loop.
-        iterations: passes of the loop; 0 where there is none.
-        after: whole words after the loop.
-        rest: column words of one more word, that is not full.
-        fields: column words of a whole word.
-    """
-
-    unrolled: int
-    iterations: int
-    after: int
-    rest: int
-    fields: int
-
-    @property
-    def looped_columns(self) -> int:
-        """Column words that the loop consumes."""
-        return self.unrolled * self.iterations * self.fields
-
-    def values(self) -> dict[str, object]:
-        """What the kernel templates print; the same for all lengths of the loop."""
-        straight = self.after if self.iterations else self.unrolled
-        return {
-            "looped": self.iterations > 0,
-            "unrolled": self.unrolled if self.iterations else 0,
-            "after": straight,
-            "rest": self.rest,
-            "straight_columns": straight * self.fields + self.rest,
-        }
-
-
-def shape(columns: int, fields: int, instructions: int) -> Loop:
-    """The loop for so many column words, with so many instructions a weight word."""
-    words, rest = divmod(columns, fields)
-    most = max(1, LOOP_BUDGET // instructions)
-    counts = [count for count in COUNTS if count <= most] or [most]
-    for count in counts:
-        if rest == 0 and words % count == 0 and words >= count:
-            return Loop(count, words // count, 0, 0, fields)
-    straight = max(most, STRAIGHT_BUDGET // instructions)
-    if words <= straight:
-        return Loop(words, 0, 0, rest, fields)
-    choices = [
-        (words // count, count + words % count, count)
-        for count in range(1, most + 1)
-        if count == 1 or count + words % count <= straight
-    ]
-    iterations, _, count = min(choices)
-    return Loop(count, iterations, words - count * iterations, rest, fields)
 
 
 def stream(

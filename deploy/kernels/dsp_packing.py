@@ -23,16 +23,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.dsp_form import (
+    BYTE_MAX,
+    HALF_MAX,
+    Packing,
+    cheapest,
+    group_length,
+    product_group,
+)
 from ..ops.base import Helper
 from ..ops.weighted import WeightedOp, Weights
 from ..requant import Int64, Requant
 from ..types import IntType
 
 WORD = 1 << 32
-HALF_MAX = (1 << 15) - 1
-BYTE_MAX = (1 << 8) - 1
-SLOWER = 1.01
-"""A denser scheme is used up to this ratio of the fewest instructions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,14 @@ class Scheme:
         return self.offset != 0
 
     @property
+    def packing(self) -> Packing:
+        """What the kernels' loops follow from."""
+        return Packing(self.mode, self.fields, self.group, self.sums)
+
+    @property
     def words_per_block(self) -> int:
         """Column words of four activations."""
-        return 1 if self.mode == "products" else 2
+        return self.packing.words_per_block
 
 
 def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
@@ -103,8 +112,7 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
     if whole_sums:
         return found[0]
     outputs = len(codes) // getattr(op, "groups", 1)
-    costs = [_tile_cost(scheme, outputs, codes.shape[1]) for scheme in found]
-    return next(s for s, cost in zip(found, costs, strict=True) if cost <= SLOWER * min(costs))
+    return found[cheapest([scheme.packing for scheme in found], outputs, codes.shape[1])]
 
 
 def _bytes(codes: Int64, weights: Weights, act: IntType, p: int) -> Scheme:
@@ -116,32 +124,6 @@ def _bytes(codes: Int64, weights: Weights, act: IntType, p: int) -> Scheme:
     offset = weights.offset + 128 * weights.step
     return Scheme("bytes", 8, 2, 0, codes - 128, weights.step, offset, act, shift,
                   top << shift > HALF_MAX)  # fmt: skip
-
-
-def _tile_cost(scheme: Scheme, outputs: int, row: int) -> float:
-    """Instructions of a tile of two channels by two pixels, with its share of making the column.
-
-    Loops and late shifts are left out, so that the choice follows from widths and shape.
-    """
-    blocks = -(-row // 4)
-    columns = blocks * scheme.words_per_block
-    words = -(-columns // scheme.fields)
-    column = (4 if scheme.mode == "products" else 7) * blocks
-    own = 3 if scheme.sums else 0
-    if scheme.mode == "bytes":
-        own += 14 * blocks + 21
-    elif scheme.mode == "fields":
-        own += 13 * blocks + words + 21
-    else:
-        each = 7 if scheme.fields > 1 else 5
-        own += each * columns + words + 4 * -(-columns // scheme.group) + 27
-    sums = 3 * blocks + 12 if scheme.sums else 0
-    return own + (column + sums) / ((outputs + 1) // 2)
-
-
-def group_length(largest_code: int, largest_act: int) -> int:
-    """Accumulations that keep the middle byte of a product group below 256, at the worst."""
-    return BYTE_MAX // max(1, 4 * largest_code * largest_act)
 
 
 def _products(
@@ -158,7 +140,7 @@ def _products(
     if not whole_sums and (shift > 14 or int(codes.sum(axis=1).max()) * top > HALF_MAX):
         return None
     longest = min(longest, 4) if whole_sums else longest
-    group = max(g for g in (1, 2, 4, 8) if g <= longest and fields % g == 0)
+    group = product_group(weights.bits, longest)
     return Scheme(
         "products", weights.bits, fields, group, codes, weights.step, weights.offset, act, shift,
         True,

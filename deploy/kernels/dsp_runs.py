@@ -8,15 +8,13 @@ one to three bytes left over of every run come last, together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.dsp_form import column_of
 from ..ops.conv2d import Conv2d
 from ..requant import Int64
-
-OVER_LIMIT = 1.06
-"""Runs are read in whole words, past their end, where that makes no column longer than this."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,6 @@ class Runs:
         fill = np.zeros((len(codes), 4 * self.tail_blocks - left.shape[1]), np.int64)
         return np.concatenate([whole.reshape(len(codes), -1), left, fill], axis=1)
 
-
     def window(self, step: int) -> tuple[tuple[tuple[int, ...], bool], ...]:
         """Byte offsets of every block, and whether they form a word; runs are ``step`` apart."""
         blocks: list[tuple[tuple[int, ...], bool]] = []
@@ -90,9 +87,6 @@ class Runs:
 def runs_of(op: Conv2d, depth: int) -> Runs:
     """The runs of a convolution's window over ``depth`` channels of every tap."""
     height, width = op.window.kernel
-    if width > 1 and (op.window.dilation[1] > 1 or op.groups > 1):
-        return Runs(height * width, width, 1, depth)
-    runs = Runs(height, 1, width, width * depth)
-    over = replace(runs, over=True)
-    worth = height * width > 1 and runs.left and over.blocks <= OVER_LIMIT * runs.blocks
-    return over if worth else runs
+    column = column_of(op.window.kernel, op.window.dilation, op.groups, depth)
+    per_row = column.runs // height
+    return Runs(column.runs, per_row, width // per_row, column.run, column.over)

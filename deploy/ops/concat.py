@@ -45,7 +45,10 @@ class Concat(Op):
     ) -> Work:
         """Features for cost tables."""
         type_ = output.type
-        return elementwise_work(self.kind, output.size, len(inputs), type_.bits, type_.signed)
+        return elementwise_work(
+            self.kind, output.size, len(inputs), type_.bits, type_.signed,
+            channels=output.shape[-1], kernels=kernels,
+        )  # fmt: skip
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the copies."""

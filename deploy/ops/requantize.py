@@ -54,7 +54,9 @@ class Requantize(Op):
         """Features for cost tables."""
         type_ = inputs[0].type
         bytes_ = requant_bytes(len(self.requant.m))
-        return elementwise_work(self.kind, output.size, 1, type_.bits, type_.signed, bytes_)
+        return elementwise_work(
+            self.kind, output.size, 1, type_.bits, type_.signed, bytes_, output.shape[-1], kernels
+        )
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

@@ -86,6 +86,47 @@ def depthwise(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(*nodes)
 
 
+def windows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Depthwise windows of every way to run a kernel row: dense, sliding, apart, one by one."""
+    zero = -1 if signed and act_bits > 1 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((9, 18, 3), act, zero)]
+    for name, more in {
+        "five": {"kernel": (5, 5), "pad": (2, 2, 2, 2)},
+        "even": {"kernel": (3, 4), "pad": (1, 1, 1, 2)},
+        "phases": {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
+        "three": {"dilation": (1, 3), "pad": (1, 3, 1, 3), "multiplier": 2},
+        "apart": {"kernel": (2, 4), "dilation": (1, 5), "pad": (0, 7, 1, 7)},
+        "sliding": {"kernel": (5, 5), "stride": (2, 2), "pad": (2, 1, 2, 2)},
+        "threes": {"kernel": (2, 5), "stride": (1, 3), "pad": (0, 4, 1, 5), "multiplier": 50},
+        "skips": {"kernel": (2, 3), "stride": (1, 2), "dilation": (1, 2), "pad": (0, 2, 1, 2)},
+        "long": {"kernel": (6, 9), "pad": (3, 4, 3, 4)},
+        "wide": {"kernel": (1, 1), "pad": (0, 0, 0, 0)},
+    }.items():  # fmt: skip
+        nodes.append(make.depthwise(name, nodes[-1], act, **more))
+    return graph(*nodes)
+
+
+def column(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """An image of one column, narrower than its windows; a 2x2 map under a padded 3x3."""
+    make = Maker(seed, weight_bits, extreme=extreme)
+    act = IntType(act_bits, signed)
+    nodes = [input_node((17, 1, 5), act)]
+    for name, more in {
+        "lying": {"kernel": (9, 1), "pad": (4, 0, 4, 0)},
+        "down": {"kernel": (5, 1), "stride": (2, 1), "pad": (2, 0, 2, 0)},
+        "narrow": {"kernel": (3, 3), "stride": (2, 1)},
+        "less": {"kernel": (4, 3), "stride": (2, 2), "pad": (2, 1, 2, 2)},
+        "small": {"kernel": (3, 3), "stride": (2, 2), "pad": (1, 1, 0, 1)},
+        "tiny": {"kernel": (3, 3)},
+        "conv": None,
+    }.items():  # fmt: skip
+        nodes.append(make.depthwise(name, nodes[-1], act, **more) if more is not None
+                     else make.conv(name, nodes[-1], 3, act))  # fmt: skip
+    return graph(*nodes)
+
+
 def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     """Sums of tensors of equal and of different types, element counts left over, zero points."""
     zero = -2 if signed and act_bits > 2 else 0
@@ -98,7 +139,7 @@ def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(x, a, b, c)
 
 
-NETS = [convolutions, one_channel, rows, depthwise, sums]
+NETS = [convolutions, one_channel, rows, depthwise, windows, column, sums]
 
 
 def inside(net, codes):
@@ -124,7 +165,8 @@ def on_device(net, target, codes, toolchain: Toolchain | None = None, optimise="
 
 
 # depthwise kernels depend on the weights alone, sums on neither
-FEW = {depthwise: [(8, 8), (7, 2), (6, 5), (5, 8), (4, 3), (3, 6), (2, 8), (1, 1)],
+DEEP = [(8, 8), (7, 2), (6, 5), (5, 8), (4, 3), (3, 6), (2, 8), (1, 1)]
+FEW = {depthwise: DEEP, windows: DEEP, column: DEEP,
        sums: [(8, 8), (4, 3), (1, 1)], one_channel: PAIRS[::2]}  # fmt: skip
 
 
