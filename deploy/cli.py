@@ -47,6 +47,14 @@ Model = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+BoardName = Annotated[
+    str | None,
+    typer.Option(
+        help="A board with the target's core: its clock and energy count, and the waits for its"
+        " flash; 'adaqat targets' lists them.",
+        show_default=False,
+    ),
+]
 TargetName = Annotated[
     str, typer.Option("--target", "-t", help="The device; 'adaqat targets' lists them.")
 ]
@@ -84,6 +92,7 @@ def deploy(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    board: BoardName = None,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
@@ -96,10 +105,11 @@ def deploy(
     from .console import print_report, progress
     from .model_source import open_model, verification_inputs
     from .render import c_name
-    from .report import Report, new_report
+    from .report import Report, check_board, new_report
     from .verification import verify as run
 
     c_name(name)
+    check_board(chosen, board)
     check_destination(out)
     graph = open_model(model)
     report: Report | None = None
@@ -108,11 +118,17 @@ def deploy(
         for executor in wanted:
             with progress(f"verifying on {executor}") as advance:
                 found = run(
-                    graph, chosen.name, codes, executor=executor, name=name, progress=advance
+                    graph,
+                    chosen.name,
+                    codes,
+                    executor=executor,
+                    name=name,
+                    progress=advance,
+                    board=board,
                 )
             report = found if report is None else found.joined(report)
     artefact = build(graph, chosen.name, out, name=name)
-    report = report or new_report(artefact.model)
+    report = report or new_report(artefact.model, board)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
@@ -186,6 +202,7 @@ def compare(
             " ram_kb. A missed budget gives exit code 1."
         ),
     ] = None,
+    board: BoardName = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a model's cost on several devices, from their cost tables, against budgets."""
@@ -195,7 +212,12 @@ def compare(
     from .prediction import predictions
 
     limits = parse_budgets(budget or [])
-    rows = predictions(open_model(model), target or [], limits)
+    if board is not None and len(target or []) != 1:
+        raise UsageError(
+            f"--board {board}: {len(target or [])} targets given; a board has one core; give one"
+            f" --target"
+        )
+    rows = predictions(open_model(model), target or [], limits, board)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
@@ -206,22 +228,55 @@ def compare(
 
 @app.command()
 def measure(
-    target: TargetName,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="May be repeated; 'adaqat targets' lists them."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every C target.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="TOML file to write; without it, TARGET.toml here."),
+        typer.Option(
+            "--out", "-o", help="TOML file to write, or a folder; without it, this folder."
+        ),
+    ] = None,
+    compiler: Annotated[
+        str | None,
+        typer.Option(help="gcc, zig or the path of a GCC; without it, the one preferred."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of earlier counts; without it, the user's cache folder."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Count everything again.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes; without it, one a core.")
     ] = None,
 ) -> None:
-    """Measure a device's cost table from the emitted kernels, in the emulator (minutes)."""
+    """Measure cost tables from the emitted kernels, in the emulator (minutes)."""
+    import os
+
     from . import targets
     from .console import progress
-    from .measure import measure_target
+    from .count_cache import default_folder
+    from .measure import measure_targets
 
-    chosen = targets.get(target)
-    path = out or Path(f"{chosen.name}.toml")
-    with progress(f"measuring {chosen.name}") as advance:
-        measure_target(chosen.name, path, advance)
-    print(f"cost table: {path}")
+    if every == bool(target) or (no_cache and cache):
+        raise UsageError(
+            "measure: --target TARGET (may be repeated) or --all is needed, one of them, and at"
+            " most one of --cache and --no-cache; for example 'adaqat measure --target cortex-m4'"
+        )
+    chosen = targets.measurable() if every else [targets.get(name).name for name in target or []]
+    with progress(f"measuring {', '.join(chosen)}") as advance:
+        paths = measure_targets(
+            list(dict.fromkeys(chosen)),
+            out or Path(),
+            compiler=compiler,
+            cache=None if no_cache else cache or default_folder(),
+            workers=jobs or os.cpu_count() or 1,
+            progress=advance,
+        )
+    for path in paths:
+        print(f"cost table: {path}")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..hw_models.board import boards_of
 from . import targets
 from .graph import Graph
 from .report import Report
@@ -71,6 +72,9 @@ def print_report(report: Report, path: Path) -> None:
         )
     screen.print(table)
     screen.print(_totals(report))
+    if report.target["board"]:
+        where = f"latency and energy: {report.target['board']}, {report.target['memory']}"
+        screen.print(where, markup=False)
     if report.target["compiler"]:
         built = f"{report.target['core']}: built with {report.target['compiler']}"
         screen.print(built, markup=False)
@@ -111,6 +115,8 @@ def _totals(report: Report) -> Table:
             f"predicted {number(totals.get(f'predicted_{key}'), digits, unit)}",
             f"counted {number(totals.get(key), digits, unit)}",
         )
+    if totals["stall_cycles"] is not None:
+        grid.add_row("waits for flash", f"estimated {number(totals['stall_cycles'])} cycles")
     grid.add_row(
         "flash",
         f"constants {number(totals['const_bytes'])} bytes",
@@ -167,6 +173,7 @@ def target_rows() -> list[dict[str, Any]]:
             "family": target.family,
             "core": target.core,
             "cost_table": target.table,
+            "boards": list(boards_of(target.core)) if target.core else [],
         }
         for target in (targets.get(name) for name in targets.names())
     ]
@@ -175,12 +182,13 @@ def target_rows() -> list[dict[str, Any]]:
 def print_targets() -> None:
     """The known targets."""
     table = Table()
-    for heading in ("target", "also", "emits", "emulated core", "cost table"):
+    for heading in ("target", "also", "emits", "emulated core", "cost table", "boards"):
         table.add_column(heading)
     for row in target_rows():
         table.add_row(
             row["name"], ", ".join(row["aliases"]) or "-", row["family"].upper(),
             row["core"] or "-", "measured" if row["cost_table"] else "-",
+            ", ".join(row["boards"]) or "-",
         )  # fmt: skip
     console().print(table)
 

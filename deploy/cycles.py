@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..hw_models import Timing
+from .decode_memo import remembered, thumb_unit
 from .errors import ToolError
 from .extras import require
 
@@ -119,9 +120,13 @@ class Decoder:
             _capstone.CS_MODE_THUMB | _capstone.CS_MODE_MCLASS | _capstone.CS_MODE_V8,
         )
         self._engine.detail = True
+        self._known: dict[bytes, list[Instruction]] = {}
 
     def decode(self, code: bytes, address: int) -> list[Instruction]:
         """Instructions of ``code``; bytes that are none raise `ToolError`."""
+        return remembered(self._known, code, address, thumb_unit, self._fresh)
+
+    def _fresh(self, code: bytes, address: int) -> list[Instruction]:
         found = [_instruction(item) for item in self._engine.disasm(code, address)]
         done = sum(item.size for item in found)
         if done != len(code):
@@ -190,7 +195,10 @@ def price_block(items: list[Instruction], timing: Timing) -> Block:
     cycles, run = 0.0, 0
     previous: Instruction | None = None
     last = items[-1]
-    for item in items:
+    average = timing.rule.get("instruction")
+    if average is not None:
+        cycles = len(items) * average.cycles
+    for item in items if average is None else ():
         if item is not last or not _pure_branch(item):
             cycles += _cost(item, previous, timing)
         if item.size == 4 and item.address & 2:
@@ -220,7 +228,7 @@ def _pure_branch(item: Instruction) -> bool:
 
 def _branch_costs(last: Instruction, timing: Timing) -> tuple[float, float]:
     rules = timing.rule
-    if not last.is_branch:
+    if not last.is_branch or "instruction" in rules:
         return 0.0, 0.0
     if last.loads_pc:
         # The transfer itself is priced with the block; only the refill is added here.

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoders of firmware images by instruction set: Thumb, and RISC-V's RV32IMC.
 
-RISC-V cores have no cycle table, so their decoder fills in what counts need: address, length and
-group. Instruction sets: The RISC-V Instruction Set Manual, volume I, chapters RV32I, M and C.
+The cycle table of RISC-V looks at no neighbours, so its decoder fills in what that needs: address,
+length and group. Instruction sets: The RISC-V Instruction Set Manual, volume I, chapters RV32I, M
+and C.
 """
 
+from functools import cache
 from typing import Any, Protocol
 
-from ..hw_models import Core
+from ..hw_models import Architecture, Core
 from .cycles import Decoder, Instruction
+from .decode_memo import remembered, riscv_unit
 from .errors import ToolError
 from .extras import require
 
@@ -18,7 +21,8 @@ _capstone = require("capstone", "emulate")
 _GROUPS: dict[str, tuple[str, ...]] = {
     "load": ("lb", "lh", "lw", "lbu", "lhu"),
     "store": ("sb", "sh", "sw"),
-    "mul": ("mul", "mulh", "mulhsu", "mulhu"),
+    "mul": ("mul",),
+    "long_mul": ("mulh", "mulhsu", "mulhu"),
     "divide": ("div", "divu", "rem", "remu"),
     "branch": ("beq", "bne", "blt", "bge", "bltu", "bgeu"),
     "call": ("jal",),
@@ -32,8 +36,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 _COMPRESSED: dict[str, tuple[str, ...]] = {
     "load": ("c.lw", "c.lwsp"),
     "store": ("c.sw", "c.swsp"),
-    "branch": ("c.j", "c.beqz", "c.bnez"),
-    "call": ("c.jal",),
+    "branch": ("c.beqz", "c.bnez"),
+    "call": ("c.j", "c.jal"),
     "branch_register": ("c.jr", "c.jalr"),
     "system": ("c.ebreak", "c.unimp"),
     "alu": (
@@ -65,9 +69,13 @@ class RiscvDecoder:
         """Open Capstone for RV32 with the C extension."""
         mode = _capstone.CS_MODE_RISCV32 | _capstone.CS_MODE_RISCVC
         self._engine = _capstone.Cs(_capstone.CS_ARCH_RISCV, mode)
+        self._known: dict[bytes, list[Instruction]] = {}
 
     def decode(self, code: bytes, address: int) -> list[Instruction]:
         """Instructions of ``code``; bytes that are none raise `ToolError`."""
+        return remembered(self._known, code, address, riscv_unit, self._fresh)
+
+    def _fresh(self, code: bytes, address: int) -> list[Instruction]:
         found = [self._instruction(item) for item in self._engine.disasm(code, address)]
         done = sum(item.size for item in found)
         if done != len(code):
@@ -96,6 +104,11 @@ class RiscvDecoder:
         )
 
 
+@cache
+def _decoder(architecture: Architecture) -> InstructionDecoder:
+    return RiscvDecoder() if architecture == "riscv" else Decoder()
+
+
 def decoder_of(core: Core) -> InstructionDecoder:
-    """The decoder for the code of a core."""
-    return RiscvDecoder() if core.architecture == "riscv" else Decoder()
+    """The decoder for the code of a core, one for the whole process."""
+    return _decoder(core.architecture)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads what the emulator and the checks need from a firmware image."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ _ELFError = require("elftools.common.exceptions", "emulate").ELFError
 _ELFFile = require("elftools.elf.elffile", "emulate").ELFFile
 _SymbolTableSection = require("elftools.elf.sections", "emulate").SymbolTableSection
 
+# Elf32_Sym of the ELF specification: name, value, size, info, other, section. Read in one go,
+# because an image of many networks has thousands.
+_SYMBOL = struct.Struct("<IIIBBH")
+_FUNCTION = 2
 _MACHINES: dict[str, Architecture] = {"EM_ARM": "arm", "EM_RISCV": "riscv"}
 _TITLES = {"arm": "Arm", "riscv": "RISC-V"}
 
@@ -120,13 +125,14 @@ def _parse(path: Path, elf: Any) -> Image:
     for section in elf.iter_sections():
         if not isinstance(section, _SymbolTableSection):
             continue
-        for symbol in section.iter_symbols():
-            name, value = symbol.name, symbol["st_value"]
+        names = elf.get_section(section["sh_link"]).data()
+        for at, value, size, info, _, index in _SYMBOL.iter_unpack(section.data()):
+            name = names[at : names.index(0, at)].decode("utf-8", "replace")
             if name.startswith(("$t", "$d", "$a", "$x")):
-                if symbol["st_shndx"] in executable:
+                if index in executable:
                     marks.append((value, not name.startswith("$d")))
-            elif symbol["st_info"]["type"] == "STT_FUNC":
-                functions.add(Function(name, value & ~1, symbol["st_size"]))
+            elif info & 15 == _FUNCTION:
+                functions.add(Function(name, value & ~1, size))
             elif name:
                 symbols[name] = value
     return Image(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..hw_models import Core, Timing, load_timing
 from .block_counter import Counts, make_counter
-from .cycles import Block, edge_cost, price_block
+from .block_prices import BlockPrices, Transition
 from .decoders import InstructionDecoder, decoder_of
 from .elf import Image, read_image
 from .errors import ToolError
@@ -27,7 +27,7 @@ _unicorn = require("unicorn", "emulate")
 
 STACK_CANARY = 0xC0DEC0DE
 RUN_REGION = "run"
-_DEFAULT_BLOCK_LIMIT = 2_000_000_000
+DEFAULT_BLOCK_LIMIT = 2_000_000_000
 _STACK_SYMBOLS = ("adaqat_bss_end", "adaqat_stack_limit")
 
 
@@ -76,7 +76,7 @@ def emulate(
     *,
     check_alignment: bool = False,
     python_hook: bool = False,
-    block_limit: int = _DEFAULT_BLOCK_LIMIT,
+    block_limit: int = DEFAULT_BLOCK_LIMIT,
 ) -> Emulation:
     """Run ``elf`` on an emulated ``core`` and count what its model does.
 
@@ -96,8 +96,8 @@ def emulate(
     """
     image = read_image(elf)
     image.require(core)
-    numbers, names = _region_table(image, run_symbol, regions)
-    code = _code_extent(image)
+    numbers, names = region_table(image, run_symbol, regions)
+    code = code_extent(image)
     registers = REGISTERS[core.architecture]
     counter = make_counter(numbers, code, block_limit, registers.link, python_hook)
     files = HostFiles(input_bytes)
@@ -124,7 +124,7 @@ def emulate(
     )
 
 
-def _region_table(
+def region_table(
     image: Image, run_symbol: str, regions: Sequence[str]
 ) -> tuple[dict[int, int], list[str]]:
     """Entry address -> region number, and the names by number; number 0 is outside."""
@@ -145,7 +145,8 @@ def _region_table(
     return numbers, names
 
 
-def _code_extent(image: Image) -> tuple[int, int]:
+def code_extent(image: Image) -> tuple[int, int]:
+    """(first address, bytes) of an image's code."""
     if not image.code_ranges:
         raise ToolError(
             f"{image.path.name}: no code found; mapping symbols ($t, $x, $d) are needed; do not "
@@ -165,13 +166,13 @@ def _run_phases(
             f"{image.path.name}: no symbol {', '.join(missing)}; the stack is measured between "
             f"them; link with the firmware's linker script"
         )
-    if not _go(uc, registers, image, files, run_address):
+    if not go(uc, registers, image, files, run_address):
         return None
     stack_pointer = int(uc.reg_read(registers.sp))
     # Paint all free RAM, not only the stack, so that an overflow is seen wherever it lands.
     floor = image.symbols["adaqat_bss_end"]
     uc.mem_write(floor, STACK_CANARY.to_bytes(4, "little") * ((stack_pointer - floor) // 4))
-    finished = _go(uc, registers, image, files, int(uc.reg_read(registers.link)) & ~1)
+    finished = go(uc, registers, image, files, int(uc.reg_read(registers.link)) & ~1)
     painted = np.frombuffer(uc.mem_read(floor, stack_pointer - floor), "<u4")
     dirty = np.flatnonzero(painted != STACK_CANARY)
     stack_bytes = 4 * (painted.size - int(dirty[0])) if dirty.size else 0
@@ -182,11 +183,11 @@ def _run_phases(
             f"stack_bytes of the firmware"
         )
     if finished:
-        _go(uc, registers, image, files, None)
+        go(uc, registers, image, files, None)
     return stack_bytes
 
 
-def _go(
+def go(
     uc: Any, registers: Registers, image: Image, files: HostFiles, until: int | None
 ) -> bool:
     """Continue until an address, or the exit; True when the address was reached."""
@@ -216,25 +217,11 @@ def _price(
         address: decoder.decode(image.read(address, size), address)
         for address, size in counts.sizes.items()
     }
-    sums = {number: _Sum() for number in range(1, len(names))}
-    blocks: dict[int, Block] = {}
-    if timing is not None:
-        blocks = {address: price_block(items, timing) for address, items in decoded.items()}
+    prices = BlockPrices(decoded, timing)
+    transitions: dict[int, list[Transition]] = {number: [] for number in range(1, len(names))}
     for (region, previous, current), count in counts.edges.items():
-        total, items = sums[region], decoded[previous]
-        total.instructions += count * len(items)
-        for item in items:
-            total.classes[item.group] += count
-        target = blocks.get(current)
-        if timing is None:
-            continue
-        block = blocks[previous]
-        end = previous + counts.sizes[previous]
-        cycles, taken = edge_cost(
-            block, current, end, target is not None and target.starts_misaligned, timing
-        )
-        total.cycles += count * (block.cycles + cycles)
-        total.taken += count * taken
+        transitions[region].append((previous, current, count))
+    sums = {number: prices.total(found) for number, found in transitions.items()}
     return {
         name: RegionCount(
             name=name,
@@ -247,14 +234,6 @@ def _price(
         for number, name in enumerate(names)
         if number > 0
     }
-
-
-class _Sum:
-    def __init__(self) -> None:
-        self.instructions = 0
-        self.cycles = 0.0
-        self.taken = 0
-        self.classes: Counter[str] = Counter()
 
 
 def _sum(regions: dict[str, RegionCount]) -> RegionCount:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts an emitted model into a bare-metal image that the emulators can run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,18 +32,34 @@ class Interface:
     output_type: str
 
 
-def write_firmware(
-    interface: Interface, core: Core, folder: Path, stack_bytes: int = DEFAULT_STACK_BYTES
-) -> tuple[list[Path], Path]:
-    """Write start-up code, harness and linker script; returns the C sources and the script."""
-    environment = jinja2.Environment(
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("adaqat.templates", package_path=""),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+
+
+def write_firmware(
+    interface: Interface, core: Core, folder: Path, stack_bytes: int = DEFAULT_STACK_BYTES
+) -> tuple[list[Path], Path]:
+    """Write start-up code, harness and linker script; returns the C sources and the script."""
+    return write_harness("harness.c.j2", vars(interface), core, folder, stack_bytes)
+
+
+def write_harness(
+    template: str,
+    values: Mapping[str, object],
+    core: Core,
+    folder: Path,
+    stack_bytes: int = DEFAULT_STACK_BYTES,
+) -> tuple[list[Path], Path]:
+    """Write start-up code, linker script and the harness that a firmware template prints."""
+    environment = _environment()
     folder.mkdir(parents=True, exist_ok=True)
     harness = folder / "harness.c"
-    text = environment.get_template(f"{_FOLDER}/harness.c.j2").render(vars(interface))
+    text = environment.get_template(f"{_FOLDER}/{template}").render(values)
     harness.write_text(text, encoding="utf-8")
     script = folder / "link.ld"
     text = environment.get_template(f"{_FOLDER}/link.ld.j2").render(

@@ -52,6 +52,14 @@ def check_isa(elf: Path, core: Core) -> None:
         return
     image = read_image(elf)
     image.require(core)
+    check_image(image, core)
+
+
+def check_image(image: Image, core: Core) -> None:
+    """`check_isa` of an image that has been read."""
+    if core.isa == "armv8.1-m.main":
+        return
+    elf = image.path
     found = foreign_instructions(image, core)
     if found:
         listed = "; ".join(f"{f.text} at 0x{f.address:08x} in {f.function}" for f in found[:_SHOWN])

@@ -1,39 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the cost table of a target: emit, compile, count, fit.
+"""Makes the cost tables of targets: emit, compile, count, fit.
 
 Every kind of node is emitted alone in many shapes, compiled as the product is compiled, run in
 the emulator and counted exactly; the counts are fitted by non-negative coefficients per feature
 of the node's work report. The largest error of each fit stands in the table.
 """
 
-import datetime
 import hashlib
-import os
+import multiprocessing
 import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
 
-from ..hw_models import load_core, load_timing, timing_hash
-from ..hw_models.board import load_board
-from ..hw_models.table import Energy, Provenance, Row, Table
+from ..hw_models import Core, load_core
+from ..hw_models.table import Row, Table
 from . import targets
 from .check import check
+from .count_cache import CountCache
+from .counted_models import Counted, count_models
 from .device import Device
 from .emit import CModel, array_bytes, layout
-from .errors import ToolError, UsageError
-from .kernels import FAMILIES
+from .errors import UsageError
 from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
 from .row_fit import Sample, fit_row
 from .table_file import table_text
+from .table_record import new_table
+from .targets import Target
 from .toolchain import Toolchain, find_toolchain
 from .types import IntType
-from .vectors import make_inputs
 
 ALL_BITS = tuple(range(1, 9))
 LOOP_NUMBERS = frozenset(
@@ -46,38 +42,75 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Job:
-    """All cases of one kind at one weight width, for input widths that share their kernels."""
+    """All cases of one kind at one weight width, for input widths that share their kernels.
+
+    models: the cases laid out for the widest input, in order.
+    """
 
     kind: str
     weight_bits: int
     act_bits: tuple[int, ...]
     act_signed: bool
+    models: tuple[CModel, ...]
 
 
-def measure_target(target: str, out: Path, progress: Progress = lambda done, total: None) -> None:
-    """Measure a target and write its cost table to the TOML file ``out``.
+@dataclass(frozen=True)
+class _Task:
+    """One kind at one weight width, on targets that may share counts: work for one process."""
+
+    targets: tuple[str, ...]
+    kind: str
+    weight_bits: int
+    compiler: str | None
+    cache: Path | None
+
+
+def measure_targets(
+    names: Sequence[str],
+    out: Path,
+    *,
+    compiler: str | None = None,
+    cache: Path | None = None,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> list[Path]:
+    """Measure targets and write one cost table each.
 
     Args:
-        target: a C target whose core has a cycle table.
-        out: file to write; its folder must exist.
-        progress: called with (networks done, networks in all).
+        names: C targets.
+        out: for one target the TOML file to write; else, or when it is a folder, the folder.
+        compiler: as in `find_toolchain`; left out, the one preferred for the core.
+        cache: folder of counts from earlier calls, None to count everything.
+        workers: processes.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        The files, in the order of ``names``.
 
     Raises:
-        UsageError: the target cannot be measured, or the file cannot be written.
+        UsageError: a target cannot be measured, or a file cannot be written.
         ToolError: no compiler or emulator.
     """
-    if not out.parent.is_dir():
+    folder = out if out.is_dir() or len(names) > 1 else out.parent
+    if not folder.is_dir():
         raise UsageError(
-            f"{out}: no folder {out.parent}; an existing folder is needed; create it first"
+            f"{out}: no folder {folder}; an existing folder is needed; create it first"
         )
-    text = table_text(measure(target, progress))
-    try:
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(
-            f"{out}: cannot be written ({error.strerror}); a writable file is needed; choose "
-            f"another path"
-        ) from error
+    tables = measure_tables(
+        names, compiler=compiler, cache=cache, workers=workers, progress=progress
+    )
+    paths = []
+    for table in tables:
+        path = folder / f"{table.file_name}.toml" if folder == out else out
+        try:
+            path.write_text(table_text(table), encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UsageError(
+                f"{path}: cannot be written ({error.strerror}); a writable file is needed; choose "
+                f"another path"
+            ) from error
+        paths.append(path)
+    return paths
 
 
 def measure(
@@ -86,49 +119,126 @@ def measure(
     kinds: Iterable[str] | None = None,
     weight_bits: tuple[int, ...] = ALL_BITS,
 ) -> Table:
-    """The cost table of a target; ``kinds`` and ``weight_bits`` restrict it, for tests."""
-    described = targets.get(target)
-    if described.core is None or load_core(described.core).timing is None:
+    """The cost table of one target, counted afresh in this process."""
+    return measure_tables([target], progress=progress, kinds=kinds, weight_bits=weight_bits)[0]
+
+
+def measure_tables(
+    names: Sequence[str],
+    *,
+    compiler: str | None = None,
+    cache: Path | None = None,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+    kinds: Iterable[str] | None = None,
+    weight_bits: tuple[int, ...] = ALL_BITS,
+) -> list[Table]:
+    """Cost tables of targets; ``kinds`` and ``weight_bits`` restrict them, for tests.
+
+    Other arguments and errors as of `measure_targets`.
+    """
+    chosen = [_measurable(name) for name in names]
+    CountCache(cache)
+    present = dict.fromkeys(case.kind for case in cases())
+    wanted = [kind for kind in present if kinds is None or kind in set(kinds)]
+    groups: dict[str, list[str]] = {}
+    for target, core in chosen:
+        groups.setdefault(core.code_of or core.name, []).append(target.name)
+        _compiler(core, compiler)
+    # Longest first, so that no process ends up alone with a long one.
+    tasks = [
+        _Task(tuple(group), kind, bits, compiler, cache)
+        for kind in wanted
+        for group in groups.values()
+        for bits in (weight_bits if has_weights(kind) else (0,))
+    ]
+    rows: dict[str, list[Row]] = {target.name: [] for target, _ in chosen}
+    for done, found in enumerate(_run_all(tasks, workers), start=1):
+        for name, more in found.items():
+            rows[name] += more
+        progress(done, len(tasks))
+    tables = []
+    for target, core in chosen:
+        toolchain, built = _compiler(core, compiler), load_core(core.code_of or core.name)
+        around = _run_bytes(target, built, toolchain)
+        flags = toolchain.flags(built)
+        tables.append(new_table(target, core, toolchain, flags, around, tuple(rows[target.name])))
+    return tables
+
+
+def _measurable(name: str) -> tuple[Target, Core]:
+    target = targets.get(name)
+    core = target.core or target.reference
+    if core is None:
         raise UsageError(
-            f"{target}: its core has no cycle table; a table needs cycles; measure one of the "
-            f"cores in hw_models/timing or add a cycle table"
+            f"{name}: has no core to count on; C targets are supported; choose one of them"
         )
-    toolchain = find_toolchain()
-    chosen = [case for case in cases() if kinds is None or case.kind in kinds]
-    jobs = _jobs(chosen, described.name, weight_bits)
-    pairs = [(job, case) for job in jobs for case in chosen if case.kind == job.kind]
-    lock, finished = Lock(), iter(range(1, len(pairs) + 1))
+    return target, load_core(core)
 
-    def run(work: tuple[_Job, Case]) -> Sample:
-        sample = _measure_case(work[1], work[0], described.name, toolchain)
-        with lock:
-            progress(next(finished), len(pairs))
-        return sample
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        samples = list(pool.map(run, pairs))
-    rows = []
-    for job in jobs:
-        found = [s for (of, _), s in zip(pairs, samples, strict=True) if of is job]
-        rows.append(
-            fit_row(job.kind, job.weight_bits, job.act_bits, job.act_signed, found)
-        )
-    run_bytes = _run_bytes(described.name, toolchain)
-    return _table(described.name, described.core, toolchain, run_bytes, tuple(rows))
+def _compiler(core: Core, compiler: str | None) -> Toolchain:
+    return find_toolchain(compiler, architecture=core.architecture)
+
+
+def _run_all(tasks: list[_Task], workers: int) -> Iterator[dict[str, list[Row]]]:
+    """Rows by target of every task, in order."""
+    if workers == 1 or len(tasks) == 1:
+        yield from map(_run_task, tasks)
+        return
+    # Fresh processes: this one may have threads, which do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        yield from pool.map(_run_task, tasks)
+
+
+def _run_task(task: _Task) -> dict[str, list[Row]]:
+    cache = CountCache(task.cache)
+    chosen = [case for case in cases() if case.kind == task.kind]
+    found: dict[str, list[Row]] = {}
+    for name in task.targets:
+        target, core = _measurable(name)
+        jobs = _jobs(chosen, name, (task.weight_bits,))
+        models = [model for job in jobs for model in job.models]
+        counts = iter(count_models(models, core, _compiler(core, task.compiler), cache))
+        found[name] = []
+        for job in jobs:
+            samples = [_sample(model, next(counts), target) for model in job.models]
+            found[name].append(
+                fit_row(job.kind, job.weight_bits, job.act_bits, job.act_signed, samples)
+            )
+    return found
+
+
+def _sample(model: CModel, counted: Counted, target: Target) -> Sample:
+    around = ("run", "model_id")
+    return Sample(
+        dict(model.graph.works(target.kernels))[MEASURED],
+        counted.instructions,
+        counted.cycles if target.core is not None else None,
+        counted.code_bytes,
+        {name: size for name, size in counted.functions.items() if name not in around},
+        array_bytes(next(n for n in model.nodes if n.node.name == MEASURED).plan),
+        counted.taken,
+    )
 
 
 def _jobs(chosen: list[Case], target: str, weight_bits: tuple[int, ...]) -> list[_Job]:
     """Group input widths whose emitted text is the same: they need one measurement."""
-    jobs = []
+    jobs: list[_Job] = []
     for kind in dict.fromkeys(case.kind for case in chosen):
         same_kind = [case for case in chosen if case.kind == kind]
         for bits in weight_bits if has_weights(kind) else (0,):
             for signed in (False, True):
-                groups: dict[str, list[int]] = {}
+                groups: dict[str, _Job] = {}
                 for act_bits in reversed(ALL_BITS):
-                    key = _text_key(same_kind, IntType(act_bits, signed), bits, target)
-                    groups.setdefault(key, []).append(act_bits)
-                jobs += [_Job(kind, bits, tuple(sorted(a)), signed) for a in groups.values()]
+                    type_ = IntType(act_bits, signed)
+                    models = tuple(_model(case, type_, bits, target) for case in same_kind)
+                    widest = groups.setdefault(
+                        _text_key(models), _Job(kind, bits, (), signed, models)
+                    )
+                    both = tuple(sorted((*widest.act_bits, act_bits)))
+                    groups[_text_key(models)] = replace(widest, act_bits=both)
+                jobs += groups.values()
     return jobs
 
 
@@ -136,14 +246,13 @@ def _model(case: Case, type_: IntType, weight_bits: int, target: str) -> CModel:
     return layout(check(case.build(type_, weight_bits)), targets.get(target), MEASURED)
 
 
-def _text_key(chosen: list[Case], type_: IntType, weight_bits: int, target: str) -> str:
-    """Hash of the loops that are compiled for these cases.
+def _text_key(models: Iterable[CModel]) -> str:
+    """Hash of the loops that are compiled for these networks.
 
     Masks, shifts and offsets are left out: they follow the width of the input and cost nothing.
     """
     digest = hashlib.sha256()
-    for case in chosen:
-        model = _model(case, type_, weight_bits, target)
+    for model in models:
         measured = next(node for node in model.nodes if node.node.name == MEASURED)
         parts = [_without_numbers(measured.body)]
         parts += [f"{name}{_structure(dict(values))}" for name, values in measured.plan.helpers]
@@ -166,108 +275,13 @@ def _structure(value: object, name: str = "") -> object:
     return value != 0 if isinstance(value, int) else _without_numbers(str(value))
 
 
-def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> Sample:
-    type_ = IntType(max(job.act_bits), job.act_signed)
-    model = _model(case, type_, job.weight_bits, target)
-    core = model.target.core
-    if core is None:
-        raise UsageError(f"{target}: has no core; a core is needed to count; choose a core")
-    codes = make_inputs(model.graph, samples=1, seed=1, extremes=False)
-    with Device(model, core, toolchain=toolchain) as device:
-        count = device.count(codes)
-    if count is None:
-        raise ToolError(f"{core}: cannot be counted; a core with a Unicorn model is needed")
-    node = count.nodes[MEASURED]
-    if node.cycles is None:
-        raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
-    return Sample(
-        dict(model.graph.works(model.target.kernels))[MEASURED],
-        node.instructions,
-        node.cycles,
-        count.node_code_bytes[MEASURED],
-        {name: size for name, size in count.functions.items() if name not in ("run", "model_id")},
-        array_bytes(next(n for n in model.nodes if n.node.name == MEASURED).plan),
-    )
-
-
-def _run_bytes(target: str, toolchain: Toolchain) -> tuple[int, int]:
+def _run_bytes(target: Target, core: Core, toolchain: Toolchain) -> tuple[int, int]:
     """Code around the nodes: (fixed, per node), from two chains of different length."""
     sizes = []
     for length in CHAINS:
-        model = layout(check(chain(length)), targets.get(target), MEASURED)
-        core = model.target.core
-        assert core is not None
-        with Device(model, core, toolchain=toolchain) as device:
+        model = layout(check(chain(length)), target, MEASURED)
+        with Device(model, core.name, toolchain=toolchain) as device:
             functions = device.functions()
         sizes.append(functions.get("run", 0) + functions.get("model_id", 0))
     each = -(-(sizes[1] - sizes[0]) // (CHAINS[1] - CHAINS[0]))
     return max(0, sizes[0] - each * CHAINS[0]), each
-
-
-def _table(
-    target: str,
-    core: str,
-    toolchain: Toolchain,
-    run_bytes: tuple[int, int],
-    rows: tuple[Row, ...],
-) -> Table:
-    board, timing = load_board(core), load_timing(core)
-    described = load_core(core)
-    return Table(
-        name=target,
-        core=core,
-        board=board.title,
-        clock_mhz=board.clock_mhz,
-        units=_UNITS,
-        claim=f"instructions are exact for the measured nodes; cycles: {timing.claim}",
-        provenance=Provenance(
-            command=f"adaqat measure --target {target}",
-            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            compiler=toolchain.kind,
-            compiler_version=toolchain.version,
-            flags=" ".join(toolchain.flags(described)),
-            emulator=f"unicorn {version('unicorn')}",
-            timing=core,
-            timing_sha256=timing_hash(core),
-            template_sha256=template_hash(described.kernels),
-        ),
-        energy=Energy.model_validate(board.energy.model_dump()),
-        kernels=described.kernels,
-        run_bytes=run_bytes,
-        row=rows,
-    )
-
-
-_UNITS: dict[str, str] = {
-    "features": "[instructions, cycles] per unit of the feature",
-    "code_bytes": "bytes of one node's own functions by its form, upper quartile",
-    "shared": "bytes of functions that a network holds once",
-    "stored": "bytes of constants per unit",
-    "run_bytes": "bytes of the code around the nodes: [fixed, per node]",
-    "nj_per_cycle": "nanojoule per core cycle",
-}
-
-
-def template_hash(kernels: Sequence[str]) -> str:
-    """Hex SHA-256 over the C templates that a table's figures depend on.
-
-    Args:
-        kernels: kernel families of the table; the others' templates are left out.
-    """
-    own = {prefix for name in kernels for prefix in FAMILIES[name].templates}
-    other = {prefix for family in FAMILIES.values() for prefix in family.templates} - own
-    skipped = ("firmware/", "tools/", "project/", "self_test", *sorted(other))
-    digest = hashlib.sha256()
-    root = files("adaqat.templates") / "c"
-    for name, entry in sorted(_walk(root, "")):
-        if not name.startswith(skipped):
-            digest.update(name.encode() + b"\0" + entry.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, Traversable]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _walk(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".j2"):
-            yield prefix + entry.name, entry

@@ -16,7 +16,10 @@ PREDICTION_NAME = "net"
 
 
 def predictions(
-    graph: Graph, names: Sequence[str], limits: Mapping[str, float]
+    graph: Graph,
+    names: Sequence[str],
+    limits: Mapping[str, float],
+    board: str | None = None,
 ) -> list[dict[str, Any]]:
     """One row per target: predicted cost by budget metric, and the metrics above their limit.
 
@@ -24,6 +27,7 @@ def predictions(
         graph: the network.
         names: targets; none means every target with a cost table.
         limits: by metric, see `adaqat.deploy.budget`.
+        board: the board of the one target, its flash waits included.
 
     Raises:
         UsageError: an unknown target or one without a cost table.
@@ -38,7 +42,7 @@ def predictions(
                 f" {', '.join(known) or 'none'}; choose one of them"
             )
         model = layout(graph, target, PREDICTION_NAME)
-        totals = new_report(model).totals
+        totals = new_report(model, board).totals
         row: dict[str, Any] = {
             "target": target.name,
             "cycles": totals["predicted_cycles"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..hw_models import HwModel, NodeCost, load
 from .emit import CModel, array_bytes
 from .errors import UsageError
+from .targets import Target
 
 if TYPE_CHECKING:
     from .device import Count
@@ -75,33 +76,58 @@ class Report:
 
     def add_counts(self, count: Count, hardware: HwModel | None) -> None:
         """Fill in what an emulated core counted."""
-        self.totals.update(_counted(count.total, hardware))
+        self.totals.update(_counted(count.total, hardware, self.totals["stall_cycles"]))
         self.totals["stack_bytes"] = count.stack_bytes
         self.totals["code_bytes"] = count.code_bytes
         for row in self.nodes:
             if row["name"] in count.nodes:
-                row.update(_counted(count.nodes[row["name"]], hardware))
+                row.update(_counted(count.nodes[row["name"]], hardware, row["stall_cycles"]))
                 row["code_bytes"] = count.node_code_bytes[row["name"]]
 
 
-def _counted(region: RegionCount, hardware: HwModel | None) -> dict[str, Any]:
+def _counted(
+    region: RegionCount, hardware: HwModel | None, stalls: int | None
+) -> dict[str, Any]:
     cycles = None if region.cycles is None else round(region.cycles)
     found: dict[str, Any] = {"instructions": region.instructions, "cycles": cycles}
-    if cycles is not None and hardware is not None:
-        found["latency_ms"] = cycles / hardware.clock_mhz / 1000
-        if hardware.nj_per_cycle is not None:
-            found["energy_uj"] = cycles * hardware.nj_per_cycle / 1000
+    if hardware is not None:
+        found["latency_ms"] = hardware.latency_ms(cycles, stalls or 0)
+        found["energy_uj"] = hardware.energy_uj(cycles, stalls or 0)
     return found
 
 
-def hardware_of(model: CModel) -> HwModel | None:
-    """The cost table of the target, None where it has none."""
-    return load(model.target.table) if model.target.table else None
+def hardware_of(model: CModel, board: str | None = None) -> HwModel | None:
+    """The cost table of the target on a board, None where it has no table.
+
+    Errors as of `check_board`.
+    """
+    check_board(model.target, board)
+    return load(model.target.table, board) if model.target.table else None
 
 
-def new_report(model: CModel) -> Report:
-    """Everything known without running anything: shapes, sizes and the table's prediction."""
-    hardware = hardware_of(model)
+def check_board(target: Target, board: str | None) -> None:
+    """Refuse a board that says nothing about a target.
+
+    Raises:
+        UsageError: a board for a target without a table.
+        HwModelError: a board that is unknown or for another core.
+    """
+    if board is None:
+        return
+    if target.table is None:
+        raise UsageError(
+            f"--board {board}: target {target.name} has no cost table; targets with one can"
+            f" have a board ('adaqat targets' lists them); leave --board out"
+        )
+    load(target.table, board)
+
+
+def new_report(model: CModel, board: str | None = None) -> Report:
+    """Everything known without running anything: shapes, sizes and the table's prediction.
+
+    ``board`` names the board whose clock, flash and energy count.
+    """
+    hardware = hardware_of(model, board)
     predicted: dict[str, NodeCost] = (
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
@@ -125,7 +151,8 @@ def new_report(model: CModel) -> Report:
                 "ram_bytes": node.output.bytes_ + emitted.plan.scratch,
                 "code_bytes": None,
                 "predicted_instructions": round(cost.instructions) if cost else None,
-                "predicted_cycles": round(cost.cycles) if cost else None,
+                "predicted_cycles": _rounded(cost.cycles) if cost else None,
+                "stall_cycles": _rounded(cost.stall_cycles) if cost and board else None,
                 "instructions": None,
                 "cycles": None,
                 "energy_uj": None,
@@ -139,32 +166,55 @@ def new_report(model: CModel) -> Report:
             "macs": sum(work.macs for work in works.values()),
             "weights": sum(node.op.weight_count for node in model.graph.nodes),
         },
-        {"name": model.target.name, "core": model.target.core, "compiler": None, "flags": None},
+        {
+            "name": model.target.name,
+            "core": model.target.core,
+            "compiler": None,
+            "flags": None,
+            **_conditions(hardware),
+        },
         _totals(model, list(predicted.values()), hardware),
         nodes=nodes,
     )
 
 
+def _conditions(hardware: HwModel | None) -> dict[str, Any]:
+    """For which board, memory and energy figure the cost holds."""
+    if hardware is None:
+        return {"board": None, "memory": None, "energy": None, "table": None}
+    waits = hardware.board is not None and hardware.board.flash is not None
+    made = hardware.table.provenance
+    return {
+        "board": hardware.board.title if hardware.board else hardware.table.board,
+        "memory": "flash wait states estimated" if waits else "no wait states",
+        "energy": hardware.energy.model_dump(),
+        "table": {"name": hardware.table.file_name, "compiler": made.compiler_version},
+    }
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
 def _totals(
     model: CModel, predicted: list[NodeCost], hardware: HwModel | None
 ) -> dict[str, Any]:
-    cycles = sum(entry.cost.cycles for entry in predicted)
     known = hardware is not None
+    timed = hardware is not None and hardware.has_cycles
+    cycles = sum(entry.cost.cycles or 0.0 for entry in predicted) if timed else None
+    stalls = sum(entry.cost.stall_cycles for entry in predicted)
     return {
         "instructions": None,
         "cycles": None,
         "predicted_instructions": (
             round(sum(entry.cost.instructions for entry in predicted)) if known else None
         ),
-        "predicted_cycles": round(cycles) if known else None,
+        "predicted_cycles": _rounded(cycles),
+        "stall_cycles": round(stalls) if hardware and hardware.board else None,
         "energy_uj": None,
         "latency_ms": None,
-        "predicted_latency_ms": cycles / hardware.clock_mhz / 1000 if hardware else None,
-        "predicted_energy_uj": (
-            cycles * hardware.nj_per_cycle / 1000
-            if hardware and hardware.nj_per_cycle is not None
-            else None
-        ),
+        "predicted_latency_ms": hardware.latency_ms(cycles, stalls) if hardware else None,
+        "predicted_energy_uj": hardware.energy_uj(cycles, stalls) if hardware else None,
         "code_bytes": None,
         "predicted_code_bytes": (
             hardware.code_bytes(entry.cost for entry in predicted) if hardware else None

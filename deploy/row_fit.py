@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,19 @@ from .nonnegative import Float64, fit_relative
 class Sample:
     """One measured node: its work, exact instructions, estimated cycles, and code sizes.
 
+    cycles: None for a core without a cycle table, then in all samples of a row.
+
     shared: bytes of the functions the node calls, by name.
-    const_bytes: bytes of the node's constant arrays.
+    const_bytes: bytes of the node's constant arrays. taken: taken branches.
     """
 
     work: Work
     instructions: int
-    cycles: float
+    cycles: float | None
     code_bytes: int
     shared: Mapping[str, int]
     const_bytes: int
+    taken: int = 0
 
 
 def fit_row(
@@ -52,20 +55,31 @@ def fit_row(
         },
         shared=shared,
         stored=_fit_stored(samples),
+        taken_share=_rounded(np.median([s.taken / s.instructions for s in samples])),
         samples=len(samples),
-        median_error=(_rounded(np.median(instruction_errors)), _rounded(np.median(cycle_errors))),
-        max_error=(_rounded(instruction_errors.max()), _rounded(cycle_errors.max())),
+        median_error=_figures(np.median(instruction_errors), _known(np.median, cycle_errors)),
+        max_error=_figures(instruction_errors.max(), _known(np.max, cycle_errors)),
     )
 
 
-def fit_samples(samples: list[Sample]) -> tuple[dict[str, tuple[float, float]], Float64, Float64]:
-    """Coefficients (instructions, cycles) per feature, and each sample's relative errors."""
+def fit_samples(
+    samples: list[Sample],
+) -> tuple[dict[str, tuple[float, ...]], Float64, Float64 | None]:
+    """Coefficients (instructions, cycles) per feature, and each sample's relative errors.
+
+    Without cycles in the samples a coefficient is (instructions,) and their errors are None.
+    """
     names = sorted({name for sample in samples for name in sample.work.features})
     counts = np.array([[s.work.features.get(name, 0) for name in names] for s in samples], float)
     instructions, errors = fit_relative(counts, np.array([float(s.instructions) for s in samples]))
-    cycles, cycle_errors = fit_relative(counts, np.array([s.cycles for s in samples]))
+    cycles: Float64 | None = None
+    cycle_errors: Float64 | None = None
+    estimates = [s.cycles for s in samples if s.cycles is not None]
+    if len(estimates) == len(samples):
+        cycles, cycle_errors = fit_relative(counts, np.array(estimates))
     features = {
-        name: (_rounded(instructions[i]), _rounded(cycles[i])) for i, name in enumerate(names)
+        name: _figures(instructions[i], None if cycles is None else cycles[i])
+        for i, name in enumerate(names)
     }
     return features, errors, cycle_errors
 
@@ -102,3 +116,12 @@ def _fit_stored(samples: list[Sample]) -> dict[str, float]:
 
 def _rounded(value: float | np.floating[Any]) -> float:
     return float(f"{value:.5g}")
+
+
+def _known(statistic: Callable[[Float64], Any], errors: Float64 | None) -> float | None:
+    return None if errors is None else float(statistic(errors))
+
+
+def _figures(instructions: float, cycles: float | None) -> tuple[float, ...]:
+    """(instructions, cycles), without the second where it is unknown: TOML has no null."""
+    return tuple(_rounded(value) for value in (instructions, cycles) if value is not None)

@@ -17,7 +17,8 @@ def table_text(table: Table) -> str:
     """TOML text of a table; loading it gives an equal table."""
     lines = [_HEAD]
     for name in ("name", "core", "board", "clock_mhz", "kernels", "run_bytes", "claim"):
-        lines.append(f"{name} = {_value(getattr(table, name))}")
+        if getattr(table, name) is not None:
+            lines.append(f"{name} = {_value(getattr(table, name))}")
     lines += ["", "[units]", *(f"{key} = {_value(text)}" for key, text in table.units.items())]
     for name in ("provenance", "energy"):
         section: Record = getattr(table, name)
@@ -36,7 +37,7 @@ def _row_lines(row: Row) -> list[str]:
     for name in ("code_bytes", "shared", "stored"):
         inner = ", ".join(f"{key} = {size}" for key, size in getattr(row, name).items())
         lines.append(f"{name} = {{ {inner} }}" if inner else f"{name} = {{}}")
-    for name in ("samples", "median_error", "max_error"):
+    for name in ("taken_share", "samples", "median_error", "max_error"):
         lines.append(f"{name} = {_value(getattr(row, name))}")
     return lines
 

@@ -113,6 +113,7 @@ def verify(
     executor: str = "host",
     name: str = "net",
     progress: Progress | None = None,
+    board: str | None = None,
 ) -> Report:
     """Emit, build and run a graph, and compare every integer of every node with the simulator.
 
@@ -125,6 +126,7 @@ def verify(
             second opinion) or the name of a core.
         name: prefix of the emitted symbols.
         progress: called with (samples done, samples in all).
+        board: whose clock, flash and energy count; left out, the table's, without wait states.
 
     Returns:
         The report; ``mismatches`` is 0 when all integers agree. An emulated core also fills in
@@ -138,12 +140,18 @@ def verify(
     codes = as_codes(graph, inputs)
     if len(codes) == 0:
         raise UsageError("inputs: no samples; at least one is needed; give more inputs")
-    report = new_report(model)
+    report = new_report(model, board)
     if executor == "host":
         tally = compare_host(model, codes, progress)
     else:
         tally = compare_device(
-            model, core_of(model, executor), codes, report, progress, referee=executor == "qemu"
+            model,
+            core_of(model, executor),
+            codes,
+            report,
+            progress,
+            referee=executor == "qemu",
+            board=board,
         )
     report.verify.append(tally.result().to_json())
     for row in report.nodes:
@@ -180,6 +188,7 @@ def compare_device(
     progress: Progress | None = None,
     *,
     referee: bool = False,
+    board: str | None = None,
 ) -> Tally:
     """Firmware on an emulated core against the simulator; counts go into the report.
 
@@ -199,7 +208,7 @@ def compare_device(
                 progress(min(start + BATCH, len(codes)), len(codes))
         count = device.count(codes[:COUNTED])
     if count is not None:
-        hardware = hardware_of(model) if core == model.target.core else None
+        hardware = hardware_of(model, board) if core == model.target.core else None
         report.add_counts(count, hardware)
     return tally
 

@@ -19,6 +19,11 @@ PIPELINE_RULES = (
     "address_dependence", "misaligned_target", "misaligned_wide_run",
 )  # fmt: skip
 OPTIONAL_RULES = ("simd",)
+RISCV_RULES = (
+    "alu", "mul", "long_mul", "divide", "load", "store_immediate", "branch_taken",
+    "branch_not_taken", "call", "branch_register", "system",
+)  # fmt: skip
+AVERAGE_RULES = ("instruction",)
 
 
 class Rule(Record):
@@ -50,16 +55,26 @@ class Validation(Record):
     measured: float | None = None
     model: float | None = None
     error_percent: tuple[float, float]
-    memory: Literal["zero-wait", "flash wait states ignored", "flash wait states added"]
+    memory: Literal[
+        "zero-wait",
+        "flash wait states ignored",
+        "flash wait states added",
+        "flash and caches of the board",
+    ]
     source: str
 
 
 class Timing(Record):
-    """A cycle table. ``engine`` "fixed" ignores neighbours; "in-order-single" looks one back."""
+    """A cycle table.
+
+    ``engine`` says how it is read: "fixed" (and "fixed-riscv", with that core family's rules)
+    ignores neighbours, "in-order-single" looks one instruction back, "average" has one figure for
+    every instruction of a core whose own cannot be told apart.
+    """
 
     core: str
     title: str
-    engine: Literal["fixed", "in-order-single"]
+    engine: Literal["fixed", "fixed-riscv", "in-order-single", "average"]
     claim: str
     rule: dict[str, Rule]
     validation: tuple[Validation, ...] = ()
@@ -70,6 +85,9 @@ class Timing(Record):
         if self.engine == "in-order-single":
             wanted |= set(PIPELINE_RULES)
             allowed = wanted | set(OPTIONAL_RULES)
+        if self.engine in ("fixed-riscv", "average"):
+            wanted = set(RISCV_RULES if self.engine == "fixed-riscv" else AVERAGE_RULES)
+            allowed = wanted
         missing, unknown = wanted - set(self.rule), set(self.rule) - allowed
         if missing or unknown:
             raise ValueError(

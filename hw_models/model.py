@@ -7,9 +7,13 @@ from math import ceil
 from pathlib import Path
 from typing import Protocol
 
+from .board import Board, boards_of, load_board
+from .compilers import compiler_here
+from .core import load_core
 from .errors import HwModelError
 from .files import available, load_record, parse, read_file, sha256
-from .table import Row, Table
+from .memory import passes
+from .table import Energy, Row, Table
 from .work import Work
 
 Key = tuple[str, int, int, bool]
@@ -24,18 +28,22 @@ class GraphLike(Protocol):
 
 @dataclass(frozen=True)
 class Cost:
-    """Predicted cost of one node. ``energy_uj`` is None when the target's energy is unknown.
+    """Predicted cost of one node.
 
+    ``cycles`` is None for a table without a cycle model, ``energy_uj`` without an energy figure.
+
+    ``stall_cycles`` are waits for the board's flash on top, 0 when no board was asked for.
     ``code_bytes`` is the node's own function; ``shared`` are the functions it calls, by name,
     which a network holds once.
     """
 
     instructions: float
-    cycles: float
+    cycles: float | None
     energy_uj: float | None
     code_bytes: int
     const_bytes: int = 0
     shared: Mapping[str, int] = field(default_factory=dict)
+    stall_cycles: float = 0.0
 
     @property
     def flash_bytes(self) -> int:
@@ -60,12 +68,18 @@ class Widths:
 
 
 class HwModel:
-    """The measured cost of one target; make one with `load`."""
+    """The measured cost of one target; make one with `load`.
 
-    def __init__(self, table: Table, table_hash: str) -> None:
+    Attributes:
+        board: the board whose clock, flash and energy count; None for the table's own clock and
+            energy, in memory without wait states.
+    """
+
+    def __init__(self, table: Table, table_hash: str, board: Board | None = None) -> None:
         """Index the rows; two rows for the same widths raise `HwModelError`."""
         self.table = table
         self.table_hash = table_hash
+        self.board = board
         self._rows: dict[Key, Row] = {}
         for row in table.row:
             for key in _keys(row):
@@ -82,14 +96,36 @@ class HwModel:
         return self.table.name
 
     @property
-    def clock_mhz(self) -> float:
-        """Clock of the target's board; cycles / clock_mhz are microseconds."""
-        return self.table.clock_mhz
+    def has_cycles(self) -> bool:
+        """Whether the table estimates cycles, and so latency."""
+        return self.table.has_cycles
+
+    @property
+    def clock_mhz(self) -> float | None:
+        """Clock of the target's board, None without one; cycles / clock_mhz are microseconds."""
+        return self.table.clock_mhz if self.board is None else self.board.clock_mhz
+
+    @property
+    def energy(self) -> Energy:
+        """Energy of one cycle with its source."""
+        return self.table.energy if self.board is None else self.board.energy
 
     @property
     def nj_per_cycle(self) -> float | None:
         """Energy of one cycle, None when unknown."""
-        return self.table.energy.nj_per_cycle
+        return self.energy.nj_per_cycle
+
+    def latency_ms(self, cycles: float | None, stall_cycles: float = 0.0) -> float | None:
+        """Time of core cycles and waits on the board, None where cycles or clock are unknown."""
+        if cycles is None or self.clock_mhz is None:
+            return None
+        return (cycles + stall_cycles) / self.clock_mhz / 1000
+
+    def energy_uj(self, cycles: float | None, stall_cycles: float = 0.0) -> float | None:
+        """Energy of core cycles and waits, None where cycles or the figure are unknown."""
+        if cycles is None or self.nj_per_cycle is None:
+            return None
+        return (cycles + stall_cycles) * self.nj_per_cycle / 1000
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -145,13 +181,19 @@ class HwModel:
             )
         counts = work.features.items()
         instructions = sum(count * row.features[name][0] for name, count in counts)
-        cycles = sum(count * row.features[name][1] for name, count in counts)
-        per_cycle = self.nj_per_cycle
-        energy_uj = None if per_cycle is None else cycles * per_cycle / 1000
+        cycles = None
+        if self.has_cycles:
+            cycles = sum(count * row.features[name][1] for name, count in counts)
         code = row.code_bytes.get(work.form, max(row.code_bytes.values()))
         stored = sum(count * row.stored.get(name, 0.0) for name, count in work.stored.items())
         constants = work.const_bytes + ceil(stored)
-        return Cost(instructions, cycles, energy_uj, code, constants, row.shared)
+        stalls = 0.0
+        if self.board is not None and self.board.flash is not None:
+            taken = instructions * row.taken_share
+            own = code + sum(row.shared.values())
+            stalls = self.board.flash.stall_cycles(constants, passes(work), own, taken)
+        energy_uj = self.energy_uj(cycles, stalls)
+        return Cost(instructions, cycles, energy_uj, code, constants, row.shared, stalls)
 
     def cost(self, graph: GraphLike) -> list[NodeCost]:
         """Predicted cost of every node of a graph, in its order."""
@@ -190,13 +232,36 @@ def _describe(key: Key) -> str:
 
 def names() -> tuple[str, ...]:
     """Targets with a measured cost table, sorted."""
-    return available("tables")
+    return tuple(name for name in available("tables") if "." not in name)
 
 
-def load(name: str) -> HwModel:
-    """The measured cost model of a target; raises `HwModelError` listing the known ones."""
+def load(name: str, board: str | None = None, compiler: str | None = None) -> HwModel:
+    """The measured cost model of a target.
+
+    Args:
+        name: the target.
+        board: a board with the target's core; its flash then counts.
+        compiler: "gcc" or "zig"; left out, the one this machine builds with. A compiler without
+            a table of its own gets the target's first one.
+
+    Raises:
+        HwModelError: an unknown target or board (the known ones are listed), or one for another
+            core.
+    """
     table, table_hash = load_record("tables", name, Table)
-    return HwModel(table, table_hash)
+    wanted = compiler or compiler_here(load_core(table.core).architecture)
+    variant = f"{name}.{wanted}"
+    if wanted != table.provenance.compiler and variant in available("tables"):
+        table, table_hash = load_record("tables", variant, Table)
+    if board is None:
+        return HwModel(table, table_hash)
+    chosen = load_board(board)
+    if chosen.core != table.core or table.name != table.core:
+        raise HwModelError(
+            f"board {board}: has a {chosen.core}, target {name} is for {table.core}; boards for "
+            f"it: {', '.join(boards_of(name)) or 'none'}; choose one of them"
+        )
+    return HwModel(table, table_hash, chosen)
 
 
 def load_table(path: Path) -> HwModel:

@@ -137,7 +137,7 @@ class AdaQAT:
             return dict(strength)
         if strength is None:
             strength = PAPER_STRENGTH if self.mode == "adaqat" else 1.0
-        metric = "bitops" if "bitops" in self.cost.metrics else "cycles"
+        metric = next(m for m in ("bitops", "cycles", "instructions") if m in self.cost.metrics)
         return {metric: float(strength)}
 
     def loss_term(self) -> Tensor:

@@ -41,14 +41,24 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
     if not module.calibrated:
         raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
     model = load(target) if isinstance(target, str) else target
-    metrics = (
-        METRICS if model.nj_per_cycle is not None else tuple(m for m in METRICS if m != "energy_uj")
-    )
+    metrics = _priced(model)
     records = [r for r in module.network.records if r.kind not in ("input", "flatten")]
     shared: dict[str, dict[str, float]] = {}
     terms = [_term(module, model, record, metrics, shared) for record in records]
     fixed = {"flash_kb": model.run_bytes(len(terms)) / 1024}
     return NetworkCost(model.name, metrics, terms, shared, fixed)
+
+
+def _priced(model: HwModel) -> tuple[str, ...]:
+    """Metrics the table has figures for."""
+    absent = set()
+    if not model.has_cycles:
+        absent |= {"latency_ms", "cycles", "energy_uj"}
+    if model.clock_mhz is None:
+        absent.add("latency_ms")
+    if model.nj_per_cycle is None:
+        absent.add("energy_uj")
+    return tuple(metric for metric in METRICS if metric not in absent)
 
 
 def _term(
@@ -69,8 +79,8 @@ def _term(
         work = record_work(module, record, weight_bits, bits[-1], source.signed, model.kernels)
         cost = model.node_cost(work)
         values = {
-            "latency_ms": cost.cycles / (model.clock_mhz * 1e3),
-            "cycles": cost.cycles,
+            "latency_ms": model.latency_ms(cost.cycles, cost.stall_cycles) or 0.0,
+            "cycles": cost.cycles or 0.0,
             "instructions": cost.instructions,
             "energy_uj": cost.energy_uj or 0.0,
             "flash_kb": cost.flash_bytes / 1024,

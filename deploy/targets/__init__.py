@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from .base import Target, get, names, register
+from .base import Target, get, measurable, names, register
 
-__all__ = ["Target", "get", "names", "register"]
+__all__ = ["Target", "get", "measurable", "names", "register"]

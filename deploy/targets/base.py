@@ -22,6 +22,7 @@ class Target:
         core: emulated core, or None where there is none (generic C).
         table: name of the cost table in ``hw_models``, or None.
         aliases: other names accepted for it.
+        reference: core on which a target without one is counted.
         kernels: names of kernel families, most specific first; the portable kernels come last.
     """
 
@@ -31,6 +32,7 @@ class Target:
     table: str | None = None
     aliases: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
+    reference: str | None = None
 
 
 _TARGETS: dict[str, Target] = {}
@@ -59,6 +61,11 @@ def _load() -> dict[str, Target]:
 def names() -> list[str]:
     """All target names, without aliases."""
     return sorted({target.name for target in _load().values()})
+
+
+def measurable() -> list[str]:
+    """Targets whose cost table can be measured by counting on a core."""
+    return [name for name in names() if get(name).core or get(name).reference]
 
 
 def get(name: str) -> Target:

@@ -12,14 +12,22 @@ from .base import Target, register
 
 ALIASES = {"cortex-m4": ("cortex-m",)}
 
-register(Target("c99", "c"))
+REFERENCE = "riscv32"
+"""Generic C is counted on the plainest core: no kernels of its own, no flags, 31 registers."""
+
+
+def _table(name: str) -> str | None:
+    return name if name in table_names() else None
+
+
+register(Target("c99", "c", table=_table("c99"), reference=REFERENCE))
 for _core in core_names():
     register(
         Target(
             _core,
             "c",
             core=_core,
-            table=_core if _core in table_names() else None,
+            table=_table(_core),
             aliases=ALIASES.get(_core, ()),
             kernels=load_core(_core).kernels,
         )

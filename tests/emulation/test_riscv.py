@@ -84,14 +84,16 @@ def test_counts_are_exact_and_deterministic(
     assert first.total.instructions == sum(seen.values())
 
 
-def test_regions_have_counts_and_no_cycles(elf: Path, samples: np.ndarray) -> None:
+def test_regions_have_counts_and_cycles(elf: Path, samples: np.ndarray) -> None:
     result = run(elf, samples)
     assert list(result.regions) == ["run", *TINY_NODES]
     for region in result.regions.values():
         assert region.calls == len(samples)
         assert region.instructions == sum(region.classes.values()) > 0
-        assert region.cycles is None
-    assert (result.total.cycles, result.timing) == (None, None)
+        # Ibex: no instruction takes less than one cycle, none here more than a branch's three
+        assert region.cycles is not None
+        assert region.instructions < region.cycles < 3 * region.instructions
+    assert result.timing == "riscv32"
     # 4 x 4 loop rounds, each with one byte load, whatever the data; and 16 products.
     assert result.regions["tiny_n1_sum"].classes["load"] == 16 * len(samples)
     assert result.regions["tiny_n0_scale"].classes["mul"] == 16 * len(samples)
@@ -237,7 +239,7 @@ def test_verify_compares_and_counts_every_node(tiny_graph: Graph) -> None:
     (result,) = report.verify
     assert result["executor"] == CORE
     assert (report.mismatches, result["samples"]) == (0, len(codes))
-    assert (report.totals["cycles"], report.totals["latency_ms"]) == (None, None)
+    assert report.totals["cycles"] > report.totals["instructions"]
     assert report.totals["instructions"] > 10_000
     counted = [row["instructions"] for row in report.nodes if row["instructions"]]
     assert len(counted) == 5 and all(count > 100 for count in counted)

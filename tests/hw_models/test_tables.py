@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 
 from adaqat import hw_models
-from adaqat.hw_models import HwModel, HwModelError, load_table, load_timing, timing_names
-from adaqat.hw_models.core_timing import BASE_RULES
+from adaqat.hw_models import (
+    HwModel,
+    HwModelError,
+    compilers,
+    files,
+    load_table,
+    load_timing,
+    timing_names,
+)
+from adaqat.hw_models import model as model_module
+from adaqat.hw_models.core_timing import AVERAGE_RULES, BASE_RULES, RISCV_RULES
+from adaqat.hw_models.files import parse
 from adaqat.hw_models.work import Work
 
 TABLE = """
@@ -95,7 +105,7 @@ def test_table_hash_follows_the_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("board =", "bord ="), r"board: Field required; bord: Extra inputs are not permitted"),
+        (("core =", "cor ="), r"core: Field required; cor: Extra inputs are not permitted"),
         (("plain = 300", "plain = -1"), r"row\.0\.code_bytes\.plain: .*correct the file"),
         (("name = ", "name == "), "not valid TOML"),
         (("weight_bits = [2, 4]", "weight_bits = [2, 2]"), "two rows for conv2d with 2-bit"),
@@ -137,7 +147,76 @@ def test_shipped_timings_are_complete_and_sourced() -> None:
     for name in timing_names():
         timing = load_timing(name)
         assert timing.core == name
-        assert set(BASE_RULES) <= set(timing.rule)
+        wanted = {"fixed-riscv": RISCV_RULES, "average": AVERAGE_RULES}.get(
+            timing.engine, BASE_RULES
+        )
+        assert set(wanted) <= set(timing.rule)
         assert all(rule.source for rule in timing.rule.values())
     assert "branch_taken" in load_timing("cortex-m4").weak_rules
     assert load_timing("cortex-m0plus").weak_rules == ("mul",)
+
+
+NO_CYCLES = (
+    TABLE.replace('timing = "cortex-m4", timing_sha256 = "0", ', "")
+    .replace("mac = [1.5, 2.0], layer = [100, 200]", "mac = [1.5], layer = [100]")
+    .replace("0.01, 0.0", "0.0")
+    .replace('board = "none"\nclock_mhz = 100\n', "")
+)
+
+
+def test_a_table_without_cycles_says_so_everywhere(tmp_path: Path) -> None:
+    model = toy(tmp_path, NO_CYCLES)
+    cost = model.node_cost(work(4))
+    assert (cost.instructions, cost.cycles, cost.energy_uj) == (115.0, None, None)
+    assert (model.has_cycles, model.clock_mhz) == (False, None)
+    assert model.latency_ms(cost.cycles) is None and model.latency_ms(5.0) is None
+    assert cost.flash_bytes == 340
+
+
+def test_cycles_are_in_all_rows_or_in_none(tmp_path: Path) -> None:
+    with pytest.raises(HwModelError, match=r"layer: 1 figures; .*with a cycle model has 2"):
+        toy(tmp_path, TABLE.replace("layer = [100, 200]", "layer = [100]"))
+
+
+def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make ``folder`` the package's tables: one by GCC, one by zig with other code sizes."""
+    (folder / "toy.toml").write_text(TABLE)
+    zig = TABLE.replace('compiler = "gcc"', 'compiler = "zig"')
+    zig = zig.replace("plain = 300", "plain = 290")
+    (folder / "toy.zig.toml").write_text(zig)
+    texts = {path.name.removesuffix(".toml"): path.read_text() for path in folder.iterdir()}
+    monkeypatch.setattr(files, "available", lambda kind: tuple(sorted(texts)))
+    monkeypatch.setattr(model_module, "available", lambda kind: tuple(sorted(texts)))
+    monkeypatch.setattr(
+        model_module, "load_record", lambda _, name, record: (parse(texts[name], record, name), "0")
+    )
+
+
+@pytest.mark.parametrize(
+    ("programs", "forced", "code"),
+    [
+        (("arm-none-eabi-gcc", "ziglang"), None, 300),
+        (("ziglang",), None, 290),
+        ((), None, 300),
+        (("arm-none-eabi-gcc", "ziglang"), "zig", 290),
+        (("ziglang",), "/opt/bin/some-gcc", 300),
+    ],
+)
+def test_the_table_is_that_of_the_compiler_that_builds(
+    programs: tuple[str, ...],
+    forced: str | None,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped(tmp_path, monkeypatch)
+    monkeypatch.delenv("ADAQAT_CC", raising=False)
+    if forced:
+        monkeypatch.setenv("ADAQAT_CC", forced)
+    monkeypatch.setattr(compilers.shutil, "which", lambda name: name in programs or None)
+    monkeypatch.setattr(
+        compilers.importlib.util, "find_spec", lambda name: name in programs or None
+    )
+    assert hw_models.load("toy").node_cost(work(4)).code_bytes == code
+    assert hw_models.names() == ("toy",)
+    assert hw_models.load("toy", compiler="zig").node_cost(work(4)).code_bytes == 290

@@ -25,6 +25,10 @@ class ToyTarget:
     kernels: tuple[str, ...] = ()
     clock_mhz = 1.0
     nj_per_cycle = 0.5
+    has_cycles = True
+
+    def latency_ms(self, cycles: float, stall_cycles: float = 0.0) -> float:
+        return (cycles + stall_cycles) / self.clock_mhz / 1000
 
     def node_cost(self, work: Work) -> Cost:
         packed = work.weight_bits <= 4 and work.act_bits <= 4
