@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ...hw_models.work import Work, elementwise_work
 from ..requant import AddRequant
 from ..types import IntArray, IntType
 from .base import Bound, CPlan, Op, TensorInfo, need
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,15 @@ class Add(Op):
             self.kind, output.size, len(inputs), type_.bits, type_.signed,
             channels=output.shape[-1], kernels=kernels,
         )  # fmt: skip
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """One beat of every input makes one beat."""
+        from ..rtl.elementwise import plan_add
+
+        proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
+        return plan_add(self.requant, inputs, output, fold.pe, proof)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

@@ -20,6 +20,8 @@ from ..types import IntArray, IntType
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+    from ..rtl.plan import Fold, RtlPlan
+
 REGISTRY: dict[str, type[Op]] = {}
 """Operator classes by kind."""
 
@@ -136,6 +138,16 @@ class Op:
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
         """What the C templates print; None where nothing is executed (input, reshape)."""
         return None
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan | None:
+        """What the Verilog templates print; None where nothing is executed, or not planned."""
+        return None
+
+    def fold_limits(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> tuple[int, int]:
+        """Largest (outputs at once, inputs at once) of a circuit."""
+        return output.shape[-1], 1
 
     @property
     def weight_bits(self) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ...hw_models.work import Work, elementwise_work
 from ..types import IntArray, IntType
 from .base import CPlan, Op, TensorInfo, need
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,14 @@ class Concat(Op):
             self.kind, output.size, len(inputs), type_.bits, type_.signed,
             channels=output.shape[-1], kernels=kernels,
         )  # fmt: skip
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Beats of the inputs in turn."""
+        from ..rtl.elementwise import plan_concat
+
+        return plan_concat(inputs, output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the copies."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .weighted import (
     requant_helpers,
     requant_plan,
 )
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 CHUNK_BYTES = 1 << 26
 """The simulator gathers columns in chunks of about this size, so that memory stays bounded."""
@@ -78,6 +81,21 @@ class Conv2d(WeightedOp):
             self.window.dilation, self.window.pad, self.groups, self.weights.bits,
             source.type.bits, source.type.signed, kernels,
         )  # fmt: skip
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Dot products over one word of channels at a time."""
+        from ..rtl.weighted import plan_weighted
+
+        return plan_weighted(
+            self, inputs[0], output, fold, window=self.window, groups=self.groups,
+            pad=self.pad_value,
+        )  # fmt: skip
+
+    def fold_limits(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> tuple[int, int]:
+        """Outputs and inputs of one group."""
+        return output.shape[2] // self.groups, inputs[0].shape[2] // self.groups
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the column gather and the dot products."""

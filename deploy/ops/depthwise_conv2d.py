@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..types import IntArray, IntType
 from .base import CPlan, TensorInfo, Window, need
 from .conv2d import infer_window, window_values
 from .weighted import WeightedOp, requant_helpers, requant_plan
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,21 @@ class DepthwiseConv2d(WeightedOp):
             self.window.kernel, self.window.stride, self.window.dilation, self.window.pad,
             self.weights.bits, source.type.bits, source.type.signed, kernels,
         )  # fmt: skip
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Every lane sums the taps of its own channel."""
+        from ..rtl.weighted import plan_weighted
+
+        return plan_weighted(
+            self, inputs[0], output, fold, window=self.window, groups=inputs[0].shape[2],
+            pad=self.pad_value, lanewise=True,
+        )  # fmt: skip
+
+    def fold_limits(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> tuple[int, int]:
+        """All channels; several outputs of one channel follow each other."""
+        return (output.shape[2] if output.shape[2] == inputs[0].shape[2] else 1), 1
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the per-channel loops."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ...hw_models.work import GROUP, Work, linear_work, padded
 from ..types import IntArray, IntType
-from .base import CPlan, TensorInfo, need
+from .base import CPlan, TensorInfo, Window, need
 from .weighted import (
     WeightedOp,
     check_requant_length,
@@ -18,6 +18,9 @@ from .weighted import (
     requant_helpers,
     requant_plan,
 )
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,19 @@ class Linear(WeightedOp):
             source.size, output.size, self.weights.bits, source.type.bits, source.type.signed,
             kernels,
         )  # fmt: skip
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """A convolution over an image of one pixel."""
+        from ..rtl.weighted import plan_weighted
+
+        window = Window((1, 1))
+        return plan_weighted(self, inputs[0], output, fold, window=window, groups=1, pad=0)
+
+    def fold_limits(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> tuple[int, int]:
+        """All outputs, all inputs."""
+        return output.size, inputs[0].size
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the row loop."""

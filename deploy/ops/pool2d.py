@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..types import IntArray, IntType
 from .base import Bound, CPlan, Op, TensorInfo, Window, need
 from .conv2d import window_values
 from .weighted import requant_helpers, requant_problems
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 def _pool_shape(kind: str, window: Window, source: TensorInfo) -> tuple[int, int, int]:
@@ -75,6 +78,15 @@ class MaxPool2d(Op):
     ) -> Work:
         """Features for cost tables."""
         return _pool_work(self.kind, self.window, inputs[0], output, kernels)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Every lane keeps the largest code of its own channel; the border holds the lowest."""
+        from ..rtl.weighted import plan_pool
+
+        low = inputs[0].type.lo
+        return plan_pool(self.kind, "max", inputs[0], output, self.window, low, fold, None)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""
@@ -142,6 +154,18 @@ class AvgPool2d(Op):
     ) -> Work:
         """Features for cost tables."""
         return _pool_work(self.kind, self.window, inputs[0], output, kernels)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Every lane sums the window of its own channel."""
+        from ..rtl.weighted import plan_pool
+
+        proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
+        return plan_pool(
+            self.kind, "sum", inputs[0], output, self.window, self.pad_value, fold, self.requant,
+            proof,
+        )  # fmt: skip
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""

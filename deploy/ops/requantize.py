@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .weighted import (
     requant_plan,
     requant_problems,
 )
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,15 @@ class Requantize(Op):
         return elementwise_work(
             self.kind, output.size, 1, type_.bits, type_.signed, bytes_, output.shape[-1], kernels
         )
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """One beat makes one beat."""
+        from ..rtl.elementwise import plan_requantize
+
+        proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
+        return plan_requantize(self.requant, inputs[0], output, fold.pe, proof)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

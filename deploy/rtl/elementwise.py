@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans of modules that turn beats into beats: sum of tensors, concatenation, change of grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+
+import numpy as np
+
+from ..ops.base import TensorInfo
+from ..requant import AddRequant, Requant
+from .plan import MapTiming, Port, RtlPlan, signed_bits
+from .rescale import plan_rescale
+
+
+def pixels(info: TensorInfo) -> int:
+    """Pixels of a frame: positions that share their channels' constants."""
+    return info.size // info.shape[-1]
+
+
+def dividing(lanes: int, channels: int) -> int:
+    """The largest number of lanes up to ``lanes`` that divides the channels."""
+    return max(n for n in range(1, min(lanes, channels) + 1) if channels % n == 0)
+
+
+def port(info: TensorInfo, lanes: int) -> Port:
+    """A stream of a tensor."""
+    channels = info.shape[-1]
+    return Port(lanes, channels, channels, pixels(info), info.type.bits)
+
+
+def queue(latency: int) -> int:
+    """Beats in the output queue that let one beat leave every cycle: there and back again."""
+    return latency + 3
+
+
+def plan_add(
+    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int,
+    proof: tuple[str, ...],
+) -> RtlPlan:
+    """A sum: products, sum with rounding, shift and clamp, one register each."""
+    lanes = dividing(lanes, output.shape[-1])
+    ends = [
+        sorted((m * info.type.lo, m * info.type.hi))
+        for m, info in zip(rule.m, inputs, strict=True)
+    ]
+    constant = rule.bias + (1 << (rule.s - 1)) + (rule.z << rule.s)
+    low, high = sum(e[0] for e in ends) + constant, sum(e[1] for e in ends) + constant
+    bits = max(signed_bits(min(low, constant, *(e[0] for e in ends)),
+                           max(high, constant, *(e[1] for e in ends))),
+               rule.s + output.type.bits + 2)  # fmt: skip
+    values = {
+        "lanes": lanes, "signed": [info.type.signed for info in inputs],
+        "in_bits": [info.type.bits for info in inputs], "m": list(rule.m),
+        "m_bits": [signed_bits(min(m, 0), max(m, 0)) for m in rule.m], "constant": constant,
+        "sum_bits": bits, "shift": rule.s, "lo": rule.lo, "hi": rule.hi,
+        "out_bits": output.type.bits, "depth": queue(3),
+    }  # fmt: skip
+    target = port(output, lanes)
+    timing = MapTiming((tuple(range(len(inputs))),), target.beats, 3, queue(3))
+    return RtlPlan(
+        "add", values, tuple(port(info, lanes) for info in inputs), target, timing, (), proof
+    )
+
+
+def plan_concat(
+    inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int
+) -> RtlPlan:
+    """Beats of the inputs in turn, pixel by pixel."""
+    lanes = dividing(lanes, gcd(*(info.shape[-1] for info in inputs)))
+    order = [(i,) for i, info in enumerate(inputs) for _ in range(info.shape[-1] // lanes)]
+    target = port(output, lanes)
+    values = {
+        "lanes": lanes, "bits": output.type.bits, "order": [i for (i,) in order],
+        "inputs": len(inputs), "depth": queue(0),
+    }  # fmt: skip
+    timing = MapTiming(tuple(order), target.beats, 0, queue(0))
+    return RtlPlan("concat", values, tuple(port(info, lanes) for info in inputs), target, timing)
+
+
+def plan_requantize(
+    rule: Requant, source: TensorInfo, output: TensorInfo, lanes: int, proof: tuple[str, ...]
+) -> RtlPlan:
+    """The requantisation rule on a stream of codes."""
+    channels = output.shape[-1]
+    lanes = dividing(lanes, channels)
+    low = np.full(channels, source.type.lo, np.int64)
+    high = np.full(channels, source.type.hi, np.int64)
+    rescale = plan_rescale(rule, low, high, output.type, lanes, channels)
+    values = {
+        "lanes": lanes, "in_bits": source.type.bits, "signed": source.type.signed,
+        "acc_bits": signed_bits(source.type.lo, source.type.hi), "out_bits": output.type.bits,
+        "rescale": rescale.values, "depth": queue(rescale.latency),
+    }  # fmt: skip
+    target = port(output, lanes)
+    timing = MapTiming(((0,),), target.beats, rescale.latency, queue(rescale.latency))
+    return RtlPlan("requantize", values, (port(source, lanes),), target, timing, (), proof)

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans of windowed modules: convolution, depthwise convolution, linear, pools.
+
+One controller serves them all. Per output pixel it walks segments (groups of channels that belong
+together), chunks of outputs within a segment, and steps (kernel rows, columns, words of a segment).
+A *shared* module gives one word of ``simd`` activations to ``pe`` dot products; a *lanewise* module
+gives each of ``pe`` lanes its own channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..ops.base import TensorInfo, Window
+from ..requant import Int64
+from .plan import Port, Rom, RtlPlan, WindowTiming, bits_for, signed_bits, twos
+from .rescale import Rescale
+from .window import Ring
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a windowed module computes.
+
+    Attributes:
+        template: its template.
+        combine: "mac", "max" or "sum".
+        shared: whether the lanes share one activation word.
+        source: shape (H, W, C) and type of the input.
+        output: type of the output and its shape (OH, OW, OC).
+        window: geometry.
+        groups: channel groups (shared modules).
+        pad: code outside the image.
+        weights: int64 ``[OC, KH, KW, C / groups]`` (shared), ``[OC, KH, KW, 1]`` (lanewise), None.
+        acc: proven accumulator (lowest, highest) over all channels.
+        pe: output channels at once.
+        simd: input channels at once.
+        proof: lines about bounds.
+    """
+
+    template: str
+    combine: str
+    shared: bool
+    source: TensorInfo
+    output: TensorInfo
+    window: Window
+    groups: int
+    pad: int
+    weights: Int64 | None
+    acc: tuple[int, int]
+    pe: int
+    simd: int
+    proof: tuple[str, ...] = ()
+
+    @property
+    def segments(self) -> int:
+        """Segments per pixel."""
+        return self.groups if self.shared else -(-self.source.shape[2] // self.pe)
+
+    @property
+    def depth(self) -> int:
+        """Channels of a segment."""
+        return self.source.shape[2] // self.groups if self.shared else self.pe
+
+    @property
+    def words(self) -> int:
+        """Activation words of a segment."""
+        return -(-self.depth // self.simd) if self.shared else 1
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of a segment."""
+        channels = self.output.shape[2]
+        if self.shared:
+            return channels // self.groups
+        return channels // self.source.shape[2] * self.pe
+
+    @property
+    def chunks(self) -> int:
+        """Groups of results of a segment."""
+        return -(-self.outputs // self.pe)
+
+    @property
+    def steps(self) -> int:
+        """Cycles of one group."""
+        return self.window.kernel[0] * self.window.kernel[1] * self.words
+
+    @property
+    def lanes_in(self) -> int:
+        """Channels of an activation word."""
+        return self.simd if self.shared else self.pe
+
+
+def lanes_out(job: Job) -> int:
+    """Channels per output beat: the fewest that leave a group before the next one is done.
+
+    Raises:
+        UnsupportedError: no number of lanes divides both the channels and ``pe`` and is fast
+            enough; the folding must change.
+    """
+    within = gcd(job.outputs if job.shared else job.output.shape[2], job.pe)
+    for lanes in range(1, within + 1):
+        if within % lanes == 0 and -(-job.pe // lanes) <= job.steps:
+            return lanes
+    raise UnsupportedError(
+        [f"folding: {job.pe} outputs at once of {job.outputs}, one group in {job.steps} cycles;"
+         " the outputs at once must divide them here; choose another folding"]
+    )
+
+
+def group_beats(job: Job, lanes: int) -> list[int]:
+    """Beats of every group of one pixel, in order."""
+    found = []
+    for segment in range(job.segments):
+        for chunk in range(job.chunks):
+            if job.shared:
+                left = job.outputs - chunk * job.pe
+            elif job.chunks > 1:
+                left = job.pe
+            else:
+                left = job.output.shape[2] - segment * job.pe
+            found.append(min(job.pe, left) // lanes)
+    return found
+
+
+def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
+    """The module of a job whose results leave through ``rescale`` (None: unchanged codes)."""
+    ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window)
+    beats = group_beats(job, lanes)
+    tree = (job.simd - 1).bit_length() if job.shared else 0
+    arithmetic = 3 + tree if job.combine == "mac" else 2
+    burst = max(beats)
+    latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
+    groups = len(beats)
+    # room for the groups that start before the first one has left: it takes `latency` cycles to
+    # the queue, two through it, one to return the credit
+    ahead = -(-(job.steps + latency + burst + 3) // job.steps)
+    depth = burst * (1 + ahead)
+    channels = job.output.shape[2]
+    source = Port(
+        job.lanes_in, job.depth if job.shared else job.source.shape[2], job.source.shape[2],
+        ring.pixels, job.source.type.bits,
+    )  # fmt: skip
+    out_pixels = ring.out_hw[0] * ring.out_hw[1]
+    timing = WindowTiming(
+        job.segments * job.words, ring.pixels, ring.capacity, tuple(ring.need()),
+        tuple(ring.release()), tuple(beats), burst, job.steps, latency, depth,
+    )  # fmt: skip
+    weights, rom = _weights(job) if job.weights is not None else ({}, None)
+    values: dict[str, Any] = {
+        "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
+        "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
+        "partial": len(set(beats)) > 1, "depth": depth, "arithmetic": arithmetic,
+        "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
+        "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
+        "rescale": rescale.values if rescale else None,
+        **_loops(job, ring), **_pads(job), **weights,
+    }  # fmt: skip
+    assert groups == job.segments * job.chunks
+    output = Port(lanes, channels, channels, out_pixels, job.output.type.bits)
+    return RtlPlan(
+        job.template, values, (source,), output, timing, (rom,) if rom else (), job.proof
+    )
+
+
+def _loops(job: Job, ring: Ring) -> dict[str, Any]:
+    """Counters, address steps and the tables of the ring."""
+    window = ring.window
+    (rows, columns), (kh, kw) = ring.out_hw, window.kernel
+    dv, dh = window.dilation
+    sv, sh = window.stride
+    span_x, span_y = (kw - 1) * dh, (kh - 1) * dv
+    width, words = ring.width, job.segments * job.words
+    ring_bits = bits_for(ring.capacity - 1)
+    count_bits = bits_for(2 * ring.pixels + ring.capacity) + 2
+    origin = -(window.pad[0] * width + window.pad[1])
+    back = span_y * width + span_x
+    last = (rows - 1) * sv * width + (columns - 1) * sh
+    moves = {
+        "kx": (dh, dh, 0),
+        "ky": (dv * width - span_x, -span_x, dv),
+        "group": (-back, -span_x, -span_y),
+        "column": (sh - back, sh - span_x, -span_y),
+        "row": (sv * width - (columns - 1) * sh - back, -(columns - 1) * sh - span_x, sv - span_y),
+        "frame": (
+            ring.pixels - last - back, -(columns - 1) * sh - span_x, -(rows - 1) * sv - span_y
+        ),
+    }
+    reach = max(ring.height + window.pad[2], ring.width + window.pad[3]) + max(span_x, span_y)
+    edge = bits_for(max(reach, *window.pad) + 1) + 1
+    need_step = [0] + [
+        b - a for a, b in zip(ring.need_columns, ring.need_columns[1:], strict=False)
+    ]
+    back_to_first = ring.need_columns[0] - ring.need_columns[-1]
+    rows_need = ring.need_rows
+    row_step = [
+        (rows_need[i] - rows_need[i - 1] if i else ring.pixels + rows_need[0] - rows_need[-1])
+        + back_to_first
+        for i in range(rows)
+    ]
+    first = ring.first_rows
+    free_step = [
+        first[i] - first[i - 1] if i else first[rows] - first[rows - 1] for i in range(rows)
+    ]
+    return {
+        "height": ring.height, "width": width, "rows": rows, "columns": columns, "kh": kh,
+        "kw": kw, "words": job.words, "chunks": job.chunks, "segments": job.segments,
+        "word_bits": 0 if words == 1 else bits_for(words - 1), "pixel_words": words,
+        "ring_bits": ring_bits, "capacity": ring.capacity, "count_bits": count_bits,
+        "padded": ring.padded, "edge_bits": edge,
+        "start": (twos(origin, ring_bits), twos(-window.pad[1], edge), twos(-window.pad[0], edge)),
+        "moves": {
+            name: (twos(q, ring_bits), twos(x, edge), twos(y, edge))
+            for name, (q, x, y) in moves.items()
+        },
+        "need_first": ring.need_rows[0] + ring.need_columns[0] + 1,
+        "need_column": [twos(v, count_bits) for v in need_step],
+        "need_row": [twos(v, count_bits) for v in row_step],
+        "free_row": [twos(v, count_bits) for v in free_step],
+    }  # fmt: skip
+
+
+def _pads(job: Job) -> dict[str, Any]:
+    """The activation word outside the image, for a whole and for the last word of a segment."""
+    bits = job.source.type.bits
+    code = twos(job.pad, bits)
+    lanes = job.lanes_in
+    rest = job.depth - (job.words - 1) * lanes if job.shared else lanes
+    whole = sum(code << (bits * lane) for lane in range(lanes))
+    last = sum(code << (bits * lane) for lane in range(rest))
+    return {"pad_word": f"{whole:x}", "pad_last": f"{last:x}", "pad_differs": whole != last}
+
+
+def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
+    """Weights in the order the controller reads them: one word of ``pe`` x ``simd`` per step.
+
+    Where every weight is odd (the zero-free grids) the lowest bit is left out and wired to 1.
+    """
+    values = job.weights
+    assert values is not None
+    odd = bool((values % 2 != 0).all())
+    bits = signed_bits(int(values.min()), int(values.max()))
+    stored = max(1, bits - int(odd))
+    simd = job.simd if job.shared else 1
+    kh, kw = job.window.kernel
+    kept = values >> 1 if odd else values
+    # [segment, chunk, kernel row, kernel column, word, pe, simd]; what pads is never looked at
+    table = np.zeros(
+        (job.segments, job.chunks, kh, kw, job.words, job.pe, simd), np.int64
+    )
+    for segment in range(job.segments):
+        for out in range(job.outputs):
+            channel = segment * job.outputs + out
+            if channel >= values.shape[0]:
+                continue
+            chunk, pe = (out // job.pe, out % job.pe)
+            if not job.shared and job.chunks > 1:
+                chunk, pe = out, 0
+            for item in range(job.depth if job.shared else 1):
+                table[segment, chunk, :, :, item // simd, pe, item % simd] = (
+                    kept[channel, :, :, item]
+                )
+    mask = (1 << stored) - 1
+    words = []
+    for row in table.reshape(-1, job.pe * simd):
+        word = 0
+        for value in reversed(row.tolist()):
+            word = (word << stored) | (value & mask)
+        words.append(word)
+    note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
+        ", each followed by a 1 below its lowest bit" if odd else ""
+    )
+    literals = {
+        "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
+        "rom_words": len(words), "rom_bits": bits_for(len(words) - 1),
+    }  # fmt: skip
+    return literals, Rom("weights", job.pe * simd * stored, tuple(words), note)

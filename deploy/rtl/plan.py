@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the RTL templates print, and how modules behave in time.
+
+Streams carry beats of ``lanes`` channels, the first channel in the lowest bits; ``lanes`` always
+divides the channels, so that a stream never holds padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How much of a node works at once.
+
+    Attributes:
+        pe: output channels computed at once.
+        simd: input channels read at once.
+    """
+
+    pe: int = 1
+    simd: int = 1
+
+
+@dataclass(frozen=True)
+class Port:
+    """One stream of a module.
+
+    Attributes:
+        lanes: channels per beat.
+        segment: channels that are packed together; a new beat starts at each segment, and the last
+            beat of one is filled up with zeros where ``lanes`` does not divide it (inputs only).
+        channels: channels per pixel.
+        pixels: pixels per frame.
+        bits: bits of one code.
+    """
+
+    lanes: int
+    segment: int
+    channels: int
+    pixels: int
+    bits: int
+
+    @property
+    def width(self) -> int:
+        """Bits of one beat."""
+        return self.lanes * self.bits
+
+    @property
+    def beats(self) -> int:
+        """Beats per frame."""
+        segments = self.channels // self.segment
+        return self.pixels * segments * -(-self.segment // self.lanes)
+
+
+@dataclass(frozen=True)
+class Rom:
+    """A constant memory, written beside the RTL as hexadecimal text.
+
+    Attributes:
+        name: suffix of its file.
+        width: bits of one word.
+        words: the words, not negative.
+        note: what it holds.
+    """
+
+    name: str
+    width: int
+    words: tuple[int, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small constant memory, printed inside the RTL.
+
+    Attributes:
+        width: bits of one word.
+        depth: number of words.
+        address_bits: bits of its address.
+        digits: all words in one hexadecimal number, the first word lowest.
+    """
+
+    width: int
+    depth: int
+    address_bits: int
+    digits: str
+
+    @classmethod
+    def of(cls, width: int, words: Sequence[int]) -> Table:
+        """The table of these words, none of them negative."""
+        number = 0
+        for word in reversed(words):
+            number = (number << width) | word
+        return cls(width, len(words), bits_for(len(words) - 1), f"{number:x}")
+
+
+@dataclass(frozen=True)
+class WindowTiming:
+    """Times of a module with an input ring and a window over it, all in clock cycles.
+
+    Attributes:
+        words: words written per input pixel.
+        in_pixels: input pixels per frame.
+        capacity: pixels in the ring.
+        need: per output pixel, input pixels of the frame that must be there first.
+        release: per output pixel, input pixels of the frame that its end sets free (all before).
+        groups: per output pixel, beats of each group of results, in order.
+        reserve: beats that must be free downstream before a group starts.
+        steps: cycles of one group.
+        latency: from the last cycle of a group to the push of its first beat.
+        depth: beats in the output queue.
+    """
+
+    words: int
+    in_pixels: int
+    capacity: int
+    need: tuple[int, ...]
+    release: tuple[int, ...]
+    groups: tuple[int, ...]
+    reserve: int
+    steps: int
+    latency: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class MapTiming:
+    """Times of a module that makes one beat from one beat of some inputs.
+
+    Attributes:
+        order: cycle of input sets; beat ``i`` takes one beat of every input in
+            ``order[i % len(order)]``.
+        beats: output beats per frame.
+        latency: cycles from taking the inputs to the push of the beat.
+        depth: beats in the output queue.
+    """
+
+    order: tuple[tuple[int, ...], ...]
+    beats: int
+    latency: int
+    depth: int
+
+
+Timing = WindowTiming | MapTiming
+
+
+@dataclass(frozen=True)
+class RtlPlan:
+    """Everything a Verilog template of an operator prints, and the module's time.
+
+    Attributes:
+        template: template name below ``verilog/ops``, without suffix.
+        values: literals by name.
+        inputs: input streams.
+        output: output stream.
+        timing: cycle behaviour.
+        roms: constants.
+        proof: lines about bounds, printed above the module.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+    inputs: tuple[Port, ...]
+    output: Port
+    timing: Timing
+    roms: tuple[Rom, ...] = ()
+    proof: tuple[str, ...] = ()
+
+
+def bits_for(largest: int) -> int:
+    """Bits of a counter that reaches ``largest``; at least 1."""
+    return max(1, int(largest).bit_length())
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Bits of a two's complement number within ``low..high``; at least 1."""
+    magnitude = max(high, -low - 1, 0)
+    return magnitude.bit_length() + 1
+
+
+def twos(value: int, bits: int) -> int:
+    """The unsigned code of a two's complement number."""
+    return value & ((1 << bits) - 1)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requantisation rule as hardware: one multiplication, or thresholds.
+
+The rule ``y = clamp(((((acc << p) + bias) * m + 2^(s-1)) >> s) + z)`` becomes, with S the largest s
+of the layer and ``d = S - s``,
+
+    acc*M + B,  M = m * 2^d,  B = floor((bias*m*2^d + 2^(S-1) + z*2^S) / 2^p)
+    y = clamp((acc*M + B) >> (S - p))
+
+which is equal for every integer ``acc``: scaling numerator and denominator by 2^d changes nothing
+under floor, z is whole, and ``acc*M`` is whole so that the division of B by 2^p may floor alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..requant import Int64, Requant
+from ..types import IntType
+from .plan import Table, signed_bits, twos
+
+THRESHOLD_BITS = 4
+"""Outputs of up to this many bits compare with thresholds; wider ones multiply."""
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """A requantiser of ``lanes`` channels at once.
+
+    Attributes:
+        values: literals of the template's requantiser.
+        latency: cycles from the accumulator to the code.
+    """
+
+    values: dict[str, Any]
+    latency: int
+
+
+def plan_rescale(
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+) -> Rescale:
+    """The cheaper form of a requantiser for accumulators within ``low[c]..high[c]``.
+
+    ``rule`` may have one entry for all channels.
+    """
+    if len(rule.m) == 1 and channels != 1:
+        rule = Requant(
+            rule.p, *(np.repeat(v, channels) for v in (rule.bias, rule.m, rule.s, rule.z)),
+            rule.lo, rule.hi,
+        )  # fmt: skip
+        low, high = np.repeat(low, channels), np.repeat(high, channels)
+    form = _thresholds if out.bits <= THRESHOLD_BITS else _multiplier
+    return form(rule, low, high, out, lanes, channels)
+
+
+def linear_form(rule: Requant) -> tuple[list[int], list[int], int]:
+    """(M, B, shift) per channel of the form in this module's docstring, in unbounded integers."""
+    s = [int(v) for v in rule.s]
+    top = max(s)
+    m = [int(v) << (top - si) for v, si in zip(rule.m, s, strict=True)]
+    b = [
+        (int(bias) * mi + (1 << (top - 1)) + (int(z) << top)) >> rule.p
+        for bias, mi, z in zip(rule.bias, m, rule.z, strict=True)
+    ]
+    return m, b, top - rule.p
+
+
+def _multiplier(
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+) -> Rescale:
+    m, b, shift = linear_form(rule)
+    m_bits = signed_bits(min(m), max(m))
+    b_bits = signed_bits(min(b), max(b))
+    acc_bits = signed_bits(int(low.min()), int(high.max()))
+    ends = [
+        end * mi + bi
+        for mi, bi, ends in zip(m, b, zip(low, high, strict=True), strict=True)
+        for end in (int(ends[0]), int(ends[1]))
+    ]
+    # a constant channel's B stands alone; the sum is never wider than its proven ends
+    sum_bits = max(
+        signed_bits(min(*ends, *b), max(*ends, *b)), shift + out.bits + 2, acc_bits + m_bits
+    )
+    words = []
+    for beat in range(channels // lanes):
+        word = 0
+        for lane in reversed(range(lanes)):
+            channel = beat * lanes + lane
+            word = (word << b_bits) | twos(b[channel], b_bits)
+            word = (word << m_bits) | twos(m[channel], m_bits)
+        words.append(word)
+    return Rescale(
+        {
+            "form": "multiplier", "lanes": lanes, "acc_bits": acc_bits, "m_bits": m_bits,
+            "b_bits": b_bits, "sum_bits": sum_bits, "shift": shift, "lo": rule.lo, "hi": rule.hi,
+            "out_bits": out.bits, "beats": channels // lanes,
+            "table": Table.of(lanes * (m_bits + b_bits), words),
+        },
+        4,
+    )  # fmt: skip
+
+
+def channel_thresholds(
+    rule: Requant, channel: int, low: int, high: int
+) -> tuple[bool, list[int]]:
+    """(falling, T): ``y = lo + #{k: a >= T[k]}`` with ``a = acc``, or ``a = ~acc`` when falling.
+
+    T has ``hi - lo`` entries within ``low'..high'+1``, the range of ``a``, where the upper end
+    stands for "never".
+    """
+    m, b, shift = linear_form(
+        Requant(rule.p, *(v[channel : channel + 1] for v in (rule.bias, rule.m, rule.s, rule.z)),
+                rule.lo, rule.hi)
+    )  # fmt: skip
+    slope, addend = m[0], b[0]
+    falling = slope < 0
+    # ~acc = -acc-1, so acc*M + B = a*(-M) + (B - M) with a = ~acc
+    if falling:
+        slope, addend, low, high = -slope, addend - slope, ~high, ~low
+    found = []
+    for code in range(rule.lo + 1, rule.hi + 1):
+        if slope == 0:
+            found.append(low if addend >> shift >= code else high + 1)
+            continue
+        first = -(-((code << shift) - addend) // slope)
+        found.append(min(max(first, low), high + 1))
+    return falling, found
+
+
+def _thresholds(
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+) -> Rescale:
+    depth = out.bits
+    per_channel = [
+        channel_thresholds(rule, c, int(low[c]), int(high[c])) for c in range(channels)
+    ]
+    acc_bits = signed_bits(
+        min(int(low.min()), int((~high).min())), max(int(high.max()), int((~low).max())) + 1
+    )
+    never = (1 << (acc_bits - 1)) - 1
+    flips = any(falling for falling, _ in per_channel)
+    each = (1 << depth) - 1
+    tables = []
+    for lane in range(lanes):
+        mine = [per_channel[beat * lanes + lane] for beat in range(channels // lanes)]
+        # a threshold that is never reached must stay above every accumulator
+        full = [[*found, *[never] * (each - len(found))] for _, found in mine]
+        levels = []
+        for level in range(depth):
+            words = []
+            for beat, (falling, _) in enumerate(mine):
+                for prefix in range(1 << level):
+                    code = ((2 * prefix + 1) << (depth - level - 1)) - 1
+                    word = twos(full[beat][code], acc_bits)
+                    if flips and level == 0:
+                        word |= int(falling) << acc_bits
+                    words.append(word)
+            levels.append(Table.of(acc_bits + int(flips and level == 0), words))
+        tables.append(levels)
+    return Rescale(
+        {
+            "form": "thresholds", "lanes": lanes, "acc_bits": acc_bits, "levels": depth,
+            "flips": flips, "lo": rule.lo, "out_bits": out.bits,
+            "beats": channels // lanes, "tables": tables,
+        },
+        1 + depth,
+    )  # fmt: skip
