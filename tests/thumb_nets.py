@@ -29,10 +29,11 @@ def convolutions(weight_bits, act_bits, *, signed, extreme=False, seed=0):
     tall = make.conv("tall", holes, 3, act, kernel=(3, 1), pad=(1, 0, 1, 0), stride=(1, 2))
     last = make.conv("last", tall, 5, act, kernel=(2, 2), pad=(0, 0, 0, 0))
     few = make.conv("few", last, 2, act, kernel=(2, 1), stride=(2, 1), pad=(0, 0, 0, 0))
-    flat = Node.make("flat", Reshape((few.output.size,)), (few,))
+    whole = make.conv("whole", few, 6, act, kernel=few.output.shape[:2], pad=(0, 0, 0, 0))
+    flat = Node.make("flat", Reshape((whole.output.size,)), (whole,))
     row = make.linear("row", flat, 7, act)
     one = make.linear("one", row, 1, IntType(8, True))
-    return graph(x, first, wide, point, beyond, step, holes, tall, last, few, flat, row, one)
+    return graph(x, first, wide, point, beyond, step, holes, tall, last, few, whole, flat, row, one)
 
 
 def depthwises(weight_bits, act_bits, *, signed, extreme=False, seed=0):
