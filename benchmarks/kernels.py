@@ -21,10 +21,12 @@ from adaqat.deploy import Graph, IntType, Node, check
 from adaqat.deploy.device import Device
 from adaqat.deploy.emit import layout
 from adaqat.deploy.ops.add import Add
-from adaqat.deploy.ops.base import Window
+from adaqat.deploy.ops.base import Op, Window
 from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.depthwise_conv2d import DepthwiseConv2d
 from adaqat.deploy.ops.linear import Linear
+from adaqat.deploy.ops.pool2d import AvgPool2d, MaxPool2d
+from adaqat.deploy.ops.requantize import Requantize
 from adaqat.deploy.ops.source import Input
 from adaqat.deploy.ops.weighted import Weights, accumulator_bounds
 from adaqat.deploy.requant import Requant, snap, snap_add
@@ -36,7 +38,7 @@ from adaqat.deploy.verification import Tally
 
 @dataclass(frozen=True)
 class Shape:
-    """One layer; ``outputs`` is the number of output channels, 0 for an add."""
+    """One layer; ``outputs`` is the number of output channels, 0 where there are no weights."""
 
     kind: str
     source: tuple[int, ...]
@@ -44,9 +46,11 @@ class Shape:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
 
 
-ONE = (1, 1, 1, 1)
+ONE, TWO = (1, 1, 1, 1), (2, 2, 2, 2)
 SHAPES = {
     "C3": Shape("conv2d", (16, 16, 16), 32, (3, 3), pad=ONE),
     "C1": Shape("conv2d", (16, 16, 32), 32),
@@ -68,6 +72,17 @@ SHAPES = {
     "DW5": Shape("depthwise_conv2d", (16, 16, 32), 32, (5, 5), pad=(2, 2, 2, 2)),
     "DWcol": Shape("depthwise_conv2d", (49, 1, 32), 32, (9, 1), pad=(4, 0, 4, 0)),
     "FCodd": Shape("linear", (255,), 63),
+    "first4": Shape("conv2d", (32, 32, 4), 16, (3, 3), pad=ONE),
+    "C3d2": Shape("conv2d", (16, 16, 16), 32, (3, 3), pad=TWO, dilation=(2, 2)),
+    "DWd2": Shape("depthwise_conv2d", (16, 16, 32), 32, (3, 3), pad=TWO, dilation=(2, 2)),
+    "C3g4": Shape("conv2d", (16, 16, 32), 32, (3, 3), pad=ONE, groups=4),
+    "C1g2": Shape("conv2d", (16, 16, 32), 32, groups=2),
+    "C3wide": Shape("conv2d", (5, 33, 16), 32, (3, 3), pad=ONE),
+    "MAX2": Shape("maxpool2d", (16, 16, 32), 0, (2, 2), (2, 2)),
+    "MAX3": Shape("maxpool2d", (16, 16, 32), 0, (3, 3), (2, 2), pad=ONE),
+    "AVG8": Shape("avgpool2d", (8, 8, 64), 0, (8, 8), (8, 8)),
+    "AVG2": Shape("avgpool2d", (16, 16, 32), 0, (2, 2), (2, 2)),
+    "RQ": Shape("requantize", (16, 16, 32), 0),
 }
 
 
@@ -104,20 +119,39 @@ def one_layer(
         )
         nodes = (x, Node.make("layer", Add(rule, act), (x, x), scale=0.1, zero=0))
         return check(Graph("bench", nodes, "layer"))
-    depth = 1 if shape.kind == "depthwise_conv2d" else shape.source[-1]
+    window = Window(shape.kernel, shape.stride, shape.dilation, shape.pad)
+    if shape.outputs == 0:
+        op = _unweighted(shape, window, act)
+        return check(
+            Graph("bench", (x, Node.make("layer", op, (x,), scale=0.1, zero=0)), "layer")
+        )
+    depth = 1 if shape.kind == "depthwise_conv2d" else shape.source[-1] // shape.groups
     form = (shape.outputs, depth) if shape.kind == "linear" else (
         shape.outputs, *shape.kernel, depth
     )  # fmt: skip
     weights = _weights(rng, form, weight_bits, step)
     rule_ = _requant(weights, act, act)
-    window = Window(shape.kernel, shape.stride, (1, 1), shape.pad)
     make: dict[str, Callable[[], Conv2d | DepthwiseConv2d | Linear]] = {
         "linear": lambda: Linear(weights, rule_, act),
-        "conv2d": lambda: Conv2d(weights, rule_, act, window),
+        "conv2d": lambda: Conv2d(weights, rule_, act, window, shape.groups),
         "depthwise_conv2d": lambda: DepthwiseConv2d(weights, rule_, act, window),
     }
     nodes = (x, Node.make("layer", make[shape.kind](), (x,), scale=0.1, zero=0))
     return check(Graph("bench", nodes, "layer"))
+
+
+def _unweighted(shape: Shape, window: Window, act: IntType) -> Op:
+    """A pool, or a requantisation of every channel."""
+    if shape.kind == "maxpool2d":
+        return MaxPool2d(window)
+    count = shape.kernel[0] * shape.kernel[1] if shape.kind == "avgpool2d" else 1
+    channels = 1 if shape.kind == "avgpool2d" else shape.source[-1]
+    low, high = np.full(channels, count * act.lo), np.full(channels, count * act.hi)
+    rule = snap(
+        np.full(channels, 0.45 / count), np.zeros(channels), low, high, zero=0, lo=act.lo,
+        hi=act.hi,
+    )  # fmt: skip
+    return AvgPool2d(window, rule, act) if shape.kind == "avgpool2d" else Requantize(rule, act)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import ceil
-from typing import TypeVar
 
 from .thumb_forms import (
     PIXELS,
@@ -16,6 +15,7 @@ from .thumb_forms import (
     fields_shapes,
     lanes_shapes,
 )
+from .thumb_planes import Plane, taps_group
 
 SPARSE, THIN = 1.01, 1.06
 """A form that wastes flash must be faster by this; by the second where it wastes half."""
@@ -25,9 +25,10 @@ UNROLL = 8
 """Activations in the unrolled loop of these."""
 COPY = 5.0
 """Instructions to bring an activation into its column word, once per linear layer."""
-ROW_RUN = 6.0
-"""Instructions of a call around one run of a column and one pixel."""
-Shape = TypeVar("Shape", FieldsShape, LanesShape, FieldsShape | LanesShape)
+TILE_RUN = 25.0
+"""Instructions around a call that reads one run of four pixels."""
+CHANNEL = 250.0
+"""Instructions around one channel of a depthwise layer."""
 
 
 def sparse(form: FieldsShape | LanesShape) -> float:
@@ -138,3 +139,30 @@ def choose_linear(
 
 def _best(found: Iterable[tuple[float, FieldsShape]]) -> tuple[float, FieldsShape] | None:
     return min(found, key=lambda entry: entry[0], default=None)
+
+
+def goes_by_plane(
+    core: Core, grid: Grid, plane: Plane, pixels: int, groups: int, outputs: int, runs: int,
+    run: int,
+) -> bool:  # fmt: skip
+    """Whether a convolution of one input channel per output goes the way of depthwise ones.
+
+    Args:
+        core: the family.
+        grid: weights and activations.
+        plane: its geometry.
+        pixels: output pixels.
+        groups: input channels.
+        outputs: output channels of an input channel.
+        runs: pieces of adjacent activations in a column.
+        run: activations of one piece.
+    """
+    if not plane.fits(core):
+        return False
+    group, centre = taps_group(grid, plane.taps)
+    line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
+    by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
+    form = choose_conv(core, grid, outputs, runs, run)
+    reading = runs * (spread_cost(core, form, run, grid.act_low < 0) + TILE_RUN)
+    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading
+    return by_plane < ceil(pixels / PIXELS) * tile

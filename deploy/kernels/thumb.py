@@ -12,20 +12,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from ...hw_models.thumb_choice import goes_by_plane
 from ..ops.base import CPlan, Op, TensorInfo
 from ..ops.conv2d import Conv2d
+from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.linear import Linear
 from .base import KernelFamily, register
-from .thumb_conv import plan_conv2d
-from .thumb_depthwise import plan_depthwise
-from .thumb_forms import V6M, V7M, Core
+from .thumb_conv import plan_conv2d, reading
+from .thumb_depthwise import geometry_of, plan_depthwise
+from .thumb_forms import V6M, V7M, Core, grid_of
 from .thumb_linear import plan_linear
 
 
 def _conv2d(
     core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
 ) -> CPlan | None:
-    """A convolution; one whose window is the whole image is a linear layer."""
+    """A convolution; one whose window is the whole image is a linear layer.
+
+    One that reads a single channel for every output is depthwise, if that takes fewer instructions.
+    """
     assert isinstance(op, Conv2d)
     source = inputs[0]
     if op.groups == 1 and op.window.kernel == source.shape[:2] and not any(op.window.pad):
@@ -34,6 +39,16 @@ def _conv2d(
         planned = plan_linear(core, linear, [replace(source, shape=(source.size,))], output)
         if planned is not None:
             return planned
+    if op.groups == source.shape[2]:
+        plane = geometry_of(op.window, source.shape, output.shape)
+        _, runs, run = reading(op, source)
+        pixels, outputs = output.shape[0] * output.shape[1], output.shape[2] // op.groups
+        grid = grid_of(op.weights, source.type)
+        if goes_by_plane(core, grid, plane, pixels, op.groups, outputs, runs, run):
+            single = DepthwiseConv2d(
+                op.weights, op.requant, op.out_type, op.window, op.pad_value
+            )
+            return plan_depthwise(core, single, inputs, output)
     return plan_conv2d(core, op, inputs, output)
 
 
