@@ -22,6 +22,7 @@ from .thumb_conv import plan_conv2d, reading
 from .thumb_depthwise import geometry_of, plan_depthwise
 from .thumb_forms import V6M, V7M, Core, grid_of
 from .thumb_linear import plan_linear
+from .thumb_simple import plan_add, plan_pool
 
 
 def _conv2d(
@@ -61,6 +62,9 @@ for _core in (V6M, V7M):
                 "conv2d": partial(_conv2d, _core),
                 "depthwise_conv2d": partial(plan_depthwise, _core),
                 "linear": partial(plan_linear, _core),
+                "add": partial(plan_add, _core),
+                "maxpool2d": partial(plan_pool, _core),
+                "avgpool2d": partial(plan_pool, _core),
             },
             (f"{_core.name}/", "thumb/", "helpers/thumb_"),
         )
