@@ -38,7 +38,7 @@ from adaqat.deploy.verification import Tally
 
 @dataclass(frozen=True)
 class Shape:
-    """One layer; ``outputs`` is the number of output channels, 0 for one without weights."""
+    """One layer; ``outputs`` is the number of output channels, 0 where there are no weights."""
 
     kind: str
     source: tuple[int, ...]
@@ -46,10 +46,11 @@ class Shape:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
     dilation: tuple[int, int] = (1, 1)
 
 
-ONE = (1, 1, 1, 1)
+ONE, TWO = (1, 1, 1, 1), (2, 2, 2, 2)
 SHAPES = {
     "C3": Shape("conv2d", (16, 16, 16), 32, (3, 3), pad=ONE),
     "C1": Shape("conv2d", (16, 16, 32), 32),
@@ -71,14 +72,18 @@ SHAPES = {
     "DW5": Shape("depthwise_conv2d", (16, 16, 32), 32, (5, 5), pad=(2, 2, 2, 2)),
     "DWcol": Shape("depthwise_conv2d", (49, 1, 32), 32, (9, 1), pad=(4, 0, 4, 0)),
     "FCodd": Shape("linear", (255,), 63),
-    "DWd2": Shape("depthwise_conv2d", (16, 16, 32), 32, (3, 3), pad=(2, 2, 2, 2), dilation=(2, 2)),
     "DWmap": Shape("depthwise_conv2d", (48, 48, 16), 16, (3, 3), (2, 2), pad=ONE),
-    "C3d2": Shape("conv2d", (16, 16, 16), 32, (3, 3), pad=(2, 2, 2, 2), dilation=(2, 2)),
+    "first4": Shape("conv2d", (32, 32, 4), 16, (3, 3), pad=ONE),
+    "C3d2": Shape("conv2d", (16, 16, 16), 32, (3, 3), pad=TWO, dilation=(2, 2)),
+    "DWd2": Shape("depthwise_conv2d", (16, 16, 32), 32, (3, 3), pad=TWO, dilation=(2, 2)),
+    "C3g4": Shape("conv2d", (16, 16, 32), 32, (3, 3), pad=ONE, groups=4),
+    "C1g2": Shape("conv2d", (16, 16, 32), 32, groups=2),
+    "C3wide": Shape("conv2d", (5, 33, 16), 32, (3, 3), pad=ONE),
     # per output instead of per MAC
     "MAX2": Shape("maxpool2d", (16, 16, 32), 0, (2, 2), (2, 2)),
     "MAX3": Shape("maxpool2d", (16, 16, 32), 0, (3, 3), (2, 2), pad=ONE),
-    "AVG2": Shape("avgpool2d", (16, 16, 32), 0, (2, 2), (2, 2)),
     "AVG": Shape("avgpool2d", (8, 8, 64), 0, (8, 8), (8, 8)),
+    "AVG2": Shape("avgpool2d", (16, 16, 32), 0, (2, 2), (2, 2)),
     "REQ": Shape("requantize", (16, 16, 32), 0),
 }
 
@@ -117,10 +122,12 @@ def one_layer(
         nodes = (x, Node.make("layer", Add(rule, act), (x, x), scale=0.1, zero=0))
         return check(Graph("bench", nodes, "layer"))
     window = Window(shape.kernel, shape.stride, shape.dilation, shape.pad)
-    if not shape.outputs:
-        nodes = (x, Node.make("layer", _unweighted(shape, window, act), (x,), scale=0.1, zero=0))
-        return check(Graph("bench", nodes, "layer"))
-    depth = 1 if shape.kind == "depthwise_conv2d" else shape.source[-1]
+    if shape.outputs == 0:
+        op = _unweighted(shape, window, act)
+        return check(
+            Graph("bench", (x, Node.make("layer", op, (x,), scale=0.1, zero=0)), "layer")
+        )
+    depth = 1 if shape.kind == "depthwise_conv2d" else shape.source[-1] // shape.groups
     form = (shape.outputs, depth) if shape.kind == "linear" else (
         shape.outputs, *shape.kernel, depth
     )  # fmt: skip
@@ -128,7 +135,7 @@ def one_layer(
     rule_ = _requant(weights, act, act)
     make: dict[str, Callable[[], Conv2d | DepthwiseConv2d | Linear]] = {
         "linear": lambda: Linear(weights, rule_, act),
-        "conv2d": lambda: Conv2d(weights, rule_, act, window),
+        "conv2d": lambda: Conv2d(weights, rule_, act, window, shape.groups),
         "depthwise_conv2d": lambda: DepthwiseConv2d(weights, rule_, act, window),
     }
     nodes = (x, Node.make("layer", make[shape.kind](), (x,), scale=0.1, zero=0))

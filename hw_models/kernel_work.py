@@ -126,7 +126,7 @@ def _conv2d(
     pad: Pad, groups: int, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
     """Work of a convolution in a family; None for what it leaves to others."""
-    if family == "dsp" and groups == 1 and kernel == in_shape[:2] and not any(pad):
+    if groups == 1 and kernel == in_shape[:2] and not any(pad):
         inputs = in_shape[0] * in_shape[1] * in_shape[2]
         rows = _linear(family, inputs, out_shape[2], weight_bits, act_bits, act_signed)
         whole = {f"whole_{name}": count for name, count in rows.features.items()}
@@ -141,17 +141,20 @@ def _conv2d(
         word = unit(family, weight_bits, act_bits)
         run = kernel[1] * depth_in
         column = Column(kernel[0], run, kernel[0] * _up(run, word), kernel[0] * (run % word), False)
+        # where a word holds two pixels, sums of two or four products end together
+        group = 2 if weight_bits == act_bits == 8 else 4
     tiles = ceil(out_shape[0] * out_shape[1] / tiling.pixels) * groups
     stored = _up(out_shape[2] // groups, tiling.channels)
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, tiling.pixels
     )
     columns = tiles * tiling.pixels
+    depth = _up(column.depth, group) if family != "dsp" and word == 1 else column.depth
     direct = conv_is_direct(kernel, pad, groups, in_shape[2]) and stride == (1, 1)
     form = "direct" if direct else "border" if any(pad) else "inside"
     way = "straight_" if column.straight else ""
     features = {
-        "product": columns * stored * column.depth,
+        "product": columns * stored * depth,
         "result": columns * stored,
         f"{way}column": columns * column.depth,
         f"{way}run": columns * column.runs,
@@ -168,7 +171,7 @@ def _conv2d(
         {name: count for name, count in features.items() if count},
         macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * depth_in,
         form="grouped" if groups > 1 else f"straight_{form}" if column.straight else form,
-        stored={"code": groups * stored * column.depth, "channel": groups * stored, "layer": 1},
+        stored={"code": groups * stored * depth, "channel": groups * stored, "layer": 1},
     )  # fmt: skip
 
 
@@ -177,13 +180,65 @@ def _linear(
 ) -> Work:
     """Work of a fully connected layer in a family."""
     tiling = FAMILIES[family]
-    depth, rows = _up(inputs, 4), _up(outputs, tiling.rows)
+    dsp = family == "dsp"
+    depth, rows = (_up(inputs, 4), _up(outputs, tiling.rows)) if dsp else (inputs, outputs)
+    # without DSP quads of wide rows go together and the others one by one
+    single = 0 if dsp else outputs % 4
+    features = {
+        "product": (rows - single) * depth,
+        "single_product": single * depth,
+        "result": rows - single,
+        "single_result": single,
+        "column": depth,
+        "layer": 1,
+    }
     return Work(
         "linear", weight_bits, act_bits, act_signed,
-        {"product": rows * depth, "result": rows, "column": depth, "layer": 1},
+        {name: count for name, count in features.items() if count},
         macs=inputs * outputs,
         form="copied" if inputs % 4 else "direct",
         stored={"code": rows * depth, "channel": rows, "layer": 1},
+    )  # fmt: skip
+
+
+def _lanes_depthwise(
+    in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair, pad: Pad,
+    weight_bits: int, act_bits: int, act_signed: bool,
+) -> Work | None:  # fmt: skip
+    """Work of a depthwise convolution without DSP: planes whose words hold two image rows."""
+    (height, image_width, inputs), (out_rows, columns, channels) = in_shape, out_shape
+    rows = ceil(out_rows / 2)
+    width, lines = (columns - 1) * stride[1] + kernel[1], (rows - 1) * stride[0] + kernel[0]
+    if (
+        dilation != (1, 1) or kernel[0] * kernel[1] > 25 or kernel[1] < stride[1]
+        or 4 * width * max(stride[0], kernel[0]) > 4092
+    ):  # fmt: skip
+        return None
+    low = np.arange(lines) - pad[0]
+    high = low + (out_rows - rows) * stride[0]
+    inside_low, inside_high = (low >= 0) & (low < height), (high >= 0) & (high < height)
+    both, one = int((inside_low & inside_high).sum()), int((inside_low ^ inside_high).sum())
+    filled = min(image_width, width - pad[1])
+    taps = kernel[0] * kernel[1]
+    return Work(
+        "depthwise_conv2d", weight_bits, act_bits, act_signed,
+        {
+            "product": channels * rows * columns * taps,
+            "pair": channels * rows * columns,
+            "row": channels * rows,
+            "gather": inputs * both * filled,
+            "gather_row": inputs * both,
+            "edge": inputs * one * filled,
+            "edge_row": inputs * one,
+            "line": inputs * lines,
+            "plane": width * lines,
+            "code": channels * taps,
+            "channel": channels,
+            "layer": 1,
+        },
+        macs=out_rows * columns * channels * taps,
+        form="border" if any(pad) else "inside",
+        stored={"code": channels * taps, "channel": channels, "layer": 1},
     )  # fmt: skip
 
 
@@ -192,15 +247,16 @@ def _depthwise(
     pad: Pad, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
     """Work of a depthwise convolution in a family; None for what it leaves to others."""
+    if family != "dsp":
+        return _lanes_depthwise(
+            in_shape, out_shape, kernel, stride, dilation, pad, weight_bits, act_bits, act_signed
+        )
     if dilation != (1, 1):
         return None
     (height, width, _), (rows, columns, channels) = in_shape, out_shape
     plane = (height + pad[0] + pad[2]) * (width + pad[1] + pad[3])
     form = "border" if any(pad) else "inside"
-    if family != "dsp":
-        pairs = ceil(rows / 2) * columns
-        loops = {"product": pairs * kernel[0] * kernel[1], "pair": pairs, "row": rows}
-    elif kernel == (3, 3) and stride[1] <= 2:
+    if kernel == (3, 3) and stride[1] <= 2:
         loops = {"pair": rows * ceil(columns / 2), "odd": rows * (columns % 2), "row": rows}
     else:
         form = f"any_{form}"

@@ -7,6 +7,8 @@ import numpy as np
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, Node
+from adaqat.deploy.ops.base import Window
+from adaqat.deploy.ops.pool2d import MaxPool2d
 from adaqat.deploy.ops.source import Reshape
 from adaqat.deploy.ops.weighted import accumulator_bounds
 from adaqat.deploy.requant import snap
@@ -29,10 +31,11 @@ def convolutions(weight_bits, act_bits, *, signed, extreme=False, seed=0):
     tall = make.conv("tall", holes, 3, act, kernel=(3, 1), pad=(1, 0, 1, 0), stride=(1, 2))
     last = make.conv("last", tall, 5, act, kernel=(2, 2), pad=(0, 0, 0, 0))
     few = make.conv("few", last, 2, act, kernel=(2, 1), stride=(2, 1), pad=(0, 0, 0, 0))
-    flat = Node.make("flat", Reshape((few.output.size,)), (few,))
+    whole = make.conv("whole", few, 6, act, kernel=few.output.shape[:2], pad=(0, 0, 0, 0))
+    flat = Node.make("flat", Reshape((whole.output.size,)), (whole,))
     row = make.linear("row", flat, 7, act)
     one = make.linear("one", row, 1, IntType(8, True))
-    return graph(x, first, wide, point, beyond, step, holes, tall, last, few, flat, row, one)
+    return graph(x, first, wide, point, beyond, step, holes, tall, last, few, whole, flat, row, one)
 
 
 def depthwises(weight_bits, act_bits, *, signed, extreme=False, seed=0):
@@ -53,7 +56,38 @@ def depthwises(weight_bits, act_bits, *, signed, extreme=False, seed=0):
     return graph(x, plain, step, even, long, big, line, flat, wide, last)
 
 
-NETS = {"convolutions": convolutions, "depthwises": depthwises}
+def others(weight_bits, act_bits, *, signed, extreme=False, seed=0):
+    """Groups, one input channel, gaps between taps, one pixel wide, sums and pools."""
+    zero = 1 if signed and act_bits > 2 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((9, 8, 1), act, zero)
+    first = make.conv("first", x, 9, act)
+    tall = make.conv("tall", x, 9, act, kernel=(10, 5), pad=(5, 2, 4, 2))
+    join = make.add("join", [first, tall], act)
+    groups = make.conv("groups", join, 15, act, groups=3)
+    point = make.conv("point", groups, 10, act, kernel=(1, 1), pad=(0, 0, 0, 0), groups=5)
+    step = make.conv("step", point, 4, act, kernel=(2, 3), pad=(0, 0, 0, 2), groups=2,
+                     dilation=(2, 2), stride=(1, 2))
+    most = Node.make("most", MaxPool2d(Window((2, 3), (1, 1), (1, 1), (1, 1, 0, 1))), (step,))
+    pair = Node.make("pair", MaxPool2d(Window((2, 2), (1, 1))), (most,))
+    mean = make.avgpool("mean", pair, act, kernel=(2, 2), stride=(1, 1))
+    sums = make.avgpool("sums", mean, act, kernel=(3, 2), stride=(1, 1), pad=(1, 1, 1, 0))
+    both = make.add("both", [sums, mean], act)
+    holes = make.depthwise("holes", both, act, kernel=(2, 2), pad=(1, 2, 1, 2), dilation=(2, 3))
+    gaps = make.depthwise("gaps", holes, act, kernel=(3, 1), pad=(2, 0, 2, 0), dilation=(2, 1),
+                          multiplier=2)
+    apart = make.depthwise("apart", gaps, act, kernel=(1, 1), pad=(0, 0, 0, 0), stride=(1, 2))
+    tail = make.conv("tail", apart, 7, act, kernel=(1, apart.output.shape[1]), pad=(0, 0, 0, 0))
+    line = make.depthwise("line", tail, act, kernel=(3, 1), pad=(2, 0, 1, 0))
+    ends = make.depthwise("ends", line, act, kernel=(2, 1), pad=(0, 0, 0, 0), stride=(2, 1))
+    flat = Node.make("flat", Reshape((ends.output.size,)), (ends,))
+    last = make.linear("last", flat, 6, IntType(8, True))
+    return graph(x, first, tall, join, groups, point, step, most, pair, mean, sums, both, holes,
+                 gaps, apart, tail, line, ends, flat, last)  # fmt: skip
+
+
+NETS = {"convolutions": convolutions, "depthwises": depthwises, "others": others}
 
 
 def one_layer(op, shape, act):

@@ -11,8 +11,10 @@ import numpy as np
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..requant import Requant
+from ...hw_models.thumb_choice import padded_depth
 from .thumb_choice import choose
 from .thumb_forms import PIXELS, Core, Fields, Form, Lanes
+from .thumb_spread import quads, spread_helper
 from .thumb_pack import (
     field_weights,
     lane_weights,
@@ -24,8 +26,6 @@ from .thumb_pack import (
 
 T_SIGNED_LIMIT = (1 << 31) - (1 << 15)
 """Bound of |t| below which the ARMv6-M sequence for signed multipliers is exact."""
-FAR = 240
-"""Bytes that a conditional Thumb-1 branch surely reaches."""
 
 
 def plan_conv2d(
@@ -33,14 +33,20 @@ def plan_conv2d(
 ) -> CPlan | None:
     """The plan of a convolution, or None where the portable kernel serves it."""
     assert isinstance(op, Conv2d)
-    if op.groups != 1 or not requant_fits(core, op, inputs):
+    if not requant_fits(core, op, inputs):
         return None
-    window, source = op.window, inputs[0]
-    depth = op.weights.rows().shape[1]
-    contiguous = window.dilation[1] == 1 or window.kernel[1] == 1
-    run = window.kernel[1] * source.shape[2]
-    form = choose(core, op.weights, source.type, depth, run)
-    return conv_plan(core, form, op, source, output, run, contiguous)
+    source = inputs[0]
+    tapwise, runs, run = reading(op, source)
+    outputs = output.shape[2] // op.groups
+    form = choose(core, op.weights, source.type, runs, run, outputs)
+    return conv_plan(core, form, op, source, output, run, not tapwise)
+
+
+def reading(op: Conv2d, source: TensorInfo) -> tuple[bool, int, int]:
+    """(whether taps are read one by one, adjacent pieces of a column, activations of a piece)."""
+    (kernel_y, kernel_x), depth = op.window.kernel, source.shape[2] // op.groups
+    tapwise = kernel_x > 1 and (op.window.dilation[1] > 1 or op.groups > 1)
+    return (True, kernel_y * kernel_x, depth) if tapwise else (False, kernel_y, kernel_x * depth)
 
 
 def conv_plan(
@@ -51,9 +57,11 @@ def conv_plan(
     pixels = output.shape[0] * output.shape[1]
     advance = PIXELS if pixels >= PIXELS else 1
     padded = any(op.window.pad)
-    edges = padded or not contiguous
     (kernel_y, kernel_x), (stride_y, stride_x) = op.window.kernel, op.window.stride
-    layout = column_layout(core, form, kernel_y * (-(-run // form.unit) * form.unit))
+    (dilation_y, dilation_x), channels = op.window.dilation, source.shape[2]
+    outputs = output.shape[2] // op.groups
+    runs = op.weights.rows().shape[1] // run
+    layout = column_layout(core, form, padded_depth(form, runs, run))
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
     shift = op.requant.p + (form.step == 2)
@@ -63,31 +71,39 @@ def conv_plan(
     geometry = {
         **layout, "pixels": pixels, "advance": advance, "out_width": output.shape[1],
         "out_channels": output.shape[2], "pixel_stride": output.shape[2] if advance > 1 else 0,
-        "last_y": (pixels - PIXELS) // output.shape[1],
+        "outputs": outputs, "last_y": (pixels - PIXELS) // output.shape[1],
         "last_x": (pixels - PIXELS) % output.shape[1],
-        "run": run, "channels": source.shape[2], "width": source.shape[1],
-        "height": source.shape[0], "kernel_y": kernel_y, "kernel_x": kernel_x,
-        "stride_y": stride_y, "stride_x": stride_x, "dilation_y": op.window.dilation[0],
-        "dilation_x": op.window.dilation[1], "pad_top": op.window.pad[0],
-        "pad_left": op.window.pad[1], "pad_value": op.pad_value, "offset": form.offset,
-        "pixel_shift": 0 if early else op.requant.p,
+        "run": run, "height": source.shape[0], "width": source.shape[1],
+        "line": source.shape[1] * channels, "channels": channels, "kernel_y": kernel_y,
+        "kernel_x": kernel_x, "stride_y": stride_y, "stride_x": stride_x,
+        "dilation_y": dilation_y, "dilation_x": dilation_x,
+        "row_step": dilation_y * source.shape[1] * channels, "tap_step": dilation_x * channels,
+        "room_y": source.shape[0] - (kernel_y - 1) * dilation_y,
+        "room_x": source.shape[1] - (kernel_x - 1) * dilation_x,
+        "pad_top": op.window.pad[0], "pad_left": op.window.pad[1], "pad_value": op.pad_value,
+        "offset": form.offset, "pixel_shift": 0 if early else op.requant.p,
     }  # fmt: skip
     driver = driver_helper(source.type.c_name, tuple(geometry), padded, contiguous, sums)
-    copy: tuple[Helper, ...] = (("thumb_copy", (("act", source.type.c_name),)),) if edges else ()
+    copy: tuple[Helper, ...] = (
+        (("thumb_copy", (("act", source.type.c_name),)),) if padded and contiguous else ()
+    )
     numbers = tuple(value & 0xFFFFFFFF for value in geometry.values())
+    weights = weight_array(core, form, run, op.groups)
     return CPlan(
         "conv2d",
         {
             "driver": ident_of(driver), "spread": ident_of(spread),
-            "kernel_ident": ident_of(kernel), "first_weight": first_weight(core, form),
+            "kernel_ident": ident_of(kernel), "first_weight": first_weight(core, form, outputs),
+            "groups": op.groups, "run": run, "outputs": outputs, "record": rule["record"],
+            "group_weights": len(weights.values) // op.groups,
         },
         (
-            weight_array(core, form, run),
+            weights,
             records(op.requant, extra_bias(form, op), core),
             CArray("g", "uint32_t", numbers, "geometry, in the order of the function it goes to"),
         ),
         (*rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel, driver),
-        4 * layout["column_words"] + edges * (PIXELS + 1) * run,
+        4 * layout["column_words"] + padded * ((PIXELS + 1) if contiguous else 1) * run,
         (*op.proof([source]), *form.proof()),
     )  # fmt: skip
 
@@ -99,7 +115,7 @@ def driver_helper(
     flags = f"{'p' if padded else ''}{'' if contiguous else 'd'}{'c' if sums else ''}"
     values = {
         "act": act, "padded": padded, "contiguous": contiguous, "sums": sums,
-        "edges": padded or not contiguous, "index": {name: i for i, name in enumerate(names)},
+        "index": {name: i for i, name in enumerate(names)},
         "ident": f"conv_{act[0]}{flags}",
     }  # fmt: skip
     return "thumb_conv", (("k", values),)
@@ -182,7 +198,7 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
             "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
             "shifts": form.shifts, "doubled": int(form.doubled),
-            "far": form.words * (6 + 22 * form.fields) + 60 > FAR,
+            "far": form.far(core),
         }  # fmt: skip
         shape = f"{form.tag}{'e' if early else ''}"
     values["ident"] = f"{form.form}_{shape}_{record_tag(record)}"
@@ -197,58 +213,25 @@ def record_tag(record: dict[str, Any]) -> str:
     return f"p{record['shift']}z{zero}r{record['range']}o{lo}{flags}"
 
 
-def spread_helper(core: Core, form: Form, source: TensorInfo, sums: bool, run: int) -> Helper:
-    """The shared function that writes column words."""
-    act, tails = source.type.c_name, run % form.unit != 0
-    tag = f"{'s' if source.type.signed else 'u'}{'t' if tails else ''}{'c' if sums else ''}"
-    values: dict[str, Any] = {
-        "act": act, "sums": sums, "tails": tails, "thumb1": core.thumb1, "asm": not sums,
-    }  # fmt: skip
+def weight_array(core: Core, form: Form, run: int, groups: int = 1) -> CArray:
+    """The packed weights of a form, group after group."""
     if isinstance(form, Lanes):
-        tag += f"m{-form.centre}" if form.centre < 0 else str(form.centre)
-        words = (form.centre * 65537) & 0xFFFFFFFF
-        values |= {
-            "centre": form.centre, "words": words, "minus": -words & 0xFFFFFFFF,
-            "load": "ldrsb" if source.type.signed else "ldrb",
-        }  # fmt: skip
-    else:
-        quad = quads(core, form, run)
-        digits = sum(1 << (form.spacing * i) for i in range(form.span))
-        lane = min(form.spacing, 16)
-        # the assembly adds whole words up; their lanes must not overflow
-        fits = not sums or run // form.span * form.top < 1 << lane
-        used = quad or form.shift_in
-        values |= {
-            "span": form.span, "spacing": form.spacing, "shift_in": form.shift_in, "quad": quad,
-            "step": 4 if quad else form.span, "asm": fits and (core.thumb1 or run % 4 == 0),
-            "asm_step": 8 if core.thumb1 else 4, "use_mask": bool(used),
-            "mask": digits * (form.top if not quad or form.shift_in else 255),
-            "half": digits * form.shift_in,
-        }  # fmt: skip
-        tag += f"{form.span}p{form.shift_in}{'q' if quad else ''}{'a' if values['asm'] else ''}"
-        tag += f"t{form.top}" if used and form.shift_in else ""
-    values["ident"] = f"spread_{form.form}_{tag}"
-    return f"thumb_spread_{form.form}", (("k", values),)
-
-
-def quads(core: Core, form: Form, run: int) -> bool:
-    """Whether column words pair activations 0, 2 and 1, 3 of four, as two masks of a word do."""
-    return not core.thumb1 and form.unit == 2 and run % 4 == 0
-
-
-def weight_array(core: Core, form: Form, run: int) -> Any:
-    """The packed weights of a form."""
-    if isinstance(form, Lanes):
-        return lane_weights(form, core)
+        return lane_weights(form, core, groups)
     codes = pad_runs(form.codes, run, form.unit)
-    if quads(core, form, run):
-        codes = codes.reshape(len(codes), -1, 4)[:, :, [0, 2, 1, 3]].reshape(len(codes), -1)
+    if quads(core, form):
+        width = codes.shape[1] // (form.codes.shape[1] // run)
+        rows = codes.reshape(len(codes), -1, width)
+        whole = run // 4 * 4
+        first = rows[:, :, :whole].reshape(len(codes), -1, whole // 4, 4)[..., [0, 2, 1, 3]]
+        codes = np.concatenate(
+            [first.reshape(*rows.shape[:2], whole), rows[:, :, whole:]], axis=2
+        ).reshape(len(codes), -1)
     return field_weights(form, codes)
 
 
-def first_weight(core: Core, form: Form) -> int:
+def first_weight(core: Core, form: Form, outputs: int) -> int:
     """Index of the first channel's first weight."""
-    return -form.codes.shape[0] % 8 if isinstance(form, Lanes) and core.thumb1 else 0
+    return -outputs % 8 if isinstance(form, Lanes) and core.thumb1 else 0
 
 
 def extra_bias(form: Form, op: Any) -> Any:

@@ -12,91 +12,54 @@ Two forms, each proven from the widths (and, where that leaves something open, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hw_models.thumb_forms import (
+    CORES,
+    LANE_MAX,
+    LANE_MIN,
+    PIXELS,
+    V6M,
+    V7M,
+    Core,
+    FieldsShape,
+    Grid,
+    LanesShape,
+    field_limit,
+    fields_shapes,
+    lanes_shapes,
+)
 from ..ops.weighted import Weights
 from ..types import IntType
 
-LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
-PIXELS = 4
-"""Output pixels computed together."""
-
-
-@dataclass(frozen=True)
-class Core:
-    """What differs between the two families.
-
-    Attributes:
-        name: folder and suffix of its templates.
-        lane_body: instruction bytes of one group of ``g`` words, by g.
-        lane_room: bytes that the unrolled loop of groups may take.
-        field_limit: fields unrolled at most.
-    """
-
-    name: str
-    lane_room: int
-    field_limit: int
-
-    @property
-    def thumb1(self) -> bool:
-        """Whether only 16-bit instructions exist."""
-        return self.name == "armv6m"
-
-
-V6M = Core("armv6m", 240, 20)
-V7M = Core("armv7m", 400, 20)
+__all__ = [
+    "CORES", "LANE_MAX", "LANE_MIN", "PIXELS", "V6M", "V7M", "Core", "Fields", "Form", "Lanes",
+    "field_limit", "fields_forms", "grid_of", "group_range", "lanes_forms", "signed_codes",
+    "with_codes",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Lanes:
-    """Two pixels in one word; ``weight = step*code + offset`` with int8 codes.
+class Lanes(LanesShape):
+    """The lanes form of a layer's own weights.
 
     Attributes:
         codes: int8 ``[OC, K]``.
-        step: 1 or 2.
-        offset: added to every weight; 0 needs no sum of activations.
-        group: products summed before the lanes are split.
-        centre: subtracted from every activation.
         biased: 0x8000 is added before the split, which removes the condition on negative lanes.
+        reach: largest magnitude of a lane.
     """
 
-    form: ClassVar[str] = "lanes"
-    unit: ClassVar[int] = 1
     codes: NDArray[np.int8]
-    step: int
-    offset: int
-    group: int
-    centre: int
     biased: bool
     reach: int
 
-    def groups(self, depth: int) -> int:
-        """Groups that cover ``depth`` products."""
-        return -(-depth // self.group)
-
-    def body_bytes(self, core: Core) -> int:
-        """Instruction bytes of one group."""
-        return self.body(core) * (2 if core.thumb1 else 4)
-
     def body(self, core: Core) -> int:
         """Instructions of one group, all pixels."""
-        g = self.group
-        if core.thumb1:
-            return g + g + 2 * g + 2 * (g - 1) + 7 + self.biased
-        return 7 + 8 * (g // 2 - 1) + 4
-
-    def unroll(self, core: Core) -> int:
-        """Groups in the unrolled loop."""
-        return max(1, core.lane_room // self.body_bytes(core))
-
-    def cost(self, core: Core, depth: int) -> float:
-        """Instructions per channel and four pixels, without requantisation."""
-        n = self.groups(depth)
-        return n * self.body(core) + 2 * n / self.unroll(core)
+        return super().body(core) + (self.biased and core.thumb1)
 
     def proof(self) -> tuple[str, ...]:
         """Why the lanes stay apart."""
@@ -110,66 +73,19 @@ class Lanes:
 
 
 @dataclass(frozen=True, eq=False)
-class Fields:
-    """``span`` products of one output per multiply; ``weight = step*code + offset``.
+class Fields(FieldsShape):
+    """The fields form of a layer's own weights.
 
     Attributes:
         codes: uint8 ``[OC, K]``.
-        bits: of a code.
-        slot: bits that a code takes in a weight word, at least ``bits``.
-        doubled: whether multipliers are taken out one bit higher, which doubles the codes and so
-            turns a step of 2 into one of 1 without an instruction.
-        step: 1 or 2, after doubling.
-        offset: added to every weight.
-        span: weight codes in one multiplier, 2 or 4.
-        words: weight words in one block.
-        limit: multiplies that the proof allows in one block.
-        shift_in: added to every activation to make it unsigned.
-        top: largest activation after that.
     """
 
-    form: ClassVar[str] = "fields"
     codes: NDArray[np.uint8]
-    bits: int
-    slot: int
-    doubled: bool
-    step: int
-    offset: int
-    span: int
-    words: int
-    limit: int
-    shift_in: int
-    top: int
-
-    @property
-    def unit(self) -> int:
-        """Activations in one column word."""
-        return self.span
-
-    @property
-    def spacing(self) -> int:
-        """Bits between the digits of a word."""
-        return 32 // self.span
-
-    @property
-    def fields(self) -> int:
-        """Multipliers in one weight word."""
-        return self.spacing // self.slot
-
-    @property
-    def block(self) -> int:
-        """Multiplies before the top digit is taken out."""
-        return self.fields * self.words
 
     @property
     def mask(self) -> int:
         """Selects one multiplier of a weight word."""
         return self.largest * sum(1 << (self.spacing * i) for i in range(self.span))
-
-    @property
-    def largest(self) -> int:
-        """Largest digit of a multiplier."""
-        return ((1 << self.bits) - 1) << self.doubled
 
     @property
     def shifts(self) -> list[int]:
@@ -180,18 +96,6 @@ class Fields:
     def tag(self) -> str:
         """Tells forms with different kernels apart."""
         return f"s{self.span}w{self.bits}x{self.slot}b{self.words}{'d' if self.doubled else ''}"
-
-    def multiplies(self, depth: int) -> int:
-        """Multiplies that cover ``depth`` products."""
-        return -(-depth // self.span)
-
-    def cost(self, core: Core, depth: int) -> float:
-        """Instructions per channel and four pixels, without requantisation."""
-        n = self.multiplies(depth)
-        words, blocks = -(-n // self.fields), -(-n // self.block)
-        if core.thumb1:
-            return 11 * n + 3 * words + 19 * blocks
-        return 6 * n + words + 8 * blocks
 
     def proof(self) -> tuple[str, ...]:
         """Why the top digit is exact."""
@@ -209,40 +113,36 @@ class Fields:
 Form = Lanes | Fields
 
 
-def field_limit(largest: int, top: int, span: int) -> int:
-    """Multiplies of ``span`` digits whose sum cannot overflow a digit; 0 where the form fails."""
-    worst = span * largest * top
-    return ((1 << (32 // span)) - 1) // worst if worst else 1 << 16
+def grid_of(weights: Weights, source: IntType) -> Grid:
+    """What the choice of a form depends on."""
+    return Grid(weights.bits, weights.step, weights.offset, source.bits, source.lo)
+
+
+def with_codes(shape: LanesShape | FieldsShape, weights: Weights, source: IntType) -> Form:
+    """The form of a layer's own weights."""
+    plain: dict[str, Any] = {item.name: getattr(shape, item.name) for item in fields(shape)}
+    if isinstance(shape, FieldsShape):
+        return Fields(**plain, codes=weights.rows())
+    codes = next(
+        codes for codes, _, step, offset in signed_codes(weights)
+        if (step, offset) == (shape.step, shape.offset)
+    )  # fmt: skip
+    ends = (source.lo - shape.centre, source.hi - shape.centre)
+    low, high = group_range(codes, shape.group, *ends)
+    # a lane of -32768 above a negative one leaves 32 bits; the added 0x8000 brings it back
+    return Lanes(**plain, codes=codes, biased=low == LANE_MIN, reach=max(-low, high))
 
 
 def fields_forms(core: Core, weights: Weights, source: IntType) -> list[Fields]:
     """The fields forms of a layer; none where one multiply already overflows."""
-    found = []
-    top = (1 << source.bits) - 1
-    for span in (4, 2):
-        slots = {weights.bits, 1 << (weights.bits - 1).bit_length()}
-        for slot in sorted(slot for slot in slots if slot <= 32 // span):
-            for doubled in (True, False)[weights.step == 1 :]:
-                limit = field_limit(((1 << weights.bits) - 1) << doubled, top, span)
-                words = min(limit, core.field_limit) // (32 // span // slot)
-                if words:
-                    found.append(Fields(
-                        weights.rows(), weights.bits, slot, doubled, weights.step >> doubled,
-                        weights.offset, span, words, limit, -source.lo, top,
-                    ))  # fmt: skip
-    return found
+    forms = [with_codes(s, weights, source) for s in fields_shapes(core, grid_of(weights, source))]
+    return [form for form in forms if isinstance(form, Fields)]
 
 
 def lanes_forms(weights: Weights, source: IntType) -> list[Lanes]:
     """The lanes forms that hold for a layer whatever its weights, at least one."""
-    found = []
-    for codes, grid, step, offset in signed_codes(weights):
-        for centre in sorted({0, source.lo + (1 << (source.bits - 1)) - 1}):
-            for group in (4, 2):
-                form = _lanes(codes, grid, step, offset, group, centre, source)
-                if form is not None:
-                    found.append(form)
-    return found
+    forms = [with_codes(shape, weights, source) for shape in lanes_shapes(grid_of(weights, source))]
+    return [form for form in forms if isinstance(form, Lanes)]
 
 
 def signed_codes(
@@ -261,20 +161,6 @@ def signed_codes(
     if not found or offset:
         found.append(((rows - half).astype(np.int8), (-half, half - 1), weights.step, offset))
     return found
-
-
-def _lanes(
-    codes: NDArray[np.int8], grid: tuple[int, int], step: int, offset: int, group: int,
-    centre: int, source: IntType,
-) -> Lanes | None:  # fmt: skip
-    span = (source.lo - centre, source.hi - centre)
-    corners = [code * x for code in grid for x in span]
-    if group * min(corners) < LANE_MIN or group * max(corners) > LANE_MAX:
-        return None
-    low, high = group_range(codes, group, *span)
-    # a lane of -32768 above a negative one leaves 32 bits; the added 0x8000 brings it back
-    biased = low == LANE_MIN
-    return Lanes(codes, step, offset, group, centre, biased, max(-low, high))
 
 
 def group_range(codes: NDArray[np.integer], group: int, lo: int, hi: int) -> tuple[int, int]:

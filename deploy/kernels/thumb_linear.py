@@ -14,27 +14,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hw_models.thumb_choice import QUAD, UNROLL, choose_linear
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import Weights
 from ..types import IntType
-from .thumb_choice import sparse
 from .thumb_conv import (
-    FAR,
     extra_bias,
     record_tag,
     requant_fits,
     requant_literals,
     rule_helpers,
 )
-from .thumb_forms import Core, Fields, fields_forms, signed_codes
+from .thumb_forms import Core, Fields, grid_of, signed_codes, with_codes
 from .thumb_pack import field_weights, multiplier_is_signed, records
-
-QUAD = 4
-UNROLL = 8
-"""Activations in the unrolled loop of the rows form."""
-COPY = 5.0
-"""Instructions to bring an activation into its column word, once per layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,35 +57,16 @@ def plan_linear(
         return None
     source = inputs[0]
     outputs, depth = op.weights.codes.shape
-    found: list[tuple[float, Fields | Rows]] = []
-    for fields in fields_forms(core, op.weights, source.type):
-        cost = single_cost(core, fields, depth) * outputs + COPY * depth
-        found.append((cost * sparse(fields), fields))
     # signed multipliers need a register that the rows kernel of ARMv6-M does not have
-    if not (core.thumb1 and multiplier_is_signed(op.requant)):
-        quads, tail = divmod(outputs, QUAD)
-        each = (13.5 if core.thumb1 else 9.25) * quads + 6.0 * tail
-        found.append((each * depth, rows_form(core, op.weights, source.type)))
-    if not found:
+    rows = not (core.thumb1 and multiplier_is_signed(op.requant))
+    shape = choose_linear(core, grid_of(op.weights, source.type), outputs, depth, rows=rows)
+    if shape is not None:
+        form = with_codes(shape, op.weights, source.type)
+        assert isinstance(form, Fields)
+        return linear_plan(core, form, op, source, output)
+    if not rows:
         return None
-    form = min(found, key=lambda entry: entry[0])[1]
-    return linear_plan(core, form, op, source, output)
-
-
-def single_cost(core: Core, form: Fields, depth: int) -> float:
-    """Estimated instructions of one row in the fields form."""
-    words = -(-form.multiplies(depth) // form.fields)
-    blocks = -(-words // form.words)
-    if core.thumb1:
-        return words * word_instructions(core, form) + 5 * blocks
-    return words * word_instructions(core, form) + 3 * blocks
-
-
-def word_instructions(core: Core, form: Fields) -> int:
-    """Instructions for one weight word of the fields form."""
-    if core.thumb1:
-        return 1 + 4 * form.fields + -(-form.fields // 2)
-    return 1 + 2 * form.fields + -(-form.fields // 4)
+    return linear_plan(core, rows_form(core, op.weights, source.type), op, source, output)
 
 
 def rows_form(core: Core, weights: Weights, source: IntType) -> Rows:
@@ -147,12 +121,12 @@ def _fields(
     columns = words * form.fields
     codes = np.pad(form.codes, ((0, 0), (0, columns * form.span - depth)))
     skip = -words % form.words
-    size = word_instructions(core, form) * (2 if core.thumb1 else 4)
+    size = form.word_instructions(core) * (2 if core.thumb1 else 4)
     kernel = {
         "q": rule, "early": early, "span": form.span, "spacing": form.spacing, "mask": form.mask,
         "fields": form.fields, "words": form.words, "block": form.block,
         "shifts": form.shifts,
-        "far": form.words * size + 20 > FAR,
+        "far": form.far_row(core),
         "ident": f"single_{form.tag}{'e' if early else ''}_{record_tag(rule)}",
     }  # fmt: skip
     values = {

@@ -21,16 +21,17 @@ def pad_runs(codes: NDArray[np.integer], run: int, unit: int) -> NDArray[np.inte
     return np.pad(rows, ((0, 0), (0, 0), (0, -run % unit))).reshape(codes.shape[0], -1)
 
 
-def lane_weights(form: Lanes, core: Core) -> CArray:
-    """Signed weights of the lanes form.
+def lane_weights(form: Lanes, core: Core, groups: int = 1) -> CArray:
+    """Signed weights of the lanes form, one group of output channels after the other.
 
     ARMv7-M: channel after channel. ARMv6-M: octets of channels interleaved code by code; the first
-    octet is the one that may be incomplete, its missing channels first.
+    octet of a group is the one that may be incomplete, its missing channels first.
     """
     rows = np.pad(form.codes, ((0, 0), (0, -form.codes.shape[1] % form.group)))
     if core.thumb1:
-        rows = np.pad(rows, ((-rows.shape[0] % OCTET, 0), (0, 0)))
-        rows = rows.reshape(-1, OCTET, rows.shape[1]).transpose(0, 2, 1)
+        rows = rows.reshape(groups, -1, rows.shape[1])
+        rows = np.pad(rows, ((0, 0), (-rows.shape[1] % OCTET, 0), (0, 0)))
+        rows = rows.reshape(-1, OCTET, rows.shape[2]).transpose(0, 2, 1)
         note = f"signed codes, {OCTET} channels interleaved"
     else:
         note = "signed codes, channel after channel"

@@ -93,3 +93,27 @@ def test_tiles_round_up():
                        ("dsp",))  # fmt: skip
     assert work.features["direct_tile" if "direct_tile" in work.features else "tile"] == 13
     assert work.features["result"] == 13 * 2 * 4 and work.stored["channel"] == 4
+
+
+@pytest.mark.parametrize("family", ["armv6m", "armv7m"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad"),
+    [((3, 3), (1, 1), (1, 1, 1, 1)), ((3, 3), (2, 2), (0, 0, 1, 1)), ((5, 6), (1, 1), (2, 2, 2, 3)),
+     ((2, 1), (1, 2), (0, 0, 0, 0)), ((1, 5), (2, 1), (0, 2, 0, 2))],
+)  # fmt: skip
+def test_planes_without_dsp_are_those_of_the_planner(family, kernel, stride, pad):
+    from nets import Maker, input_node
+
+    from adaqat.deploy import IntType
+    from adaqat.deploy.kernels import FAMILIES as PLANNERS
+
+    x = input_node((9, 11, 3), IntType(8, False))
+    node = Maker(0, 4).depthwise("d", x, IntType(8, False), kernel=kernel, stride=stride, pad=pad)
+    planned = PLANNERS[family].plan(node.op, [x.output], node.output)
+    work = depthwise_conv2d_work(
+        x.output.shape, node.output.shape, kernel, stride, (1, 1), pad, 4, 8, False, (family,)
+    )
+    if planned is None:
+        assert "plane" not in work.features
+    else:
+        assert planned[0].scratch == 4 * work.features["plane"]

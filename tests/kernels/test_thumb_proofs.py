@@ -105,7 +105,7 @@ def test_fewer_bits_never_cost_more_by_estimate(core):
     def cost(bits: int, act_bits: int, depth: int) -> float:
         codes = rng.integers(0, 1 << bits, (32, 1, 1, depth)).astype(np.uint8)
         weights = Weights(codes, bits, 1, -(1 << (bits - 1)))
-        form = choose(core, weights, IntType(act_bits, False), depth, depth)
+        form = choose(core, weights, IntType(act_bits, False), 1, depth, 32)
         return form.cost(core, depth)
 
     for depth in (32, 64, 144):

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans operators without weights for cores without DSP: sums of two tensors, and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..ops.add import Add
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.pool2d import AvgPool2d, MaxPool2d
+from .thumb_forms import Core
+
+UNROLLED = 4
+SMALL = 4
+"""Taps of a pool that get a pointer each."""
+
+
+def plan_add(
+    core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
+    """The plan of a sum of two tensors, or None where the portable kernel serves it."""
+    assert isinstance(op, Add)
+    rule = op.requant
+    span = rule.hi - rule.lo
+    if len(inputs) != 2 or any(info.type.container_bits != 8 for info in (*inputs, output)):
+        return None
+    if span > 255 or (not core.thumb1 and span & (span + 1)):
+        return None
+    bound = rule.bound([(info.type.lo, info.type.hi) for info in inputs])
+    constant, zero = rule.bias + (1 << (rule.s - 1)), rule.z - rule.lo
+    # the zero point goes through the shift where that cannot overflow
+    if bound + (abs(zero) << rule.s) < 1 << 31:
+        constant, zero = constant + (zero << rule.s), 0
+    if abs(zero) > 255:
+        return None
+    extra = (zero != 0) + (rule.lo != 0)
+    size = 2 * (11 + extra) if core.thumb1 else 4 * (6 + (zero != 0) + extra)
+    numbers = (*rule.m, constant, output.size, -output.size % UNROLLED * size)
+    loads = tuple("ldrsb" if info.type.signed else "ldrb" for info in inputs)
+    acts = tuple(info.type.c_name for info in inputs)
+    values: dict[str, Any] = {
+        "core": core.name, "s": rule.s, "z": zero, "lo": rule.lo, "range": span,
+        "bits": span.bit_length(), "loads": loads, "acts": acts,
+    }  # fmt: skip
+    sign = "m" if rule.lo < 0 or zero < 0 else ""
+    values["ident"] = (
+        f"add_{acts[0][0]}{acts[1][0]}s{rule.s}z{abs(zero)}r{span}o{sign}{abs(rule.lo)}"
+    )
+    helper: Helper = ("thumb_add", (("k", values),))
+    array = CArray(
+        "g", "uint32_t", tuple(number & 0xFFFFFFFF for number in numbers),
+        "multipliers, constant, elements, where the loop is entered",
+    )  # fmt: skip
+    proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs))
+    return CPlan("add", {"kernel_ident": values["ident"]}, (array,), (helper,), 0, proof)
+
+
+def plan_pool(
+    core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
+    """The plan of a pool, or None where the portable kernel serves it."""
+    assert isinstance(op, AvgPool2d | MaxPool2d)
+    if inputs[0].type.container_bits != 8:
+        return None
+    plan = op.c_plan(inputs, output)
+    taps = op.window.kernel[0] * op.window.kernel[1]
+    more = {
+        "average": isinstance(op, AvgPool2d),
+        "small": taps <= SMALL and not any(op.window.pad),
+    }
+    return replace(plan, values={**plan.values, **more})

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses the form of a layer on cores without DSP by its instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil
+
+from .thumb_forms import (
+    PIXELS,
+    Core,
+    FieldsShape,
+    Grid,
+    LanesShape,
+    fields_shapes,
+    lanes_shapes,
+)
+from .thumb_planes import Plane, taps_group
+
+SPARSE, THIN = 1.01, 1.06
+"""A form that wastes flash must be faster by this; by the second where it wastes half."""
+QUAD = 4
+"""Rows of a linear layer computed together, byte by byte."""
+UNROLL = 8
+"""Activations in the unrolled loop of these."""
+COPY = 5.0
+"""Instructions to bring an activation into its column word, once per linear layer."""
+TILE_RUN = 25.0
+"""Instructions around a call that reads one run of four pixels."""
+CHANNEL = 250.0
+"""Instructions around one channel of a depthwise layer."""
+
+
+def sparse(form: FieldsShape | LanesShape) -> float:
+    """Factor on the cost of a form that stores codes in wider slots."""
+    if not isinstance(form, FieldsShape) or form.slot == form.bits:
+        return 1.0
+    return SPARSE if 2 * form.slot <= 3 * form.bits else THIN
+
+
+def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
+    """Activations of a column, every run filled up to whole words."""
+    return runs * ceil(run / form.unit) * form.unit
+
+
+def spread_step(core: Core) -> int:
+    """Activations in the unrolled loop that writes the fields form's column words."""
+    return 8 if core.thumb1 else 4
+
+
+def spread_cost(core: Core, form: FieldsShape | LanesShape, run: int, signed: bool) -> float:
+    """Instructions that bring one run of four pixels into the column."""
+    if isinstance(form, LanesShape):
+        centred, sums = 2 * (form.centre != 0), form.offset != 0
+        if sums:
+            return 40 + 30.0 * run
+        if not core.thumb1:
+            return 26 + run * (9 + centred)
+        if signed:
+            return 27 + run * (14 + centred)
+        return 40 + run * (9 + centred) + 6 * ceil(run / 4)
+    sums, step = form.offset != 0, spread_step(core)
+    loops, rest = divmod(run, step)
+    words, part = divmod(rest, form.span)
+    shifted = 2 * (form.shift_in != 0)
+    if core.thumb1:
+        word = 3 * form.span - 1 + shifted + sums
+        loop = step // form.span * word + 4
+        part_cost = (3 * part - 1 + sums) if part else 0
+    else:
+        word = 2 * form.span + shifted + sums
+        loop = (3 + shifted // 2 + sums if form.span == 4 else 5 + shifted + 2 * sums) + 2
+        part_cost = (2 * part + sums) if part else 0
+    if part and shifted:
+        part_cost += 12
+    fixed = 11 + 4 * sums + (6 if sums and form.span == 4 else 0)
+    return 24 + PIXELS * (fixed + loops * loop + words * word + part_cost)
+
+
+def choose_conv(
+    core: Core, grid: Grid, outputs: int, runs: int, run: int
+) -> FieldsShape | LanesShape:
+    """The form of a convolution with the fewest estimated instructions.
+
+    Args:
+        core: the family.
+        grid: weights and activations.
+        outputs: channels that read one column.
+        runs: pieces of adjacent activations in a column.
+        run: activations of one piece, which the fields form pads to whole words.
+    """
+
+    def total(form: FieldsShape | LanesShape) -> float:
+        kernel = outputs * form.cost(core, padded_depth(form, runs, run))
+        return (kernel + runs * spread_cost(core, form, run, grid.act_low < 0)) * sparse(form)
+
+    return min([*fields_shapes(core, grid), *lanes_shapes(grid)], key=total)
+
+
+def rows_cost(core: Core, outputs: int, depth: int, signed: bool) -> float:
+    """Instructions of a linear layer whose rows go four at a time, byte by byte."""
+    quads, tail = divmod(outputs, QUAD)
+    if core.thumb1:
+        quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
+        copied = 6.0 * depth if signed else 0.0
+        return quads * quad + tail * (40 + 5.25 * depth) + copied
+    quad = 75 + 9 * depth + 2 * ceil(depth / UNROLL)
+    return quads * quad + tail * (30 + 4.25 * depth)
+
+
+def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
+    tuple[float, FieldsShape]
+]:  # fmt: skip
+    """(estimated instructions, form) of the fields forms of a linear layer."""
+    return [
+        ((outputs * form.row_cost(core, depth) + COPY * depth) * sparse(form), form)
+        for form in fields_shapes(core, grid)
+    ]
+
+
+def choose_linear(
+    core: Core, grid: Grid, outputs: int, depth: int, *, rows: bool = True
+) -> FieldsShape | None:
+    """The form of a linear layer; None for rows four at a time.
+
+    Args:
+        core: the family.
+        grid: weights and activations.
+        outputs: rows.
+        depth: activations.
+        rows: whether rows four at a time are possible.
+    """
+    found = linear_fields(core, grid, outputs, depth)
+    best = _best(found)
+    if best is None or (rows and rows_cost(core, outputs, depth, grid.act_low < 0) < best[0]):
+        return None
+    return best[1]
+
+
+def _best(found: Iterable[tuple[float, FieldsShape]]) -> tuple[float, FieldsShape] | None:
+    return min(found, key=lambda entry: entry[0], default=None)
+
+
+def goes_by_plane(
+    core: Core, grid: Grid, plane: Plane, pixels: int, groups: int, outputs: int, runs: int,
+    run: int,
+) -> bool:  # fmt: skip
+    """Whether a convolution of one input channel per output goes the way of depthwise ones.
+
+    Args:
+        core: the family.
+        grid: weights and activations.
+        plane: its geometry.
+        pixels: output pixels.
+        groups: input channels.
+        outputs: output channels of an input channel.
+        runs: pieces of adjacent activations in a column.
+        run: activations of one piece.
+    """
+    if not plane.fits(core):
+        return False
+    group, centre = taps_group(grid, plane.taps)
+    line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
+    by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
+    form = choose_conv(core, grid, outputs, runs, run)
+    reading = runs * (spread_cost(core, form, run, grid.act_low < 0) + TILE_RUN)
+    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading
+    return by_plane < ceil(pixels / PIXELS) * tile

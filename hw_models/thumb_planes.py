@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planes of the depthwise kernels without DSP: their geometry and the instructions they take.
+
+Per channel the image is gathered into a plane of words that hold an image row (low lane) and the
+row half an output image further down (high lane), so that every tap serves two outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from math import ceil
+
+from .thumb_forms import LANE_MAX, LANE_MIN, Core, Grid
+
+TAPS_MAX = 49
+REACH = 4092
+"""Bytes that an added immediate of ARMv7-M covers."""
+NEAR = 124
+"""Bytes that a load of ARMv6-M covers."""
+HIGH = ("r11", "r12", "lr")
+"""Registers that hold weights on ARMv6-M; the others stay on the stack."""
+BOTH, LOW, UPPER = 0, 1, 2
+"""Which lanes of a plane's row lie inside the image."""
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Geometry of a plane. An image one pixel wide is a single line of it (``flat``).
+
+    Attributes:
+        flat: whether image rows follow one another on one line.
+        kernel: taps (vertical, horizontal), along the plane's lines.
+        dilation: of the taps.
+        columns: outputs of a lane on one line of windows.
+        rows: lines of windows.
+        width: words of a line.
+        height: lines.
+        step_x: words from a window to the next.
+        step_y: words from a line of windows to the next.
+        apart: image rows between the lanes.
+        high_pixels: output pixels between the lanes.
+        left: words before the image on a line.
+        filled: words of a line that come from the image (of a part, where flat).
+        segments: (lanes inside, image row, plane row, rows) of the parts to fill.
+    """
+
+    flat: bool
+    kernel: Pair
+    dilation: Pair
+    columns: int
+    rows: int
+    width: int
+    height: int
+    step_x: int
+    step_y: int
+    apart: int
+    high_pixels: int
+    left: int
+    filled: int
+    segments: tuple[tuple[int, int, int, int], ...]
+
+    @property
+    def taps(self) -> int:
+        """Taps of a window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def words(self) -> int:
+        """Words of the plane."""
+        return self.width * self.height
+
+    @property
+    def read(self) -> int:
+        """Words that loads move the plane's pointer over in a row of taps."""
+        return self.kernel[1] if self.dilation[1] == 1 else 0
+
+    @property
+    def tap_row(self) -> int:
+        """Words from a row of taps to the next."""
+        return self.width * self.dilation[0]
+
+    @property
+    def back(self) -> int:
+        """Bytes from the last tap of a window to the next window."""
+        return 4 * (self.step_x - (self.kernel[0] - 1) * self.tap_row - self.read)
+
+    @property
+    def at_step(self) -> int:
+        """Words from a plane row of a segment to the next."""
+        return 1 if self.flat else self.width
+
+    @property
+    def both(self) -> int:
+        """Words of one line that a call fills where both lanes lie inside."""
+        inside = [count for kind, _, _, count in self.segments if kind == BOTH]
+        return (inside[0] if inside else 0) if self.flat else self.filled
+
+    def fits(self, core: Core) -> bool:
+        """Whether the kernels' immediates reach."""
+        far = 4 * max(self.step_y, self.tap_row * self.kernel[0], self.columns * self.step_x)
+        near = 4 * self.dilation[1] * (self.kernel[1] - 1)
+        return (
+            self.taps <= TAPS_MAX and self.filled > 0 and (core.thumb1 or far <= REACH)
+            and (self.dilation[1] == 1 or near <= NEAR)
+        )  # fmt: skip
+
+    def pair_cost(self, core: Core, group: int) -> float:
+        """Instructions of a window's two outputs; see the kernel's template."""
+        (kh, kw), groups = self.kernel, ceil(self.taps / group)
+        loads = kh * (ceil(kw / 3) if self.dilation[1] == 1 else kw)
+        if core.thumb1:
+            split = 3 * groups + 1 + 3 if groups > 1 else 4
+            return loads + 2 * self.taps + self.taps - groups + kh + split + 4 + 20 + 8
+        moved = (kh - 1) * (self.tap_row != self.read)
+        weights = kh * ceil(kw / 3)
+        return loads + weights + self.taps + moved + 2 * groups + 6 + 12 + 2
+
+    def row_cost(self, core: Core) -> float:
+        """Instructions of a kernel at the end of a line of windows."""
+        return 9 if core.thumb1 else 6
+
+    def fill_cost(self, core: Core, centre: int) -> float:
+        """Instructions of the assembly that fills the words of one channel."""
+        word = (6 if core.thumb1 else 5) + (centre != 0)
+        lines = sum(count for kind, _, _, count in self.segments if kind == BOTH)
+        calls = lines > 0
+        if self.flat:
+            return calls * (48 + word * lines + 2 * ceil(lines / 4))
+        each = word * self.filled + 2 * ceil(self.filled / 4) + (8 if core.thumb1 else 7)
+        return calls * 40 + lines * each
+
+    def edge_words(self) -> Pair:
+        """(rows, words) of a channel that have one lane inside the image."""
+        rows = sum(count for kind, _, _, count in self.segments if kind != BOTH)
+        return rows, rows * (1 if self.flat else self.filled)
+
+
+@cache
+def plane_of(
+    in_hw: Pair, out_hw: Pair, kernel: Pair, stride: Pair, dilation: Pair,
+    pad: tuple[int, int, int, int],
+) -> Plane:  # fmt: skip
+    """The plane of a layer; sizes are (vertical, horizontal), pad (top, left, bottom, right)."""
+    rows = (out_hw[0] + 1) // 2
+    apart = (out_hw[0] - rows) * stride[0]
+    width = (out_hw[1] - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1
+    height = (rows - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
+    segments, at = [], 0
+
+    def lanes(line: int) -> int | None:
+        low, high = line - pad[0], line - pad[0] + apart
+        inside = (0 <= low < in_hw[0], 0 <= high < in_hw[0])
+        return {(True, True): BOTH, (True, False): LOW, (False, True): UPPER}.get(inside)
+
+    for kind, lines in groupby(range(height), lanes):
+        count = len(list(lines))
+        if kind is not None:
+            segments.append((kind, at - pad[0] + (apart if kind == UPPER else 0), at, count))
+        at += count
+    flat = in_hw[1] == width == kernel[1] == 1 and not pad[1]
+    return Plane(
+        flat=flat,
+        kernel=(1, kernel[0]) if flat else kernel,
+        dilation=(1, dilation[0]) if flat else dilation,
+        columns=rows if flat else out_hw[1],
+        rows=1 if flat else rows,
+        width=height if flat else width,
+        height=1 if flat else height,
+        step_x=stride[0] if flat else stride[1],
+        step_y=0 if flat else width * stride[0],
+        apart=apart,
+        high_pixels=(out_hw[0] - rows) * out_hw[1],
+        left=pad[1],
+        filled=1 if flat else min(in_hw[1], width - pad[1]),
+        segments=tuple(segments),
+    )
+
+
+def taps_group(grid: Grid, taps: int) -> tuple[int, int]:
+    """(taps summed before the lanes are split, centre of the activations), from the widths."""
+    found = []
+    for centre in {0, *grid.centres}:
+        products = [w * (x - centre) for w in grid.ends for x in grid.act_ends]
+        low, high = min(products), max(products)
+        group = taps
+        while group * low < LANE_MIN or group * high > LANE_MAX:
+            group -= 1
+        if group:
+            found.append((ceil(taps / group), centre != 0, group, centre))
+    best = min(found)
+    return best[2], best[3]
