@@ -11,6 +11,7 @@ from ..hw_models import Core
 from .cycles import Decoder, Instruction
 from .errors import ToolError
 from .extras import require
+from .vector_decoder import VectorDecoder
 
 _capstone = require("capstone", "emulate")
 
@@ -98,4 +99,6 @@ class RiscvDecoder:
 
 def decoder_of(core: Core) -> InstructionDecoder:
     """The decoder for the code of a core."""
+    if core.isa == "armv8.1-m.main":
+        return VectorDecoder()
     return RiscvDecoder() if core.architecture == "riscv" else Decoder()
