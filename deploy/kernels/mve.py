@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel family for Armv8.1-M with the vector extension (MVE, Helium): Cortex-M55."""
+
+from __future__ import annotations
+
+from . import mve_conv2d, mve_linear
+from .base import KernelFamily, register
+
+register(
+    KernelFamily(
+        "mve",
+        "c/mve",
+        {
+            "conv2d": mve_conv2d.plan,
+            "linear": mve_linear.plan,
+        },
+        ("mve/", "helpers/mve_", "helpers/_mve"),
+    )
+)
