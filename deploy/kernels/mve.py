@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import mve_conv2d, mve_linear
+from . import mve_conv2d, mve_depthwise, mve_linear
 from .base import KernelFamily, register
 
 register(
@@ -12,6 +12,7 @@ register(
         "c/mve",
         {
             "conv2d": mve_conv2d.plan,
+            "depthwise_conv2d": mve_depthwise.plan,
             "linear": mve_linear.plan,
         },
         ("mve/", "helpers/mve_", "helpers/_mve"),
