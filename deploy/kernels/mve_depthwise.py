@@ -17,7 +17,9 @@ import numpy as np
 from ..ops.base import CArray, CPlan, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
+from . import mve_blocks
 from . import mve_packing as mve
+from .mve_plane import flip_of, gather_helper, records, tap_weights
 
 OUTPUTS = 4
 LARGEST_OFFSET = 255
@@ -25,7 +27,8 @@ LARGEST_OFFSET = 255
 LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
 SLACK = 16
-GATHERED = 8
+GROUP_COST, LINE_COST = 18, 6
+"""Instructions of four outputs and of a line around them."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,20 @@ class Lines:
     out_lane: int
     out_line: int
 
+    @property
+    def cost(self) -> int:
+        """Estimated instructions of a channel."""
+        return self.count * (GROUP_COST * -(-self.lanes // OUTPUTS) + LINE_COST)
+
 
 def lines_of(op: DepthwiseConv2d, output: TensorInfo, width: int) -> Lines:
-    """The direction that leaves fewer lanes empty; ``width`` is that of the padded plane."""
+    """The direction that costs less; ``width`` is that of the padded plane."""
     rows, columns, channels = output.shape
     down, right = op.window.stride[0] * width, op.window.stride[1]
-    if columns < OUTPUTS and rows > columns:
-        return Lines(rows, columns, down, right, columns * channels, channels)
-    return Lines(columns, rows, right, down, channels, columns * channels)
+    across = Lines(columns, rows, right, down, channels, columns * channels)
+    along = Lines(rows, columns, down, right, columns * channels, channels)
+    fits = patch_rows(op, width, across.lane_step) == patch_rows(op, width, along.lane_step)
+    return along if fits and along.cost < across.cost else across
 
 
 def patch_rows(op: DepthwiseConv2d, width: int, lane_step: int) -> int:
@@ -73,6 +82,8 @@ def patch_rows(op: DepthwiseConv2d, width: int, lane_step: int) -> int:
 def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
     """Plan of a depthwise convolution; None for windows that are too wide for a patch."""
     assert isinstance(op, DepthwiseConv2d)
+    if mve_blocks.serves(op, output):
+        return mve_blocks.plan(op, inputs[0], output)
     source, window, rule = inputs[0], op.window, op.requant
     height, image, channels = source.shape
     top, left, bottom, right = window.pad
@@ -82,7 +93,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     delta = rows * window.dilation[0] * width
     if rows == 0 or delta > LARGEST_STEP:
         return None
-    flip = mve.FLIP if not source.type.signed and source.type.bits == 8 else 0
+    flip = flip_of(source.type)
     weights, shift = tap_weights(op)
     patches, steps = patch_weights(weights, op.window.kernel, rows, delta)
     taps = tuple(
@@ -121,13 +132,17 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         lines.lane_step,
     )
     plane = width * (height + top + bottom)
-    record = records(op, patches, len(taps), flip)
+    size = mve.LANES if len(steps) > 1 else -(-len(taps) // 4) * 4
+    data = np.zeros((output.shape[2], len(steps), size), np.int64)
+    data[:, :, : len(taps)] = patches
+    record = records(op, data.reshape(output.shape[2], -1), flip)
     kernels = (("mve_guard", ()), ("mve_finish", ()), *([("mve_fill", ())] if any(window.pad) else []))
     return CPlan(
         "depthwise_conv2d",
         {
             "taps": mve.tag_of(kernel),
             "gather": mve.tag_of(gather),
+            "second": 0,
             "channels": channels,
             "multiplier": output.shape[2] // channels,
             "height": height,
@@ -150,35 +165,6 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     )  # fmt: skip
 
 
-def gather_helper(source: TensorInfo) -> tuple[str, tuple[tuple[str, object], ...]]:
-    """The function that copies one channel into its plane."""
-    flip = mve.FLIP if not source.type.signed and source.type.bits == 8 else 0
-    groups, rest = divmod(source.shape[1], GATHERED)
-    values: dict[str, object] = {
-        "straight": groups + (rest > 0) if groups + (rest > 0) <= 4 else 0,
-        "rest": rest > 0,
-        "flip": flip,
-    }
-    return mve.helper("mve_gather", "gather", values)
-
-
-def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
-    """(weights ``[passes, outputs, taps]`` within a signed byte, left shift of their sums).
-
-    The layer's shift goes into the weights where they stay within a byte. Weights of nine bits are
-    2*c + 1, in three passes: c, c and ones.
-    """
-    values = op.weights.rows().astype(np.int64) * op.weights.step + op.weights.offset
-    p = op.requant.p
-    shifted = values << p
-    if shifted.min() >= -128 and shifted.max() <= 127:
-        return shifted[None], 0
-    if values.min() >= -128 and values.max() <= 127:
-        return values[None], p
-    half = (values - 1) >> 1
-    return np.stack([half, half, values - 2 * half]), p
-
-
 def patch_weights(
     weights: Int64, kernel: tuple[int, int], rows: int, delta: int
 ) -> tuple[Int64, tuple[int, ...]]:
@@ -191,19 +177,3 @@ def patch_weights(
     steps = ([0] * (passes - 1) + [delta]) * blocks
     steps[-1] = 0
     return patches.transpose(1, 2, 0, 3).reshape(outputs, blocks * passes, -1), tuple(steps)
-
-
-def records(op: DepthwiseConv2d, patches: Int64, taps: int, flip: int) -> list[int]:
-    """Words by output channel: weights of every patch, then bias, M and perhaps z."""
-    rule = op.requant
-    outputs, count, _ = patches.shape
-    size = mve.LANES if count > 1 else -(-taps // 4) * 4
-    data = np.zeros((outputs, count, size), np.int8)
-    data[:, :, :taps] = patches
-    total = op.weights.values.reshape(outputs, -1).sum(axis=1)
-    bias = rule.bias + ((flip * total) << rule.p)
-    columns = [bias, rule.m << (32 - rule.s)]
-    if mve.same_zero(rule) is None:
-        columns.append(rule.z)
-    words = np.frombuffer(data.tobytes(), "<u4").reshape(outputs, -1).astype(np.int64)
-    return np.concatenate([words, np.stack(columns, axis=1) % mve.WORD], axis=1).reshape(-1).tolist()
