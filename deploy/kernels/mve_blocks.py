@@ -13,7 +13,7 @@ import numpy as np
 from ..ops.base import CArray, CPlan, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_packing as mve
-from .mve_plane import flip_of, gather_helper, records, tap_weights
+from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
 
 BLOCK = 2
 GAP = 4
@@ -54,7 +54,7 @@ def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
         **mve.requant_values(op.requant),
     }
     kernel = mve.helper("mve_blocks", "blocks", values)
-    gather = gather_helper(source, second=True)
+    gather = gather_helper(source, gap, second=True)
     across = columns * outputs
     job = (
         0, outputs, across, across + outputs,
@@ -71,9 +71,7 @@ def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
             "second": plane + GAP,
             "channels": channels,
             "multiplier": outputs // channels,
-            "height": height,
-            "width": image,
-            "gap": gap,
+            **gather_values(source, gap),
             "padded": any(op.window.pad),
             "pad_byte": (op.pad_value ^ flip) % 256,
             "plane": 2 * plane + GAP,

@@ -2,178 +2,113 @@
 """Depthwise convolution on cores with MVE: one dot product of up to 16 taps per instruction.
 
 One channel at a time is gathered into a plane of signed bytes with its padding around it. A byte
-gather then fetches the taps of one output, VMLADAV multiplies them by the channel's weights; four
-outputs in a line are requantised together. Kernels of more than 16 taps take several patches of
-whole rows.
+gather then fetches the taps of an output, or of its neighbours too (see `mve_patches`), VMLADAV
+multiplies them by the channel's weights; four outputs of a line are requantised together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from ..ops.base import CArray, CPlan, Op, TensorInfo
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
-from ..requant import Int64
 from . import mve_blocks
 from . import mve_packing as mve
-from .mve_plane import flip_of, gather_helper, records, tap_weights
+from .mve_patches import OUTPUTS, Patches, choose
+from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
 
-OUTPUTS = 4
-LARGEST_OFFSET = 255
-"""A byte gather reaches so many bytes past its base register."""
-LARGEST_STEP = 4095
-"""An addition of an immediate value reaches so far."""
 SLACK = 16
-GROUP_COST, LINE_COST = 18, 6
-"""Instructions of four outputs and of a line around them."""
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Outputs in lines of lanes: along rows, or along columns where rows are too short.
-
-    Attributes:
-        lanes: outputs of a line.
-        count: lines.
-        lane_step: plane bytes from one output of a line to the next.
-        line_step: plane bytes from one line to the next.
-        out_lane: output elements from one output to the next.
-        out_line: output elements from one line to the next.
-    """
-
-    lanes: int
-    count: int
-    lane_step: int
-    line_step: int
-    out_lane: int
-    out_line: int
-
-    @property
-    def cost(self) -> int:
-        """Estimated instructions of a channel."""
-        return self.count * (GROUP_COST * -(-self.lanes // OUTPUTS) + LINE_COST)
-
-
-def lines_of(op: DepthwiseConv2d, output: TensorInfo, width: int) -> Lines:
-    """The direction that costs less; ``width`` is that of the padded plane."""
-    rows, columns, channels = output.shape
-    down, right = op.window.stride[0] * width, op.window.stride[1]
-    across = Lines(columns, rows, right, down, channels, columns * channels)
-    along = Lines(rows, columns, down, right, columns * channels, channels)
-    fits = patch_rows(op, width, across.lane_step) == patch_rows(op, width, along.lane_step)
-    return along if fits and along.cost < across.cost else across
-
-
-def patch_rows(op: DepthwiseConv2d, width: int, lane_step: int) -> int:
-    """Kernel rows of one patch; 0 where not even one fits."""
-    kernel_rows, kernel_columns = op.window.kernel
-    down, right = op.window.dilation[0] * width, op.window.dilation[1]
-    found = 0
-    for rows in range(1, kernel_rows + 1):
-        reach = (rows - 1) * down + (kernel_columns - 1) * right + (OUTPUTS - 1) * lane_step
-        if rows * kernel_columns <= mve.LANES and reach <= LARGEST_OFFSET:
-            found = rows
-    return found
+UNROLLED = 2
+"""Groups of a line without a loop at most."""
 
 
 def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
     """Plan of a depthwise convolution; None for windows that are too wide for a patch."""
     assert isinstance(op, DepthwiseConv2d)
+    source, window = inputs[0], op.window
     if mve_blocks.serves(op, output):
-        return mve_blocks.plan(op, inputs[0], output)
-    source, window, rule = inputs[0], op.window, op.requant
-    height, image, channels = source.shape
+        return mve_blocks.plan(op, source, output)
     top, left, bottom, right = window.pad
-    width = image + left + right
-    lines = lines_of(op, output, width)
-    rows = patch_rows(op, width, lines.lane_step)
-    delta = rows * window.dilation[0] * width
-    if rows == 0 or delta > LARGEST_STEP:
+    width = source.shape[1] + left + right
+    weights, shift = tap_weights(op)
+    patches = choose(op, output, width, weights)
+    if patches is None:
         return None
     flip = flip_of(source.type)
-    weights, shift = tap_weights(op)
-    patches, steps = patch_weights(weights, op.window.kernel, rows, delta)
-    taps = tuple(
-        window.dilation[0] * width * (k // window.kernel[1])
-        + window.dilation[1] * (k % window.kernel[1])
-        for k in range(rows * window.kernel[1])
-    )
-    whole, rest = divmod(lines.lanes, OUTPUTS)
-    narrow = lines.lanes if whole == 0 else 0
-    groups = max(1, whole)
-    back = OUTPUTS - rest if rest and whole else 0
-    values: dict[str, object] = {
-        "patches": len(steps),
-        "steps": steps,
-        "taps": len(taps),
-        "tail": back > 0,
-        "narrow": narrow,
-        "shift": shift,
-        "out": output.type.c_name,
-        **mve.requant_values(rule),
-    }
-    kernel = mve.helper("mve_taps", "taps", values)
-    gather = gather_helper(source)
-    done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
-    job = (
-        *(lane * lines.out_lane for lane in range(OUTPUTS)),
-        *np.frombuffer(bytes((*taps, *[0] * (16 - len(taps)))), "<u4").tolist(),
-        lines.count,
-        groups,
-        OUTPUTS * lines.lane_step - sum(steps),
-        OUTPUTS * lines.out_lane,
-        lines.line_step - done * lines.lane_step,
-        lines.out_line - done * lines.out_lane,
-        back * lines.lane_step,
-        back * lines.out_lane,
-        lines.lane_step,
-    )
-    plane = width * (height + top + bottom)
-    size = mve.LANES if len(steps) > 1 else -(-len(taps) // 4) * 4
-    data = np.zeros((output.shape[2], len(steps), size), np.int64)
-    data[:, :, : len(taps)] = patches
-    record = records(op, data.reshape(output.shape[2], -1), flip)
-    kernels = (("mve_guard", ()), ("mve_finish", ()), *([("mve_fill", ())] if any(window.pad) else []))
+    kernel, job = taps_helper(op, patches, shift, output)
+    gather = gather_helper(source, left + right)
+    plane = width * (source.shape[0] + top + bottom)
+    outputs, count, taps = patches.weights.shape
+    size = mve.LANES if count > 1 else -(-taps // 4) * 4
+    data = np.zeros((outputs, count, size), np.int64)
+    data[:, :, :taps] = patches.weights
+    record = records(op, data.reshape(outputs, -1), flip)
+    fill: tuple[Helper, ...] = (("mve_fill", ()),) if any(window.pad) else ()
     return CPlan(
         "depthwise_conv2d",
         {
             "taps": mve.tag_of(kernel),
             "gather": mve.tag_of(gather),
             "second": 0,
-            "channels": channels,
-            "multiplier": output.shape[2] // channels,
-            "height": height,
-            "width": image,
-            "gap": left + right,
+            "channels": source.shape[2],
+            "multiplier": outputs // source.shape[2],
+            **gather_values(source, left + right),
             "padded": any(window.pad),
             "pad_byte": (op.pad_value ^ flip) % 256,
             "plane": plane,
             "start": top * width + left,
-            "record": len(record) // output.shape[2],
+            "record": len(record) // outputs,
         },
         (
             CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, zero point"),
-            CArray("j", "uint32_t", tuple(int(v) % mve.WORD for v in job),
-                   "offsets of outputs and taps, then counts and steps"),
+            CArray("j", "uint32_t", job, "offsets of outputs and taps, then counts and steps"),
         ),
-        (*kernels, gather, kernel),
-        plane + SLACK + delta * (len(steps) > 1) + OUTPUTS * lines.lane_step * (narrow > 0),
+        (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
+        # lanes of weight 0 and lanes that are not stored reach past the plane
+        plane + SLACK + max(patches.steps) + OUTPUTS * patches.lines.lane_step,
         op.proof(inputs),
     )  # fmt: skip
 
 
-def patch_weights(
-    weights: Int64, kernel: tuple[int, int], rows: int, delta: int
-) -> tuple[Int64, tuple[int, ...]]:
-    """(weights ``[outputs, patches, taps of a patch]``, plane bytes to go on after each patch)."""
-    passes, outputs, _ = weights.shape
-    blocks = -(-kernel[0] // rows)
-    filled = np.zeros((passes, outputs, blocks * rows * kernel[1]), np.int64)
-    filled[:, :, : kernel[0] * kernel[1]] = weights
-    patches = filled.reshape(passes, outputs, blocks, rows * kernel[1])
-    steps = ([0] * (passes - 1) + [delta]) * blocks
-    steps[-1] = 0
-    return patches.transpose(1, 2, 0, 3).reshape(outputs, blocks * passes, -1), tuple(steps)
+def taps_helper(
+    op: DepthwiseConv2d, patches: Patches, shift: int, output: TensorInfo
+) -> tuple[Helper, tuple[int, ...]]:
+    """The function of one channel, and the words of its job."""
+    lines = patches.lines
+    whole, rest = divmod(lines.lanes, OUTPUTS)
+    groups = max(1, whole)
+    back = OUTPUTS - rest if rest and whole else 0
+    values: dict[str, object] = {
+        "patches": len(patches.steps),
+        "steps": patches.steps,
+        "taps": len(patches.offsets),
+        "share": patches.share,
+        "move": patches.move,
+        "tail": back > 0,
+        "narrow": lines.lanes if whole == 0 else 0,
+        "unrolled": groups if groups <= UNROLLED else 0,
+        "shift": shift,
+        "out": output.type.c_name,
+        **mve.requant_values(op.requant),
+    }
+    straight = groups <= UNROLLED or back > 0
+    ahead, behind = OUTPUTS * lines.lane_step - sum(patches.steps), OUTPUTS * lines.out_lane
+    done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
+    taps = bytes((*patches.offsets, *[0] * (mve.LANES - len(patches.offsets))))
+    job = (
+        *(lane * lines.out_lane for lane in range(OUTPUTS)),
+        *np.frombuffer(taps, "<u4").tolist(),
+        lines.count,
+        groups,
+        ahead,
+        behind,
+        # the last group of straight code leaves its steps to those of the line
+        lines.line_step - done * lines.lane_step + straight * ahead,
+        lines.out_line - done * lines.out_lane + straight * behind,
+        back * lines.lane_step,
+        back * lines.out_lane,
+        lines.lane_step * patches.share,
+    )
+    return mve.helper("mve_taps", "taps", values), tuple(int(v) % mve.WORD for v in job)

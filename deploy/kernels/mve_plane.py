@@ -14,6 +14,8 @@ from . import mve_packing as mve
 GATHERED = 8
 STRAIGHT = 4
 """Gathers of a row without a loop at most."""
+DOUBLE = 32
+"""Pixels of a row at most whose even and odd pixels are gathered apart, to be stored together."""
 
 
 def flip_of(act: IntType) -> int:
@@ -21,11 +23,24 @@ def flip_of(act: IntType) -> int:
     return mve.FLIP if not act.signed and act.bits == 8 else 0
 
 
-def gather_helper(source: TensorInfo, *, second: bool = False) -> Helper:
+def gather_values(source: TensorInfo, gap: int) -> dict[str, int]:
+    """Rows of the input as the gather takes them: all in one where no padding is between them."""
+    height, width, _ = source.shape
+    joined = gap == 0 and width % GATHERED != 0
+    return {
+        "height": 1 if joined else height,
+        "width": height * width if joined else width,
+        "gap": gap,
+    }
+
+
+def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:
     """The function that copies one channel into its plane; ``second``: and one two bytes on."""
-    groups, rest = divmod(source.shape[1], GATHERED)
+    width = gather_values(source, gap)["width"]
+    groups, rest = divmod(width, GATHERED)
     groups += rest > 0
     values: dict[str, object] = {
+        "double": width // 16 if width % 16 == 0 and width <= DOUBLE else 0,
         "straight": groups if groups <= STRAIGHT else 0,
         "rest": rest > 0,
         "flip": flip_of(source.type),
