@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from . import mve_conv2d, mve_depthwise, mve_linear
+from . import mve_conv2d, mve_depthwise, mve_elementwise, mve_linear
 from .base import KernelFamily, register
 
 register(
@@ -11,9 +11,14 @@ register(
         "mve",
         "c/mve",
         {
+            "add": mve_elementwise.plan_add,
+            "avgpool2d": mve_elementwise.plan_avgpool,
+            "concat": mve_elementwise.plan_concat,
             "conv2d": mve_conv2d.plan,
             "depthwise_conv2d": mve_depthwise.plan,
             "linear": mve_linear.plan,
+            "maxpool2d": mve_elementwise.plan_maxpool,
+            "requantize": mve_elementwise.plan_requantize,
         },
         ("mve/", "helpers/mve_", "helpers/_mve"),
     )

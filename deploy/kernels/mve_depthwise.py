@@ -22,12 +22,16 @@ from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weigh
 SLACK = 16
 UNROLLED = 2
 """Groups of a line without a loop at most."""
+MOST_CHANNELS = 4096
+"""Offsets of sixteen pixels have to fit a half-word."""
 
 
 def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
     """Plan of a depthwise convolution; None for windows that are too wide for a patch."""
     assert isinstance(op, DepthwiseConv2d)
     source, window = inputs[0], op.window
+    if source.shape[2] > MOST_CHANNELS:
+        return None
     if mve_blocks.serves(op, output):
         return mve_blocks.plan(op, source, output)
     top, left, bottom, right = window.pad
