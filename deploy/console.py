@@ -16,6 +16,7 @@ from rich.table import Table
 from . import targets
 from .graph import Graph
 from .report import Report
+from .setting import Setting
 
 PIPE_WIDTH = 140
 """Columns where stdout is no terminal, so that tables in files and logs do not break."""
@@ -71,6 +72,12 @@ def print_report(report: Report, path: Path) -> None:
         )
     screen.print(table)
     screen.print(_totals(report))
+    if report.target["optimise"] != Setting.speed:
+        screen.print(
+            f"--optimise {report.target['optimise']}: no predicted cost, because the cost tables"
+            " are measured from the kernels of the setting speed",
+            markup=False,
+        )
     if report.target["compiler"]:
         built = f"{report.target['core']}: built with {report.target['compiler']}"
         screen.print(built, markup=False)

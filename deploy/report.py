@@ -28,7 +28,7 @@ class Report:
 
     Attributes:
         model: name, id, macs, weights.
-        target: name, core, compiler, flags.
+        target: name, core, compiler, flags, optimise (the setting).
         totals: cost of one inference and sizes; see `to_json` for the keys.
         verify: one entry per executor: samples, values, mismatches, first_mismatch.
         nodes: one row per node, with the node's share of the totals.
@@ -101,7 +101,8 @@ def hardware_of(model: CModel) -> HwModel | None:
 
 def new_report(model: CModel) -> Report:
     """Everything known without running anything: shapes, sizes and the table's prediction."""
-    hardware = hardware_of(model)
+    # the tables were measured from the kernels of one setting; at another they would be wrong
+    hardware = hardware_of(model) if model.setting.predicted else None
     predicted: dict[str, NodeCost] = (
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
@@ -139,7 +140,10 @@ def new_report(model: CModel) -> Report:
             "macs": sum(work.macs for work in works.values()),
             "weights": sum(node.op.weight_count for node in model.graph.nodes),
         },
-        {"name": model.target.name, "core": model.target.core, "compiler": None, "flags": None},
+        {
+            "name": model.target.name, "core": model.target.core, "compiler": None, "flags": None,
+            "optimise": model.setting.value,
+        },
         _totals(model, list(predicted.values()), hardware),
         nodes=nodes,
     )
