@@ -57,7 +57,7 @@ class Device:
         model: the laid-out graph.
         core: name of the core.
         toolchain: compiler, the one `find_toolchain` chooses when left out.
-        optimise: optimisation flag; that of the model's setting when left out.
+        optimise: optimisation flag.
         referee: run in QEMU instead of Unicorn, a second opinion on the same image; nothing is
             counted then. Cores that Unicorn does not model always run in QEMU.
 
@@ -71,13 +71,13 @@ class Device:
         core: str,
         *,
         toolchain: Toolchain | None = None,
-        optimise: str | None = None,
+        optimise: str = "-O2",
         referee: bool = False,
     ) -> None:
         self.model = model
         self.core: Core = load_core(core)
         self.toolchain = toolchain or find_toolchain(architecture=self.core.architecture)
-        self.optimise = optimise or model.setting.compiler_flag
+        self.optimise = optimise
         self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")
         self._images: dict[bool, Path] = {}

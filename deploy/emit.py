@@ -192,8 +192,6 @@ def facts(model: CModel) -> dict[str, object]:
         "version": version(),
         "id": model.graph.model_id,
         "target": model.target.name,
-        "optimise": model.setting.value,
-        "compiler_flag": model.setting.compiler_flag,
         "macs": sum(work.macs for work in works),
         "weights": sum(node.op.weight_count for node in model.graph.nodes),
         "const_bytes": model.const_bytes,

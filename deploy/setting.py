@@ -31,11 +31,6 @@ class Setting(StrEnum):
         return cls(text)
 
     @property
-    def compiler_flag(self) -> str:
-        """The optimisation flag that the setting's figures are measured with."""
-        return "-Os" if self is Setting.size else "-O2"
-
-    @property
     def predicted(self) -> bool:
         """Whether the cost tables, measured at the speed setting, hold for it."""
         return self is Setting.speed

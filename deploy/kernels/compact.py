@@ -31,12 +31,12 @@ for _flavour in FLAVOURS:
                 "c/compact",
                 {
                     "add": plan_add,
-                    "avgpool2d": plan_pool,
+                    "avgpool2d": partial(plan_pool, _flavour),
                     "conv2d": _conv,
                     "depthwise_conv2d": partial(plan_depthwise, _flavour),
                     "linear": _conv,
-                    "maxpool2d": plan_pool,
-                    "requantize": plan_requantize,
+                    "maxpool2d": partial(plan_pool, _flavour),
+                    "requantize": partial(plan_requantize, _flavour),
                 },
                 TEMPLATES,
             )

@@ -104,17 +104,26 @@ def rule_arrays(rule: Requant) -> tuple[CArray, ...] | None:
     if len(set(rule.z[live].tolist())) > 1:
         return None
     bias = np.where(live, rule.bias, rule.z)
-    shift = rule.s + np.where(rule.m < 0, NEGATIVE, 0) + np.where(live, 0, CONSTANT)
+    up = 32 - rule.s + np.where(rule.m < 0, NEGATIVE, 0) + np.where(live, 0, CONSTANT)
     return (
         CArray("bias", "int32_t", _ints(bias), "added to the shifted accumulator"),
         CArray("m", "uint16_t", _ints(np.abs(rule.m)), "multiplier per channel"),
-        CArray("s", "uint8_t", _ints(shift), "right shift per channel, and flags"),
+        CArray("s", "uint8_t", _ints(up), "32 - right shift per channel, and flags"),
     )
 
 
-def layer_helpers(*more: Helper) -> tuple[Helper, ...]:
+def layer_helpers(flavour: Flavour, *more: Helper) -> tuple[Helper, ...]:
     """Shared C of a layer that requantises, in the order of their definition."""
-    return (("clamp", ()), ("requant", ()), ("compact_layer", ()), ("compact_finish", ()), *more)
+    guard: tuple[Helper, ...] = (("compact_guard", ()),) if flavour.simd else ()
+    return (
+        *guard,
+        ("clamp", ()),
+        ("requant", ()),
+        ("compact_layer", ()),
+        ("compact_scale", (("simd", flavour.simd),)),
+        ("compact_finish", ()),
+        *more,
+    )
 
 
 def _ints(values: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[int, ...]:

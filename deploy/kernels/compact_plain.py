@@ -14,6 +14,7 @@ from .compact_layer import (
     RECORD_BYTES,
     HALF,
     SIGNED_HALF,
+    Flavour,
     Layer,
     layer_helpers,
     rule_arrays,
@@ -57,7 +58,9 @@ def _sum_fits(rule: AddRequant, elements: int) -> bool:
     return rule.z in SIGNED_HALF and rule.lo in SIGNED_HALF and elements in HALF
 
 
-def plan_requantize(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
+def plan_requantize(
+    flavour: Flavour, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
     """Plan of a per-channel map of codes."""
     assert isinstance(op, Requantize)
     channels = output.shape[-1]
@@ -72,7 +75,7 @@ def plan_requantize(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) ->
         "layer",
         {"fields": fields, "function": f"regrid_{tag}", "column": False, "direct": False},
         arrays,
-        layer_helpers(own),
+        layer_helpers(flavour, own),
         proof=(
             *(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs)),
             order_proof(0, "the input"),
@@ -82,7 +85,9 @@ def plan_requantize(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) ->
     )
 
 
-def plan_pool(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
+def plan_pool(
+    flavour: Flavour, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
     """Plan of a pool; None for averages that count positions outside the image as other than 0."""
     assert isinstance(op, AvgPool2d | MaxPool2d)
     window, act = op.window, inputs[0].type
@@ -105,7 +110,7 @@ def plan_pool(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan
         "layer",
         {"fields": fields, "function": f"pool_{tag}", "column": False, "direct": False},
         arrays,
-        layer_helpers(*helpers) if rule else (("compact_layer", ()), *helpers),
+        layer_helpers(flavour, *helpers) if rule else (("compact_layer", ()), *helpers),
         proof=(
             *(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs)),
             order_proof(apart, "the input"),

@@ -69,7 +69,7 @@ def plan_conv(
     lean = lean and not direct
     act = inputs[0].type
     tag = f"{'v' if values else 'w'}{weights.bits}{'s' if act.signed else 'u'}"
-    helpers = _lean_helpers(weights, values, act.c_name, tag) if lean else _column_helpers(
+    helpers = _lean_helpers(flavour, weights, values, act.c_name, tag) if lean else _column_helpers(
         flavour, weights.bits, values, act.c_name, tag
     )  # fmt: skip
     apart = window_distance(window, source, result, read_first=not (direct or lean))
@@ -120,7 +120,10 @@ def plan_depthwise(
     sign = "s" if act.signed else "u"
     tag = f"v8{sign}" if four else f"w{weights.bits}{sign}"
     if four:
-        own: Helper = ("compact_depthwise4", (("tag", tag), ("act", act.c_name)))
+        own: Helper = (
+            "compact_depthwise4",
+            (("tag", tag), ("act", act.c_name), ("simd", flavour.simd), ("extend", sign)),
+        )
     else:
         codes = tuple(code_expressions(weights.bits, "w"))
         own = ("compact_depthwise8",
@@ -130,7 +133,7 @@ def plan_depthwise(
         "layer",
         {"fields": fields, "function": f"depthwise_{tag}", "column": False, "direct": False},
         (_pack(taps, weights, four, row_bytes), *arrays),
-        layer_helpers(("compact_window", ()), own),
+        layer_helpers(flavour, ("compact_window", ()), own),
         0,
         (*op.proof(inputs), order_proof(apart, "the input")),
         overlaps=(apart,),
@@ -168,26 +171,27 @@ def _column_helpers(
     flavour: Flavour, bits: int, values: bool, act: str, tag: str
 ) -> tuple[Helper, ...]:
     simd = flavour.simd and values
+    rows = tuple(range(4 if simd else 2))
     if bits == 8:
         cast = "(int32_t)(int8_t)" if values else "(int32_t)"
-        codes = [(f"{cast}w0[{k}]", f"{cast}w1[{k}]") for k in range(BLOCK_OF_8_BITS)]
+        one_row = [[f"{cast}w{row}[{k}]" for k in range(BLOCK_OF_8_BITS)] for row in rows]
     else:
-        codes = list(zip(code_expressions(bits, "w0"), code_expressions(bits, "w1"), strict=True))
-    shared: dict[str, object] = {"tag": tag, "act": act}
-    pair = {**shared, "simd": simd, "bytes": len(codes) * bits // 8, "codes": tuple(codes),
-            "extend": "s" if act == "int8_t" else "u"}  # fmt: skip
-    conv = {**shared, "simd": simd, "sums": not values, "block": len(codes),
-            "bytes": len(codes) * bits // 8}
-    guard: tuple[Helper, ...] = (("compact_guard", ()),) if simd else ()
+        one_row = [code_expressions(bits, f"w{row}") for row in rows]
+    codes = tuple(zip(*one_row, strict=True))
+    shared: dict[str, object] = {
+        "tag": tag, "act": act, "simd": simd, "bytes": len(codes) * bits // 8,
+    }  # fmt: skip
+    dot = {**shared, "rows": rows, "codes": codes, "extend": "s" if act == "int8_t" else "u"}
+    conv = {**shared, "sums": not values, "block": len(codes), "tile": len(rows)}
     return layer_helpers(
-        *guard,
-        ("compact_pair", tuple(pair.items())),
-        ("compact_conv", tuple(conv.items())),
+        flavour, ("compact_dot", tuple(dot.items())), ("compact_conv", tuple(conv.items()))
     )
 
 
-def _lean_helpers(weights: Weights, values: bool, act: str, tag: str) -> tuple[Helper, ...]:
+def _lean_helpers(
+    flavour: Flavour, weights: Weights, values: bool, act: str, tag: str
+) -> tuple[Helper, ...]:
     bits = weights.bits
     lean = {"tag": tag, "act": act, "values": values, "bits": bits, "crossing": 8 % bits != 0,
             "mask": (1 << bits) - 1, "bytes": 4 if bits == 8 else bits}  # fmt: skip
-    return layer_helpers(("compact_lean", tuple(lean.items())))
+    return layer_helpers(flavour, ("compact_lean", tuple(lean.items())))
