@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from adaqat.deploy import Graph, lower, verify
+from adaqat.deploy import Graph, Report, lower, verify
 from adaqat.deploy.vectors import make_inputs
 from adaqat.train import calibrate, prepare
 from adaqat.train.models import build_model
@@ -100,34 +100,43 @@ def graph_of(name: str, widths: str) -> Graph:
     return lower(module.eval(), inputs[:1], name=name)
 
 
+def _row(name: str, pair: str, setting: str, report: Report) -> str:
+    """A line of the table; a dash where a figure is unknown."""
+    total, macs = report.totals, report.model["macs"]
+    shown = {key: "-" if value is None else value for key, value in total.items()}
+    bits = pair if "x" not in pair else "w" + pair.replace("x", "a")
+    return (
+        f"| {name} | {bits} | {setting} | {macs} | {shown['instructions']}"
+        f" | {shown['predicted_instructions']} | {total['instructions'] / macs:.3f}"
+        f" | {shown['cycles']} | {shown['predicted_cycles']} | {shown['code_bytes']}"
+        f" | {shown['const_bytes']} | {shown['ram_bytes']} | {shown['stack_bytes']}"
+        f" | {report.mismatches} |"
+    )
+
+
 def main() -> int:
     """Print the table; 1 when a network computed other integers than the simulator."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--target", default="cortex-m4")
     parser.add_argument("--bits", default="8x8", help="weight x activation bits, or mixed1")
+    parser.add_argument("--optimise", default="speed", help="speed, size, ram, or several of them")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     started, wrong = time.monotonic(), 0
-    print("| network | bits | MACs | instructions | predicted | instr/MAC | cycles | predicted"
-          " | code | constants | RAM | mismatches |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| network | bits | setting | MACs | instructions | predicted | instr/MAC | cycles | predicted"
+          " | code | constants | RAM | stack | mismatches |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name in options.networks.split(","):
         for pair in options.bits.split(","):
             graph = graph_of(name, pair)
-            report = verify(
-                graph, options.target, make_inputs(graph, samples=4), executor="emulator"
-            )
-            total, macs = report.totals, report.model["macs"]
-            wrong += report.mismatches
-            label = pair if "x" not in pair else "w" + pair.replace("x", "a")
-            print(
-                f"| {name} | {label} | {macs} | {total['instructions']}"
-                f" | {total['predicted_instructions']} | {total['instructions'] / macs:.3f}"
-                f" | {total['cycles']} | {total['predicted_cycles']} | {total['code_bytes']}"
-                f" | {total['const_bytes']} | {total['ram_bytes']} | {report.mismatches} |",
-                flush=True,
-            )
+            for setting in options.optimise.split(","):
+                report = verify(
+                    graph, options.target, make_inputs(graph, samples=4), executor="emulator",
+                    optimise=setting,
+                )  # fmt: skip
+                wrong += report.mismatches
+                print(_row(name, pair, setting, report), flush=True)
     print(f"\n{options.target}, {time.monotonic() - started:.0f} s")
     return int(wrong > 0)
 

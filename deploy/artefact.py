@@ -43,18 +43,20 @@ class Artefact:
     files: dict[str, str]
 
 
-def build(graph: Graph, target: str, out: Path | str, *, name: str = "net") -> Artefact:
-    """Emit a graph for a target into the folder ``out``.
+def build(
+    graph: Graph, target: str, out: Path | str, *, name: str = "net", optimise: str = "speed"
+) -> Artefact:
+    """Emit a graph for a target into the folder ``out``, made for "speed", "size" or "ram".
 
     The folder appears whole or not at all. A folder this function made before is replaced; any
     other non-empty folder is refused. The same graph gives the same bytes.
 
     Raises:
-        UsageError: unknown target, unusable name, or a destination that cannot be used.
+        UsageError: unknown target or setting, unusable name, or a destination that cannot be used.
         UnsupportedError: a graph that breaks a rule or holds an operator without template.
     """
     chosen = targets.get(target)
-    model = layout(check(graph), chosen, name)
+    model = layout(check(graph), chosen, name, optimise)
     destination = Path(out)
     check_destination(destination)
     vector = make_inputs(graph, samples=1, seed=1, extremes=False)

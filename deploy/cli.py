@@ -18,6 +18,7 @@ import typer
 from ..hw_models.errors import HwModelError
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
+from .setting import Setting
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -71,6 +72,13 @@ def deploy(
         typer.Option("--out", "-o", help="A new, empty or earlier output folder."),
     ],
     name: Annotated[str, typer.Option(help="Prefix of every C symbol and file.")] = "net",
+    optimise: Annotated[
+        Setting,
+        typer.Option(
+            help="What the code is made for: speed; size: functions shared by all layers of a kind;"
+            " ram: no scratch memory, and results over the inputs they replace."
+        ),
+    ] = Setting.speed,
     verify: Annotated[
         list[Verify] | None,
         typer.Option(
@@ -118,16 +126,11 @@ def deploy(
         for executor in wanted:
             with progress(f"verifying on {executor}") as advance:
                 found = run(
-                    graph,
-                    chosen.name,
-                    codes,
-                    executor=executor,
-                    name=name,
-                    progress=advance,
-                    board=board,
-                )
+                    graph, chosen.name, codes, executor=executor, name=name, optimise=optimise,
+                    progress=advance, board=board,
+                )  # fmt: skip
             report = found if report is None else found.joined(report)
-    artefact = build(graph, chosen.name, out, name=name)
+    artefact = build(graph, chosen.name, out, name=name, optimise=optimise)
     report = report or new_report(artefact.model, board)
     path = report.write(out)
     if as_json:

@@ -17,6 +17,7 @@ from ..hw_models.board import boards_of
 from . import targets
 from .graph import Graph
 from .report import Report
+from .setting import Setting
 
 PIPE_WIDTH = 140
 """Columns where stdout is no terminal, so that tables in files and logs do not break."""
@@ -75,6 +76,12 @@ def print_report(report: Report, path: Path) -> None:
     if report.target["board"]:
         where = f"latency and energy: {report.target['board']}, {report.target['memory']}"
         screen.print(where, markup=False)
+    if report.target["optimise"] != Setting.speed:
+        screen.print(
+            f"--optimise {report.target['optimise']}: no predicted cost, because the cost tables"
+            " are measured from the kernels of the setting speed",
+            markup=False,
+        )
     if report.target["compiler"]:
         built = f"{report.target['core']}: built with {report.target['compiler']}"
         screen.print(built, markup=False)

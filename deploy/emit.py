@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-from .errors import UnsupportedError
+from .arena import plan_arena, roots_of
 from .graph import Graph, Node
-from .kernels import FAMILIES
-from .memory import Buffer, MemoryPlan, plan_memory
+from .kernel_choice import choose_kernels
+from .memory import MemoryPlan
 from .ops.base import CPlan, TensorInfo
-from .render import c_name, comment, exists, label, render
+from .render import c_name, comment, label, render
+from .setting import Setting
 from .targets import Target
 from .types import IntArray
 
@@ -55,10 +56,11 @@ class CModel:
     nodes: tuple[EmittedNode, ...]
     memory: MemoryPlan
     helpers: tuple[str, ...]
+    setting: Setting = Setting.speed
 
     @property
     def const_bytes(self) -> int:
-        """Bytes of all constant arrays."""
+        """Bytes of all constant arrays and records."""
         return sum(array_bytes(node.plan) for node in self.nodes)
 
     @property
@@ -68,23 +70,30 @@ class CModel:
 
 
 def array_bytes(plan: CPlan) -> int:
-    """Bytes of a node's constant arrays."""
+    """Bytes of a node's constant arrays and records."""
     sizes = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "int32_t": 4, "uint32_t": 4}
-    return sum(sizes[array.c_type] * len(array.values) for array in plan.arrays)
+    arrays = sum(sizes[array.c_type] * len(array.values) for array in plan.arrays)
+    return arrays + plan.record_bytes
 
 
-def layout(graph: Graph, target: Target, name: str) -> CModel:
+def layout(graph: Graph, target: Target, name: str, optimise: str = "speed") -> CModel:
     """Plan memory and text of every node.
 
+    Args:
+        graph: the network.
+        target: the device.
+        name: prefix of every C symbol.
+        optimise: "speed", "size" or "ram".
+
     Raises:
-        UsageError: a name that is no C prefix.
+        UsageError: a name that is no C prefix, an unknown setting.
         UnsupportedError: an operator without a template for this target.
     """
     c_name(name)
-    plans = _plans(graph, target)
-    roots = _roots(graph)
-    steps = {node_name: step for step, node_name in enumerate(plans)}
-    memory = plan_memory(_buffers(graph, plans, roots, steps))
+    setting = Setting.of(optimise)
+    plans = choose_kernels(graph, target, setting)
+    roots = roots_of(graph)
+    memory = plan_arena(graph, plans)
     emitted: list[EmittedNode] = []
     helpers: dict[str, None] = {}
     for step, (node_name, (plan, template)) in enumerate(plans.items()):
@@ -115,68 +124,7 @@ def layout(graph: Graph, target: Target, name: str) -> CModel:
         emitted.append(
             EmittedNode(node, ident, plan, body, tuple(call), result, _title(node, inputs))
         )
-    return CModel(graph, name, target, tuple(emitted), memory, tuple(helpers))
-
-
-def _plans(graph: Graph, target: Target) -> dict[str, tuple[CPlan, str]]:
-    plans: dict[str, tuple[CPlan, str]] = {}
-    problems = []
-    for node in graph.nodes:
-        chosen = _choose(node, graph.inputs_of(node), target)
-        if chosen is None:
-            continue
-        if exists(chosen[1]):
-            plans[node.name] = chosen
-        else:
-            problems.append(
-                f"{node.source}: operator {node.op.kind} has no C template; see the table of"
-                " supported operators; replace it"
-            )
-    if problems:
-        raise UnsupportedError(problems)
-    return plans
-
-
-def _choose(node: Node, inputs: list[TensorInfo], target: Target) -> tuple[CPlan, str] | None:
-    """The first kernel family of the target that serves the node, else the portable kernel."""
-    for family in target.kernels:
-        planned = FAMILIES[family].plan(node.op, inputs, node.output)
-        if planned is not None:
-            return planned
-    plan = node.op.c_plan(inputs, node.output)
-    return None if plan is None else (plan, f"c/ops/{plan.template}.c.j2")
-
-
-def _roots(graph: Graph) -> dict[str, str]:
-    """For every tensor the node whose memory it is (reshapes share their input's)."""
-    roots: dict[str, str] = {}
-    for node in graph.nodes:
-        roots[node.name] = roots[node.inputs[0]] if node.op.passes_through else node.name
-    return roots
-
-
-def _buffers(
-    graph: Graph,
-    plans: Mapping[str, tuple[CPlan, str]],
-    roots: Mapping[str, str],
-    steps: Mapping[str, int],
-) -> list[Buffer]:
-    last = dict(steps)
-    for node in graph.nodes:
-        if node.name in steps:
-            for source in node.inputs:
-                root = roots[source]
-                if root in last:
-                    last[root] = max(last[root], steps[node.name])
-    outside = {graph.input_node.name, roots[graph.output]}
-    found = []
-    for node_name, (plan, _) in plans.items():
-        step = steps[node_name]
-        if node_name not in outside:
-            found.append(Buffer(node_name, graph[node_name].output.bytes_, step, last[node_name]))
-        if plan.scratch:
-            found.append(Buffer(f"{node_name} scratch", plan.scratch, step, step))
-    return found
+    return CModel(graph, name, target, tuple(emitted), memory, tuple(helpers), setting)
 
 
 def _place(

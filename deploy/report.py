@@ -29,7 +29,7 @@ class Report:
 
     Attributes:
         model: name, id, macs, weights.
-        target: name, core, compiler, flags.
+        target: name, core, compiler, flags, optimise (the setting).
         totals: cost of one inference and sizes; see `to_json` for the keys.
         verify: one entry per executor: samples, values, mismatches, first_mismatch.
         nodes: one row per node, with the node's share of the totals.
@@ -127,7 +127,8 @@ def new_report(model: CModel, board: str | None = None) -> Report:
 
     ``board`` names the board whose clock, flash and energy count.
     """
-    hardware = hardware_of(model, board)
+    # the tables were measured from the kernels of one setting; at another they would be wrong
+    hardware = hardware_of(model, board) if model.setting.predicted else None
     predicted: dict[str, NodeCost] = (
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
@@ -171,6 +172,7 @@ def new_report(model: CModel, board: str | None = None) -> Report:
             "core": model.target.core,
             "compiler": None,
             "flags": None,
+            "optimise": model.setting.value,
             **_conditions(hardware),
         },
         _totals(model, list(predicted.values()), hardware),

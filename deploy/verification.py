@@ -112,6 +112,7 @@ def verify(
     *,
     executor: str = "host",
     name: str = "net",
+    optimise: str = "speed",
     progress: Progress | None = None,
     board: str | None = None,
 ) -> Report:
@@ -125,6 +126,7 @@ def verify(
         executor: "host", "emulator" (the target's own core), "qemu" (the same image in QEMU, a
             second opinion) or the name of a core.
         name: prefix of the emitted symbols.
+        optimise: what the code is made for: "speed", "size" or "ram".
         progress: called with (samples done, samples in all).
         board: whose clock, flash and energy count; left out, the table's, without wait states.
 
@@ -133,10 +135,10 @@ def verify(
         counted instructions, estimated cycles, code size and stack.
 
     Raises:
-        UsageError: an unknown executor, or inputs of the wrong shape or range.
+        UsageError: an unknown executor or setting, or inputs of the wrong shape or range.
         ToolError: a missing or failing compiler or emulator.
     """
-    model = layout(check(graph), targets.get(target), name)
+    model = layout(check(graph), targets.get(target), name, optimise)
     codes = as_codes(graph, inputs)
     if len(codes) == 0:
         raise UsageError("inputs: no samples; at least one is needed; give more inputs")

@@ -78,6 +78,10 @@ class CPlan:
         helpers: shared C functions called, those they call first.
         scratch: bytes of working memory in the arena during this node.
         proof: lines about bounds, printed above the function.
+        overlaps: per input, the smallest address of the input minus address of the result that is
+            safe while both are alive, proved from the order of accesses; empty where the result
+            must lie apart from every input.
+        record_bytes: bytes of constant records beside the arrays, on a 32-bit core.
     """
 
     template: str
@@ -86,6 +90,8 @@ class CPlan:
     helpers: tuple[Helper, ...] = ()
     scratch: int = 0
     proof: tuple[str, ...] = ()
+    overlaps: tuple[int, ...] = ()
+    record_bytes: int = 0
 
 
 @dataclass(frozen=True)
