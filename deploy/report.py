@@ -106,6 +106,7 @@ def new_report(model: CModel) -> Report:
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
     works = dict(model.graph.works())
+    complete = hardware is not None and all(hardware.prices(w.kind) for w in works.values())
     nodes = []
     for emitted in model.nodes:
         node = emitted.node
@@ -140,7 +141,7 @@ def new_report(model: CModel) -> Report:
             "weights": sum(node.op.weight_count for node in model.graph.nodes),
         },
         {"name": model.target.name, "core": model.target.core, "compiler": None, "flags": None},
-        _totals(model, list(predicted.values()), hardware),
+        _totals(model, list(predicted.values()), hardware if complete else None),
         nodes=nodes,
     )
 

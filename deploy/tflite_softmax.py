@@ -41,7 +41,7 @@ def exp_table(input_scale: float, beta: float) -> Int64:
 
 
 def exp_of_negative(a: Int64) -> Int64:
-    """exp of ``a <= 0`` with 5 integer bits; the result has none."""
+    """Exponential of ``a <= 0`` with 5 integer bits; the result has none."""
     bits = 31 - DIFF_BITS
     quarter = 1 << (bits - 2)
     part = (a & (quarter - 1)) - quarter

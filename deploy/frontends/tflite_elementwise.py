@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of the .tflite operators without weights: pools, sums, products, softmax, requantising."""
+"""Readers of the .tflite operators without weights: pools, sums, products, softmax, grids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..ops.tflite_avgpool2d import TfliteAvgPool2d
 from ..ops.tflite_elementwise import TfliteAdd, TfliteMul
 from ..ops.tflite_softmax import TfliteSoftmax
 from ..requant import snap, snap_add
-from ..tflite_rule import quantize_multiplier, scale as rescale
+from ..tflite_rule import quantize_multiplier
+from ..tflite_rule import scale as rescale
 from ..tflite_softmax import exp_table
 from .tflite import Builder, Unreadable
 from .tflite_file import TfOperator

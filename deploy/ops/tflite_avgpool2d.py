@@ -42,7 +42,7 @@ class TfliteAvgPool2d(Op):
         ones = np.ones((1, *x.shape[1:3], 1), np.int64)
         count = self.window.views(ones, 0).sum(axis=(4, 5))
         y = np.sign(total) * ((np.abs(total) + count // 2) // count)
-        return np.clip(y, self.lo, self.hi)
+        return np.asarray(np.clip(y, self.lo, self.hi))
 
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
         """The window sum with half the count."""

@@ -52,7 +52,7 @@ class TfliteAdd(Op):
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The formula, element by element."""
-        total = np.int64(0)
+        total = np.zeros((), np.int64)
         for x, zero, m, shift in zip(inputs, self.zeros, self.m, self.shift, strict=False):
             total = total + scale((x.astype(np.int64) - zero) << LEFT, m, shift, self.rounding)
         y = scale(np.asarray(total), self.m[2], self.shift[2], self.rounding) + self.z
@@ -64,14 +64,15 @@ class TfliteAdd(Op):
             max(abs(t.type.lo - z), abs(t.type.hi - z)) << LEFT
             for t, z in zip(inputs, self.zeros, strict=True)
         ]
-        scaled = [abs(int(scale(np.int64(w), m, s, self.rounding))) + 1
+        scaled = [abs(int(scale(np.array(w), m, s, self.rounding))) + 1
                   for w, m, s in zip(wide, self.m, self.shift, strict=False)]  # fmt: skip
         return [Bound("widened input", max(wide)), Bound("sum", sum(scaled))]
 
     def problems(self, inputs: Sequence[TensorInfo]) -> list[str]:
         """Limits of the rule."""
         found = rounding_problems(self.rounding, self.lo, self.hi)
-        if max(abs(m) for m in self.m) >= INT32 or not -31 <= min(self.shift) <= max(self.shift) <= 0:
+        large = max(abs(m) for m in self.m) >= INT32
+        if large or min(self.shift) < -31 or max(self.shift) > 0:
             found.append("a multiplier outside int32 or a shift outside -31..0")
         if self.lo < self.out_type.lo or self.hi > self.out_type.hi:
             found.append(f"clamp outside the output type {self.out_type}")
@@ -100,7 +101,7 @@ class TfliteAdd(Op):
 
 @dataclass(frozen=True, eq=False)
 class TfliteMul(Op):
-    """``y = clamp(scale((a - zero_a) * (b - zero_b), m, shift) + z)``; attributes as `TfliteAdd`."""
+    """``y = clamp(scale((a - zero_a) * (b - zero_b), m, shift) + z)``; the rest as `TfliteAdd`."""
 
     zeros: tuple[int, int]
     m: int
