@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import ModelFileError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.base import Op
 from ..ops.source import Input, Reshape
 from ..passes import run_passes
 from ..render import label
 from ..types import IntType
+from .flatbuffer import FlatBufferError
 from .tflite_file import TfModel, TfOperator, TfTensor, read_model
 
 ROUNDINGS = ("tflite", "native")
@@ -68,7 +69,13 @@ def read_tflite(path: Path | str, *, rounding: str = "tflite") -> Imported:
         raise UsageError(f"rounding: {rounding!r}; {' and '.join(ROUNDINGS)} are supported")
     model = read_model(Path(path))
     builder = Builder(model, exact=rounding == "tflite")
-    builder.run()
+    try:
+        builder.run()
+    except (FlatBufferError, IndexError, OverflowError, ValueError, ZeroDivisionError) as error:
+        raise ModelFileError(
+            f"{path}: inconsistent TFLite file, operator {builder.operator.index}"
+            f" ({builder.operator.name}): {error}; export the model again"
+        ) from error
     if builder.problems:
         raise UnsupportedError(builder.problems)
     name = label(Path(path).stem)
@@ -87,7 +94,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.at: dict[int, Node] = {}
         self.problems: list[str] = []
-        self.operator: TfOperator = model.operators[0]
+        self.operator: TfOperator = model.operators[0]  # the one being read
 
     def run(self) -> None:
         """Read the input and every operator, collecting problems."""

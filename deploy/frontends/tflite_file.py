@@ -128,6 +128,8 @@ def _model(root: Table) -> TfModel:
             raise FlatBufferError(f"operator {i} names a tensor that is not there")
         name = codes[table.integer(0, "I")]
         operators.append(TfOperator(i, name, inputs, outputs, table.table(4)))
+    if not operators:
+        raise FlatBufferError("no operators")
     inputs, outputs = _ints(graph, 1), _ints(graph, 2)
     if any(not 0 <= j < len(tensors) for j in (*inputs, *outputs)):
         raise FlatBufferError("an input or output that is not there")
