@@ -19,6 +19,7 @@ from .types import IntType
 
 if TYPE_CHECKING:
     from .artefact import Artefact, build
+    from .frontends.tflite import import_tflite
     from .frontends.torch import lower
     from .report import Report
     from .verification import verify
@@ -27,6 +28,7 @@ _LATER = {
     "Artefact": "artefact",
     "Report": "report",
     "build": "artefact",
+    "import_tflite": "frontends.tflite",
     "lower": "frontends.torch",
     "verify": "verification",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "build",
     "check",
     "dequantize_output",
+    "import_tflite",
     "load",
     "lower",
     "quantize_input",

@@ -42,8 +42,8 @@ Model = Annotated[
     Path | None,
     typer.Argument(
         metavar="MODEL",
-        help="An .adaqat file or the folder of a training run; without it, the small trained"
-        " digits network that ships with the package.",
+        help="An .adaqat or .tflite file, or the folder of a training run; without it, the small"
+        " trained digits network that ships with the package.",
         show_default=False,
     ),
 ]
@@ -101,6 +101,13 @@ def deploy(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     board: BoardName = None,
+    rounding: Annotated[
+        str,
+        typer.Option(
+            help="Of a .tflite model: 'tflite' keeps its integers, 'native' uses the faster rule"
+            " of this project and reports the differences."
+        ),
+    ] = "tflite",
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
@@ -111,7 +118,8 @@ def deploy(
 
     from .artefact import build, check_destination
     from .console import print_report, progress
-    from .model_source import open_model, verification_inputs
+    from .imported import second_opinion
+    from .model_source import is_tflite, open_model, verification_inputs
     from .render import c_name
     from .report import Report, check_board, new_report
     from .verification import verify as run
@@ -119,7 +127,7 @@ def deploy(
     c_name(name)
     check_board(chosen, board)
     check_destination(out)
-    graph = open_model(model)
+    graph = open_model(model, rounding)
     report: Report | None = None
     if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
@@ -132,6 +140,8 @@ def deploy(
             report = found if report is None else found.joined(report)
     artefact = build(graph, chosen.name, out, name=name, optimise=optimise)
     report = report or new_report(artefact.model, board)
+    if wanted and model is not None and is_tflite(model):
+        second_opinion(report, model, codes, rounding)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UnsupportedError, UsageError
+from .frontends.tflite import import_tflite
 from .graph import Graph
 from .model_file import load
 from .shipped import shipped_model, shipped_test_split
@@ -17,11 +18,15 @@ from .verification import as_codes
 
 RUN_MODEL = "model.adaqat"
 """The deployable model inside a training run's folder."""
-NOT_READ = {".tflite": "TFLite", ".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch"}
+NOT_READ = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch"}
 
 
-def open_model(model: Path | None) -> Graph:
-    """The graph of an ``.adaqat`` file, of a training run's folder, or the shipped one for None.
+def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
+    """The graph of a model file, of a training run's folder, or the shipped one for None.
+
+    Args:
+        model: an ``.adaqat`` or ``.tflite`` file, or a folder.
+        rounding: of imported models, see `import_tflite`.
 
     Raises:
         UsageError: a folder that holds no model.
@@ -33,10 +38,13 @@ def open_model(model: Path | None) -> Graph:
     if kind:
         raise UnsupportedError(
             [
-                f"{path}: a {kind} model; .adaqat files and training runs are supported in this"
-                " release; train the PyTorch module with adaqat.train and save its graph"
+                f"{path}: a {kind} model; .adaqat and .tflite files and training runs are"
+                " supported in this release; train the PyTorch module with adaqat.train and save"
+                " its graph"
             ]
         )
+    if is_tflite(path):
+        return import_tflite(path, rounding=rounding)
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise UsageError(
@@ -45,6 +53,11 @@ def open_model(model: Path | None) -> Graph:
             )
         path = path / RUN_MODEL
     return load(path)
+
+
+def is_tflite(model: Path | None) -> bool:
+    """Whether the model is a .tflite file."""
+    return model is not None and model.suffix.lower() == ".tflite" and not model.is_dir()
 
 
 def verification_inputs(

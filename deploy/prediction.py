@@ -49,7 +49,9 @@ def predictions(
             "instructions": totals["predicted_instructions"],
             "latency_ms": totals["predicted_latency_ms"],
             "energy_uj": totals["predicted_energy_uj"],
-            "flash_kb": (totals["predicted_code_bytes"] + totals["const_bytes"]) / 1024,
+            "flash_kb": None
+            if totals["predicted_code_bytes"] is None
+            else (totals["predicted_code_bytes"] + totals["const_bytes"]) / 1024,
             "ram_kb": totals["ram_bytes"] / 1024,
         }
         row["over"] = [

@@ -87,7 +87,7 @@ def mistakes(model: str, tmp: Path) -> dict[str, tuple[list[str], int, tuple[str
             [model, *c99, "-o", str(tmp / "full")], 2, ("did not write",)
         ),
         "folder without a model": ([str(tmp / "empty"), *c99, *out], 2, ("model.adaqat",)),
-        "tflite": (["net.tflite", *c99, *out], 3, ("TFLite", "supported in this release")),
+        "tflite": (["net.tflite", *c99, *out], 2, ("net.tflite: cannot be read", ".tflite file")),
         "onnx": (["net.onnx", *c99, *out], 3, ("ONNX", "supported in this release")),
         "rtl": ([model, *c99, *out, "--verify", "rtl"], 3, ("RTL", "supported")),
         "unknown executor": ([model, *c99, *out, "--verify", "fpga"], 2, ("'fpga'",)),

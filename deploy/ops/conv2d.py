@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...hw_models.work import GROUP, Work, conv2d_work, conv_is_direct, padded
+from ..requant import Int64
 from ..types import IntArray, IntType
 from .base import CPlan, TensorInfo, Window, need
 from .weighted import (
     WeightedOp,
+    Weights,
     check_requant_length,
     exact_matmul,
     product_reach,
@@ -49,27 +52,10 @@ class Conv2d(WeightedOp):
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """Columns times weights in exact floating-point BLAS, group by group."""
-        x = inputs[0]
-        views = self.window.views(x, self.pad_value)
-        samples, rows, columns = views.shape[:3]
-        weights = self.weights.values
-        outputs = weights.shape[0] // self.groups
-        depth = weights.shape[3]
-        result = np.empty((samples, rows, columns, weights.shape[0]), np.int64)
-        reach = product_reach(weights, x)
-        row_bytes = 4 * rows * columns * depth * self.window.kernel[0] * self.window.kernel[1]
-        chunk = max(1, CHUNK_BYTES // max(1, row_bytes))
-        for group in range(self.groups):
-            out = slice(group * outputs, (group + 1) * outputs)
-            part = weights[out].reshape(outputs, -1)
-            for start in range(0, samples, chunk):
-                window = views[start : start + chunk, :, :, group * depth : (group + 1) * depth]
-                # OHWI weights: the column order is kernel row, kernel column, channel
-                cols = window.transpose(0, 1, 2, 4, 5, 3).reshape(-1, part.shape[1])
-                acc = exact_matmul(cols, part, reach)
-                shape = result[start : start + chunk, :, :, out].shape
-                result[start : start + chunk, :, :, out] = acc.reshape(shape)
-        return self.requant.apply(result)
+        sums = conv_sums(
+            inputs[0], self.weights.values, self.window, self.groups, self.pad_value
+        )
+        return self.requant.apply(sums)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -100,63 +86,102 @@ class Conv2d(WeightedOp):
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the column gather and the dot products."""
         source = inputs[0]
-        row = self.weights.rows().shape[1]
-        direct = conv_is_direct(
-            self.window.kernel, self.window.pad, self.groups, source.shape[2]
-        )
         values, arrays = requant_plan(self.requant)
+        reading, scratch = conv_values(
+            self.weights, self.window, self.groups, self.pad_value, source, output
+        )
         return CPlan(
             "conv2d",
-            {
-                **values,
-                **window_values(self.window, source.shape, output.shape),
-                "direct": direct,
-                "groups": self.groups,
-                "depth": source.shape[2] // self.groups,
-                "outputs": output.shape[2] // self.groups,
-                "row": row,
-                "tail": padded(row) - row,
-                "blocks": padded(row) // GROUP,
-                "row_bytes": padded(row) // GROUP * self.weights.bits,
-                "step": self.weights.step,
-                "offset": self.weights.offset,
-                "pad_value": self.pad_value,
-                "tag": f"w{self.weights.bits}{'s' if source.type.signed else 'u'}",
-            },
+            {**values, **reading},
             (self.weights.packed(), *arrays),
-            (*requant_helpers(self.requant), self.dot_helper(source.type)),
-            0 if direct else padded(row),
+            (*requant_helpers(self.requant), self.weights.dot_helper(source.type)),
+            scratch,
             self.proof(inputs),
         )
+
+
+def conv_sums(
+    x: IntArray, weights: Int64, window: Window, groups: int, pad_value: int
+) -> Int64:
+    """Accumulators ``[N,OH,OW,O]`` of ``x`` [N,H,W,C] and OHWI ``weights``, exact."""
+    views = window.views(x, pad_value)
+    samples, rows, columns = views.shape[:3]
+    outputs = weights.shape[0] // groups
+    depth = weights.shape[3]
+    result = np.empty((samples, rows, columns, weights.shape[0]), np.int64)
+    reach = product_reach(weights, x)
+    row_bytes = 4 * rows * columns * depth * window.kernel[0] * window.kernel[1]
+    chunk = max(1, CHUNK_BYTES // max(1, row_bytes))
+    for group in range(groups):
+        out = slice(group * outputs, (group + 1) * outputs)
+        part = weights[out].reshape(outputs, -1)
+        for start in range(0, samples, chunk):
+            taps = views[start : start + chunk, :, :, group * depth : (group + 1) * depth]
+            # OHWI weights: the column order is kernel row, kernel column, channel
+            cols = taps.transpose(0, 1, 2, 4, 5, 3).reshape(-1, part.shape[1])
+            acc = exact_matmul(cols, part, reach)
+            shape = result[start : start + chunk, :, :, out].shape
+            result[start : start + chunk, :, :, out] = acc.reshape(shape)
+    return result
 
 
 def infer_window(
     op: WeightedOp, source: TensorInfo, window: Window, groups: int
 ) -> tuple[int, ...]:
     """Output shape of a convolution, with every structural rule checked."""
-    codes = op.weights.codes
+    check_requant_length(op.kind, op.requant, op.weights.codes.shape[0])
+    return conv_shape(op.kind, op.weights.codes, source, window, groups)
+
+
+def conv_shape(
+    kind: str, codes: NDArray[np.uint8], source: TensorInfo, window: Window, groups: int
+) -> tuple[int, ...]:
+    """Output shape of a convolution with OHWI ``codes``."""
     need(
         len(source.shape) == 3 and codes.ndim == 4,
-        f"{op.kind}: input shape {source.shape}, weights {codes.shape}; (H, W, C) and OHWI are"
+        f"{kind}: input shape {source.shape}, weights {codes.shape}; (H, W, C) and OHWI are"
         " supported; reshape before it",
     )
     need(
         source.shape[2] == codes.shape[3] * groups and codes.shape[0] % groups == 0,
-        f"{op.kind}: {source.shape[2]} input channels in {groups} groups with weights"
+        f"{kind}: {source.shape[2]} input channels in {groups} groups with weights"
         f" {codes.shape}; channels must match; check the groups",
     )
     need(
         codes.shape[1:3] == window.kernel,
-        f"{op.kind}: weights {codes.shape} for a {window.kernel} kernel; they must match",
+        f"{kind}: weights {codes.shape} for a {window.kernel} kernel; they must match",
     )
     rows, columns = window.out_hw((source.shape[0], source.shape[1]))
     need(
         rows > 0 and columns > 0,
-        f"{op.kind}: input {source.shape[0]}x{source.shape[1]} smaller than the kernel"
+        f"{kind}: input {source.shape[0]}x{source.shape[1]} smaller than the kernel"
         f" {window.kernel}; at least one output pixel is needed; use a larger input",
     )
-    check_requant_length(op.kind, op.requant, codes.shape[0])
     return rows, columns, int(codes.shape[0])
+
+
+def conv_values(
+    weights: Weights, window: Window, groups: int, pad_value: int, source: TensorInfo,
+    output: TensorInfo,
+) -> tuple[dict[str, object], int]:
+    """(template literals of the column gather and the dot products, bytes of the column)."""
+    row = weights.rows().shape[1]
+    direct = conv_is_direct(window.kernel, window.pad, groups, source.shape[2])
+    return {
+        **window_values(window, source.shape, output.shape),
+        "direct": direct,
+        "groups": groups,
+        "depth": source.shape[2] // groups,
+        "outputs": output.shape[2] // groups,
+        "row": row,
+        "tail": padded(row) - row,
+        "blocks": padded(row) // GROUP,
+        "row_bytes": padded(row) // GROUP * weights.bits,
+        "step": weights.step,
+        "offset": weights.offset,
+        "pad_value": pad_value,
+        "tag": f"w{weights.bits}{'s' if source.type.signed else 'u'}",
+    }, 0 if direct else padded(row)
 
 
 def window_values(

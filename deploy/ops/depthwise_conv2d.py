@@ -11,10 +11,11 @@ import numpy as np
 
 from ...hw_models.work import GROUP, Work, depthwise_conv2d_work, padded
 from ..pack import code_expressions
+from ..requant import Int64
 from ..types import IntArray, IntType
-from .base import CPlan, TensorInfo, Window, need
+from .base import CPlan, Helper, TensorInfo, Window, need
 from .conv2d import infer_window, window_values
-from .weighted import WeightedOp, requant_helpers, requant_plan
+from .weighted import WeightedOp, Weights, requant_helpers, requant_plan
 
 if TYPE_CHECKING:
     from ..rtl.plan import Fold, RtlPlan
@@ -43,16 +44,8 @@ class DepthwiseConv2d(WeightedOp):
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """Tap by tap over whole images, in int64."""
-        x = inputs[0]
-        weights = self.weights.values[..., 0]
-        multiplier = weights.shape[0] // x.shape[3]
-        views = self.window.views(x, self.pad_value)
-        acc = np.zeros((*views.shape[:3], weights.shape[0]), np.int64)
-        for ky in range(self.window.kernel[0]):
-            for kx in range(self.window.kernel[1]):
-                tap = views[..., ky, kx].astype(np.int64)
-                acc += np.repeat(tap, multiplier, axis=3) * weights[:, ky, kx]
-        return self.requant.apply(acc)
+        sums = depthwise_sums(inputs[0], self.weights.values, self.window, self.pad_value)
+        return self.requant.apply(sums)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -83,31 +76,51 @@ class DepthwiseConv2d(WeightedOp):
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the per-channel loops."""
-        source = inputs[0]
-        taps = self.window.kernel[0] * self.window.kernel[1]
-        bits = self.weights.bits
         values, arrays = requant_plan(self.requant)
-        unpack = (
-            "unpack",
-            (("bits", bits), ("tag", f"w{bits}"), ("codes", tuple(code_expressions(bits, "w")))),
+        reading, unpack = depthwise_values(
+            self.weights, self.window, self.pad_value, inputs[0], output
         )
         return CPlan(
             "depthwise_conv2d",
-            {
-                **values,
-                **window_values(self.window, source.shape, output.shape),
-                "multiplier": output.shape[2] // source.shape[2],
-                "taps": taps,
-                "blocks": padded(taps) // GROUP,
-                "row_bytes": padded(taps) // GROUP * bits,
-                "slots": padded(taps),
-                "step": self.weights.step,
-                "offset": self.weights.offset,
-                "pad_value": self.pad_value,
-                "tag": f"w{bits}",
-            },
+            {**values, **reading},
             (self.weights.packed(), *arrays),
             (*requant_helpers(self.requant), unpack),
             0,
             self.proof(inputs),
         )
+
+
+def depthwise_sums(x: IntArray, weights: Int64, window: Window, pad_value: int) -> Int64:
+    """Accumulators of ``x`` [N,H,W,C] and OHW1 ``weights``, tap by tap over whole images."""
+    multiplier = weights.shape[0] // x.shape[3]
+    views = window.views(x, pad_value)
+    acc = np.zeros((*views.shape[:3], weights.shape[0]), np.int64)
+    for ky in range(window.kernel[0]):
+        for kx in range(window.kernel[1]):
+            tap = views[..., ky, kx].astype(np.int64)
+            acc += np.repeat(tap, multiplier, axis=3) * weights[:, ky, kx, 0]
+    return acc
+
+
+def depthwise_values(
+    weights: Weights, window: Window, pad_value: int, source: TensorInfo, output: TensorInfo
+) -> tuple[dict[str, object], Helper]:
+    """(template literals of the per-channel loops, the shared function that unpacks weights)."""
+    taps = window.kernel[0] * window.kernel[1]
+    bits = weights.bits
+    unpack = (
+        "unpack",
+        (("bits", bits), ("tag", f"w{bits}"), ("codes", tuple(code_expressions(bits, "w")))),
+    )
+    return {
+        **window_values(window, source.shape, output.shape),
+        "multiplier": output.shape[2] // source.shape[2],
+        "taps": taps,
+        "blocks": padded(taps) // GROUP,
+        "row_bytes": padded(taps) // GROUP * bits,
+        "slots": padded(taps),
+        "step": weights.step,
+        "offset": weights.offset,
+        "pad_value": pad_value,
+        "tag": f"w{bits}",
+    }, unpack

@@ -12,6 +12,7 @@ from ..types import IntArray, IntType
 from .base import CPlan, TensorInfo, Window, need
 from .weighted import (
     WeightedOp,
+    Weights,
     check_requant_length,
     exact_matmul,
     product_reach,
@@ -71,24 +72,28 @@ class Linear(WeightedOp):
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the row loop."""
-        source = inputs[0]
-        row = source.size
         values, arrays = requant_plan(self.requant)
+        reading, scratch = linear_values(self.weights, inputs[0])
         return CPlan(
             "linear",
-            {
-                **values,
-                "row": row,
-                "outputs": output.size,
-                "tail": padded(row) - row,
-                "blocks": padded(row) // GROUP,
-                "row_bytes": padded(row) // GROUP * self.weights.bits,
-                "step": self.weights.step,
-                "offset": self.weights.offset,
-                "tag": f"w{self.weights.bits}{'s' if source.type.signed else 'u'}",
-            },
+            {**values, **reading},
             (self.weights.packed(), *arrays),
-            (*requant_helpers(self.requant), self.dot_helper(source.type)),
-            padded(row) if row % GROUP else 0,
+            (*requant_helpers(self.requant), self.weights.dot_helper(inputs[0].type)),
+            scratch,
             self.proof(inputs),
         )
+
+
+def linear_values(weights: Weights, source: TensorInfo) -> tuple[dict[str, object], int]:
+    """(template literals of the row loop, bytes of the padded copy of the input)."""
+    row = source.size
+    return {
+        "row": row,
+        "outputs": weights.codes.shape[0],
+        "tail": padded(row) - row,
+        "blocks": padded(row) // GROUP,
+        "row_bytes": padded(row) // GROUP * weights.bits,
+        "step": weights.step,
+        "offset": weights.offset,
+        "tag": f"w{weights.bits}{'s' if source.type.signed else 'u'}",
+    }, padded(row) if row % GROUP else 0

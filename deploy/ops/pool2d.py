@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..rtl.plan import Fold, RtlPlan
 
 
-def _pool_shape(kind: str, window: Window, source: TensorInfo) -> tuple[int, int, int]:
+def pool_shape(kind: str, window: Window, source: TensorInfo) -> tuple[int, int, int]:
+    """Output shape of a pool."""
     need(
         len(source.shape) == 3,
         f"{kind}: input shape {source.shape}; (H, W, C) is supported; reshape before it",
@@ -55,7 +56,7 @@ class MaxPool2d(Op):
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the input's type."""
-        return _pool_shape(self.kind, self.window, inputs[0]), inputs[0].type
+        return pool_shape(self.kind, self.window, inputs[0]), inputs[0].type
 
     def problems(self, inputs: Sequence[TensorInfo]) -> list[str]:
         """Padding must not make a window without any input position."""
@@ -123,7 +124,7 @@ class AvgPool2d(Op):
             len(self.requant.m) == 1,
             f"avgpool2d: {len(self.requant.m)} requantisation constants; one is supported",
         )
-        return _pool_shape(self.kind, self.window, inputs[0]), self.out_type
+        return pool_shape(self.kind, self.window, inputs[0]), self.out_type
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """Window sums in int64."""

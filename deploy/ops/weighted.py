@@ -54,6 +54,29 @@ class Weights:
         )
         return CArray("w", "uint8_t", tuple(int(v) for v in data.reshape(-1)), note)
 
+    def dot_helper(self, type_: IntType) -> Helper:
+        """The shared packed dot product this layer calls."""
+        return (
+            "dot",
+            (
+                ("bits", self.bits),
+                ("act", type_.c_name),
+                ("tag", f"w{self.bits}{'s' if type_.signed else 'u'}"),
+                ("codes", tuple(code_expressions(self.bits, "w"))),
+            ),
+        )
+
+    def bounds(self, type_: IntType) -> list[Bound]:
+        """Partial sums and accumulator of the emitted products, for inputs of a type."""
+        reach = max(abs(type_.lo), abs(type_.hi))
+        rows = self.rows().astype(np.int64)
+        low, high = accumulator_bounds(self.values, type_)
+        return [
+            Bound("sum of code products", self.step * int(rows.sum(1).max()) * reach),
+            Bound("offset times sum of inputs", abs(self.offset) * rows.shape[1] * reach),
+            Bound("accumulator", int(max(np.abs(low).max(), np.abs(high).max()))),
+        ]
+
     def problems(self) -> list[str]:
         """What is wrong with the codes, in words."""
         found = []
@@ -97,14 +120,9 @@ class WeightedOp(Op):
 
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
         """Every int32 the emitted code forms, at its worst."""
-        type_ = inputs[0].type
-        reach = max(abs(type_.lo), abs(type_.hi))
-        rows = self.weights.rows().astype(np.int64)
-        low, high = self.accumulator(type_)
+        low, high = self.accumulator(inputs[0].type)
         return [
-            Bound("sum of code products", self.weights.step * int(rows.sum(1).max()) * reach),
-            Bound("offset times sum of inputs", abs(self.weights.offset) * rows.shape[1] * reach),
-            Bound("accumulator", int(max(np.abs(low).max(), np.abs(high).max()))),
+            *self.weights.bounds(inputs[0].type),
             Bound("shifted accumulator with bias", self.requant.t_bound(low, high)),
         ]
 
@@ -115,18 +133,6 @@ class WeightedOp(Op):
     def proof(self, inputs: Sequence[TensorInfo]) -> tuple[str, ...]:
         """The bounds as comment lines."""
         return tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
-
-    def dot_helper(self, type_: IntType) -> Helper:
-        """The shared packed dot product this layer calls."""
-        return (
-            "dot",
-            (
-                ("bits", self.weights.bits),
-                ("act", type_.c_name),
-                ("tag", f"w{self.weights.bits}{'s' if type_.signed else 'u'}"),
-                ("codes", tuple(code_expressions(self.weights.bits, "w"))),
-            ),
-        )
 
 
 def accumulator_bounds(values: Int64, input_type: IntType) -> tuple[Int64, Int64]:

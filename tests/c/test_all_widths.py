@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from more_nets import every_other_operator, tflite_operators
 from nets import every_operator
 
 from adaqat.deploy import simulate
@@ -21,9 +22,13 @@ PAIRS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
 RISCV_PAIRS = [(w, a) for w, a in PAIRS if a - w in (0, 1, 7, -7)]
 
 
-def test_the_network_holds_every_operator():
-    kinds = {node.op.kind for node in every_operator(4, 4, signed=False)}
-    assert kinds == set(REGISTRY)
+def test_the_networks_hold_every_operator():
+    nets = (
+        every_operator(4, 4, signed=False),
+        every_other_operator(4, 4, signed=False),
+        tflite_operators(),
+    )
+    assert {node.op.kind for net in nets for node in net} == set(REGISTRY)
 
 
 @pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
@@ -37,6 +42,43 @@ def test_host(weight_bits, act_bits):
             result = compare_host(model, make_inputs(net, samples=24, seed=act_bits)).result()
             assert result.values > 5000
             assert result.mismatches == 0, result.first_mismatch
+
+
+@pytest.mark.parametrize("act_bits", range(1, 9))
+def test_host_further_operators(act_bits):
+    # weights meet only the transposed convolution here, so their widths go along
+    for signed in (False, True):
+        net = every_other_operator(
+            9 - act_bits, act_bits, signed=signed, extreme=act_bits % 2 == 0, seed=act_bits
+        )
+        result = compare_host(layout(net, get("c99"), "net"), make_inputs(net, samples=24)).result()
+        assert result.mismatches == 0, result.first_mismatch
+
+
+@pytest.mark.parametrize("weight_bits", [4, 8])
+def test_host_tflite(weight_bits):
+    for extreme in (False, True):
+        net = tflite_operators(weight_bits, extreme=extreme, seed=weight_bits)
+        result = compare_host(layout(net, get("c99"), "net"), make_inputs(net, samples=60)).result()
+        assert result.mismatches == 0, result.first_mismatch
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "riscv32"])
+def test_emulated_further_operators(core):
+    pytest.importorskip("unicorn")
+    from adaqat.deploy.device import Device
+
+    for net in (
+        every_other_operator(3, 8, signed=True),
+        every_other_operator(8, 3, signed=False),
+        tflite_operators(extreme=True),
+    ):
+        model = layout(net, get(core), "net")
+        codes = make_inputs(net, samples=8)
+        tally = Tally(model, core)
+        with Device(model, core) as device:
+            tally.add(codes, device.trace(codes))
+        assert tally.mismatches == 0, tally.first
 
 
 @pytest.mark.parametrize(
