@@ -164,7 +164,7 @@ def test_pieces_and_layouts_give_what_the_whole_gives() -> None:
         part = q if clip_only else v
         wanted = float((upstream * q - upstream * inside * part).double().sum())
         for layout in (torch.contiguous_format, torch.channels_last):
-            leaf = x.to(memory_format=layout).requires_grad_()
+            leaf = x.clone(memory_format=layout).requires_grad_()
             out = FakeQuant.apply(leaf, scale, 0, 15, clip_only)
             assert torch.equal(out, q * 0.25)
             assert out.is_contiguous(memory_format=layout)
