@@ -57,6 +57,11 @@ class BitWidth(nn.Module):
         return self.integer if self._override is None else self._override
 
     @property
+    def probing(self) -> bool:
+        """Whether an `override` is in force."""
+        return self._override is not None
+
+    @property
     def integer(self) -> int:
         """ceil(n) within lo..hi, whatever a probe does."""
         return min(max(ceil(self.n - 1e-9), self.lo), self.hi)

@@ -17,8 +17,9 @@ from .capture import Network
 from .operations import apply_weights, max_pool, window_sum
 from .quantizers import ActQuantizer, WeightQuantizer
 from .records import GRID_KINDS, BatchNorm, Record
+from .replay import Replay
 
-SETTINGS = ("granularity", "input_signed", "mode", "stats", "target")
+SETTINGS = ("granularity", "input_signed", "mode", "replay", "stats", "target")
 Observer = Callable[[str, Tensor], None]
 
 
@@ -91,6 +92,7 @@ class QuantModule(nn.Module):
         self.adaqat_weights = self._table("weight", weight_quantizers)
         self.adaqat_acts = self._table("act", act_quantizers)
         self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
+        self.replay: Replay | None = None
         # Behind the attributes above: a layer called "network" keeps its name in state_dict.
         self._modules.update(model.named_children())
         self._parameters.update(model.named_parameters(recurse=False))
@@ -184,8 +186,15 @@ class QuantModule(nn.Module):
                 "prepared network: not calibrated; ranges come from data; call "
                 "calibrate(module, batches) first"
             )
+        records, first, keep = self.network.records, 0, False
         values: dict[str, Tensor] = {}
-        for i, record in enumerate(self.network.records):
+        kept: dict[str, Tensor] = {}
+        if self.replay is not None:
+            changed = self._first_override()
+            if changed is not None and self.stats == "probe" and codes is None:
+                first, values = self.replay.resume(x, self.parameters(), changed)
+            keep = self.training and self.stats == "update" and torch.is_grad_enabled()
+        for i, record in enumerate(records[first:], start=first):
             inputs = [x] if record.kind == "input" else [values[n] for n in record.inputs]
             out = self._run(record, inputs)
             if record.kind in GRID_KINDS:
@@ -199,10 +208,23 @@ class QuantModule(nn.Module):
                 if codes is not None:
                     out = out + (codes[record.name] - out).detach()
             values[record.name] = out
+            if keep and self.replay is not None and record.name in self.replay.kept:
+                kept[record.name] = out.detach()
             for name in record.inputs:
                 if self._last_use[name] == i and name != self.network.output:
                     values.pop(name, None)
+        if keep and self.replay is not None:
+            self.replay.remember(x, self.parameters(), kept)
         return values[self.network.output]
+
+    def _first_override(self) -> int | None:
+        """First record that computes with the width of a probe; None outside probes."""
+        for i, record in enumerate(self.network.records):
+            if record.kind in GRID_KINDS and self.act_quantizer(record.name).width.probing:
+                return i
+            if record.weight is not None and self.weight_quantizer(record).width.probing:
+                return i
+        return None
 
     def _run(self, record: Record, inputs: list[Tensor]) -> Tensor:
         x = inputs[0]

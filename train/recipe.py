@@ -66,7 +66,7 @@ class SearchSection(_Section):
     mode: Literal["repaired", "adaqat"] = "repaired"
     part: float = Field(default=0.35, gt=0, le=1)
     warm_up: int = Field(default=20, ge=0)
-    probes: int = Field(default=4, ge=1)
+    probes: int = Field(default=2, ge=1)
     eta: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.8, ge=0, lt=1)
     signal: Literal["kl", "loss"] = "kl"

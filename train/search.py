@@ -117,7 +117,7 @@ class PaperSearch(Search):
 class RepairedSearch(Search):
     """Several probes per step in turn, smoothed signal, normalised moves, chord slopes."""
 
-    probes: int = 4
+    probes: int = 2
     smoothing: float = 0.8
     signal: str = "kl"
 
