@@ -18,6 +18,7 @@ from .operations import apply_weights, max_pool, window_sum
 from .quantizers import ActQuantizer, WeightQuantizer
 from .records import GRID_KINDS, BatchNorm, Record
 from .replay import Replay
+from .rounding import Substitute
 
 SETTINGS = ("granularity", "input_signed", "mode", "replay", "stats", "target")
 Observer = Callable[[str, Tensor], None]
@@ -206,7 +207,7 @@ class QuantModule(nn.Module):
                     else out.clamp(*record.clamp)
                 )
                 if codes is not None:
-                    out = out + (codes[record.name] - out).detach()
+                    out = Substitute.apply(out, codes[record.name])  # type: ignore[no-untyped-call]
             values[record.name] = out
             if keep and self.replay is not None and record.name in self.replay.kept:
                 kept[record.name] = out.detach()

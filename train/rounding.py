@@ -106,6 +106,20 @@ def _total(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
     return (a * b).sum_to_size(scale.shape)
 
 
+class Substitute(torch.autograd.Function):
+    """Another tensor's values, with the gradient passed to the first tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor) -> Tensor:
+        """See the class."""
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """See the class."""
+        return grads[0], None
+
+
 class Binary(torch.autograd.Function):
     """``scale * (+1 if w >= 0 else -1)``; the gradient passes where ``|w| <= scale``."""
 
