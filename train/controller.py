@@ -17,7 +17,8 @@ from .pricing import network_cost
 from .project import check_budget, solve
 from .replay import Replay
 from .rule import FREEZES, damage_curve
-from .search import PaperSearch, RepairedSearch, Search, Verdict
+from .released import PaperSearch
+from .search import RepairedSearch, Search, Verdict
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
@@ -113,7 +114,9 @@ class AdaQAT:
         check_budget(self.cost, self.budget, list(self.widths.values()))
         shared = (self.widths, self.cost, self.strength, self.reference)
         self.search: Search = (
-            PaperSearch(*shared, eta or 0.1, max_crossings=max_crossings, freeze=freeze)
+            PaperSearch(
+                *shared, eta or 0.1, module=module, max_crossings=max_crossings, freeze=freeze
+            )
             if mode == "adaqat"
             else RepairedSearch(
                 *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal

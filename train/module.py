@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
+from . import ranks
 from .bits import BitWidth
 from .capture import Network
 from .operations import apply_weights, max_pool, window_sum
@@ -262,24 +263,23 @@ class QuantModule(nn.Module):
             return x
         weight = None if bn.weight is None else self.tensor(bn.weight)
         bias = None if bn.bias is None else self.tensor(bn.bias)
-        if self.stats == "probe" and self.training:
-            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
-        training = self.training and self.stats == "update"
-        momentum = bn.momentum
-        if training and bn.counter is not None:
+        batch = self.training and self.stats in ("probe", "update")
+        update = self.training and self.stats == "update"
+        mean, var, momentum = self.tensor(bn.mean), self.tensor(bn.var), bn.momentum
+        if update and bn.counter is not None:
             counter = self.tensor(bn.counter)
             counter.add_(1)
             momentum = 1.0 / float(counter) if momentum is None else momentum
-        return F.batch_norm(
-            x,
-            self.tensor(bn.mean),
-            self.tensor(bn.var),
-            weight,
-            bias,
-            training,
-            0.0 if momentum is None else momentum,
-            bn.eps,
-        )
+        momentum = momentum or 0.0
+        if batch and ranks.size() > 1:
+            out, new_mean, new_var = ranks.batch_norm(x, weight, bias, bn.eps)
+            if update:
+                mean.lerp_(new_mean, momentum)
+                var.lerp_(new_var, momentum)
+            return out
+        if batch and not update:
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
+        return F.batch_norm(x, mean, var, weight, bias, batch, momentum, bn.eps)
 
     @contextmanager
     def running(self, *, mode: str | None = None, stats: str | None = None) -> Iterator[None]:
