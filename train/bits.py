@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 
 import torch
 from torch import Tensor, nn
+
+from ..deploy.errors import UsageError
 
 MAX_BITS = 8
 
@@ -25,6 +27,7 @@ class BitWidth(nn.Module):
         n: the relaxed width.
         lo: smallest width it may take.
         hi: largest width it may take.
+        allowed: the widths between them that it may take, ascending; a target may leave some out.
         frozen: no longer moved.
         fixed: never moved, by configuration.
         crossings: how often the width went up from N, index N.
@@ -46,6 +49,7 @@ class BitWidth(nn.Module):
         self.n = float(bits)
         self.lo = min(lo, bits)
         self.hi = max(hi, bits)
+        self.allowed = tuple(range(self.lo, self.hi + 1))
         self.frozen = fixed
         self.fixed = fixed
         self.crossings = [0] * (MAX_BITS + 1)
@@ -57,9 +61,47 @@ class BitWidth(nn.Module):
         return self.integer if self._override is None else self._override
 
     @property
+    def probing(self) -> bool:
+        """Whether an `override` is in force."""
+        return self._override is not None
+
+    @property
     def integer(self) -> int:
-        """ceil(n) within lo..hi, whatever a probe does."""
-        return min(max(ceil(self.n - 1e-9), self.lo), self.hi)
+        """The smallest allowed width from ceil(n) on, whatever a probe does."""
+        return self.at_least(ceil(self.n - 1e-9))
+
+    def at_least(self, bits: int) -> int:
+        """The smallest allowed width that is not below ``bits``; the largest where none is."""
+        return next((b for b in self.allowed if b >= bits), self.allowed[-1])
+
+    def nearest(self, n: float) -> int:
+        """The allowed width nearest to ``n``; the larger of two."""
+        return min(self.allowed, key=lambda b: (abs(b - n), -b))
+
+    def below(self, bits: int) -> int:
+        """The next allowed width below ``bits``, or ``bits - 1`` where there is none."""
+        return max((b for b in self.allowed if b < bits), default=bits - 1)
+
+    def above(self, bits: int) -> int:
+        """The next allowed width above ``bits``, or ``bits`` where there is none."""
+        return min((b for b in self.allowed if b > bits), default=bits)
+
+    def allow(self, bits: Iterable[int]) -> None:
+        """Take only some of the widths from now on.
+
+        Raises:
+            UsageError: none is left.
+        """
+        known = set(bits)
+        kept = tuple(b for b in self.allowed if b in known)
+        if not kept:
+            raise UsageError(
+                f"{self.name}: {self.lo} to {self.hi} bits wanted, the target has "
+                f"{', '.join(map(str, sorted(known))) or 'none'}; fix this width to one of these or "
+                "choose another target"
+            )
+        self.allowed, self.lo, self.hi = kept, kept[0], kept[-1]
+        self.n = min(self.n, float(self.hi))
 
     def move(self, delta: float) -> tuple[int, int]:
         """Move n by ``delta``, floored at lo - 0.5 and capped at hi; returns (old N, new N).

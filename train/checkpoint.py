@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..deploy.errors import ModelFileError
 
-VERSION = 1
-MODEL, OPTIMIZER = "model/", "optimizer/"
+VERSION = 2
+MODEL, OPTIMIZER, EXTRA = "model/", "optimizer/", "extra/"
 
 
 def save_checkpoint(
@@ -25,6 +25,7 @@ def save_checkpoint(
     module: nn.Module,
     state: Mapping[str, Any],
     optimizer: torch.optim.Optimizer | None = None,
+    extra: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write atomically: a reader sees the old file or the new one, never half of one.
 
@@ -33,6 +34,7 @@ def save_checkpoint(
         module: its ``state_dict`` (weights, ranges, tables, widths with their counters) is saved.
         state: JSON values: epoch, phase, the controller's state.
         optimizer: its state tensors are saved too.
+        extra: other tensors (random state, averages), given back by `load_checkpoint`.
     """
     tensors = {MODEL + k: v.detach().contiguous().clone() for k, v in module.state_dict().items()}
     if optimizer is not None:
@@ -40,17 +42,24 @@ def save_checkpoint(
             for key, value in values.items():
                 if isinstance(value, Tensor):
                     tensors[f"{OPTIMIZER}{index}/{key}"] = value.detach().contiguous().clone()
+    for key, value in (extra or {}).items():
+        tensors[EXTRA + key] = value.detach().contiguous().clone()
     temporary = path.with_name(path.name + ".part")
     save_file(
         tensors, temporary, {"adaqat": json.dumps({"version": VERSION, **state}, sort_keys=True)}
     )
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
 def load_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
-    """Restore a module (and an optimiser built over the same parameters); returns the state.
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Restore a module (and an optimiser built over the same parameters).
+
+    Returns:
+        The state and the extra tensors.
 
     Raises:
         ModelFileError: missing, truncated, foreign, another version, or another network.
@@ -88,4 +97,5 @@ def load_checkpoint(
         optimizer.load_state_dict(
             {"state": saved, "param_groups": optimizer.state_dict()["param_groups"]}
         )
-    return dict(state)
+    others = {k.removeprefix(EXTRA): v for k, v in tensors.items() if k.startswith(EXTRA)}
+    return dict(state), others

@@ -15,8 +15,10 @@ from .cost import NetworkCost
 from .module import QuantModule
 from .pricing import network_cost
 from .project import check_budget, solve
+from .replay import Replay
 from .rule import FREEZES, damage_curve
-from .search import PaperSearch, RepairedSearch, Search, Verdict
+from .released import PaperSearch
+from .search import RepairedSearch, Search, Verdict
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
@@ -72,7 +74,7 @@ class AdaQAT:
         mode: str = "repaired",
         search: float = 0.35,
         warm_up: int = 20,
-        probes: int = 4,
+        probes: int = 2,
         eta: float | None = None,
         smoothing: float = 0.8,
         signal: str = "kl",
@@ -112,7 +114,9 @@ class AdaQAT:
         check_budget(self.cost, self.budget, list(self.widths.values()))
         shared = (self.widths, self.cost, self.strength, self.reference)
         self.search: Search = (
-            PaperSearch(*shared, eta or 0.1, max_crossings=max_crossings, freeze=freeze)
+            PaperSearch(
+                *shared, eta or 0.1, module=module, max_crossings=max_crossings, freeze=freeze
+            )
             if mode == "adaqat"
             else RepairedSearch(
                 *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
@@ -123,6 +127,7 @@ class AdaQAT:
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
         self.sum_n = dict.fromkeys(self.widths, 0.0)
         self.averaged = 0
+        module.replay = None if self.done else Replay(module.network.records)
 
     def _strengths(self, strength: float | Mapping[str, float] | None) -> dict[str, float]:
         if self.budget:
@@ -174,6 +179,8 @@ class AdaQAT:
             )
             self._average()
             self._control()
+        if self.module.replay is not None:
+            self.module.replay.forget()
         if self.count >= self.search_steps or all(w.frozen for w in self.widths.values()):
             self.finish()
         return not self.done
@@ -223,6 +230,7 @@ class AdaQAT:
         for width in self.module.widths:
             width.frozen = True
         self.done = True
+        self.module.replay = None
         return {w.name: b for w, b in final.items()}
 
     def _project(self, wanted: Mapping[BitWidth, int]) -> dict[BitWidth, int]:
@@ -273,5 +281,7 @@ class AdaQAT:
         self.strength.update(state["strength"])
         self.smooth_n, self.sum_n = dict(state["smooth_n"]), dict(state["sum_n"])
         self.averaged = state["averaged"]
+        if self.done:
+            self.module.replay = None
         search.worth = {n: {int(k): v for k, v in d.items()} for n, d in state["worth"].items()}
         search.last = {n: (v[0], v[1], v[2]) for n, v in state["last"].items()}

@@ -86,9 +86,14 @@ class NetworkCost:
         return self.total(metric, self._all)
 
     def difference(self, metric: str, width: BitWidth, bits: int) -> float:
-        """C(bits) - C(bits - 1) for one width, the others as they are now, nothing shared."""
+        """C(bits) - C(next allowed bits) for one width, the others as they are, nothing shared."""
+        lower = max(width.below(bits), 1)
+        if lower not in width.allowed and not all(
+            t.bits({width: lower}) in t.table for t in self._of.get(width, [])
+        ):
+            bits, lower = width.above(bits), bits
         return sum(
-            t.at({width: bits}, metric) - t.at({width: max(bits - 1, 1)}, metric)
+            t.at({width: bits}, metric) - t.at({width: lower}, metric)
             for t in self._of.get(width, [])
         )
 
@@ -105,12 +110,12 @@ class NetworkCost:
         other = next((w for w in term.widths if w is not width), None)
         positions: list[dict[BitWidth, int]] = [{}]
         if other is not None and not other.frozen:
-            positions = [{other: theirs} for theirs in range(other.lo, other.integer + 1)]
+            positions = [{other: theirs} for theirs in other.allowed if theirs <= other.integer]
         best = 0.0
         for position in positions:
             alone = term.at({width: bits, **position}, metric)
             moved = sum(w.integer - theirs for w, theirs in position.items())
-            for own in range(min(width.lo, bits - 1), bits):
+            for own in [b for b in width.allowed if b < bits] or [bits - 1]:
                 saved = alone - term.at({width: own, **position}, metric)
                 best = max(best, saved / (bits - own + moved))
         return best

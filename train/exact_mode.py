@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exact mode: the integer network in PyTorch, every code carried as a float64 whole number.
+"""Exact mode: the integer network in PyTorch, every code carried as a whole floating-point number.
 
 Independent of the NumPy simulator: it shares the snapped constants and nothing else. All values
-stay below 2^53, so every operation is exact.
+stay below 2^53, so every float64 operation is exact. Codes have 8 bits at most and travel in
+float32; an accumulator is summed in float32 where the real weights prove that it, and with it every
+partial sum in any order, stays within 2^24.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..deploy.requant import AddRequant, Requant
 from .module import QuantModule
 from .operations import apply_weights, max_pool, window_sum
 from .records import Record
+from .rounding import PIECE
 from .snap import Constants, snap_network
+
+FLOAT32_WHOLE = 1 << 24
+"""Every whole number up to here is a float32 number."""
 
 
 class ExactModule(nn.Module):
@@ -31,7 +40,7 @@ class ExactModule(nn.Module):
         first, last = module.network.records[0].name, module.network.output
         self.input_scale = self.constants[first].scale
         self.output_scale = self.constants[last].scale
-        self._rules = {r.name: _tensors(r, self.constants[r.name]) for r in self.network.records}
+        self._rules = {r.name: _tensors(r, self.constants) for r in self.network.records}
         self._last_use = {n: i for i, r in enumerate(self.network.records) for n in r.inputs}
 
     def quantize(self, x: Tensor) -> Tensor:
@@ -42,25 +51,25 @@ class ExactModule(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Real outputs: output codes times their scale."""
-        return self._run(self.quantize(x), False)[self.network.output] * self.output_scale
+        codes = self._run(self.quantize(x).float(), False)[self.network.output]
+        return codes.double() * self.output_scale
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
         """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch."""
-        return self._run(self.quantize(x), True)
+        return self.codes_from_codes(self.quantize(x))
 
     @torch.no_grad()
     def values(self, x: Tensor) -> dict[str, Tensor]:
         """Every record's real values (float32) for a real batch."""
-        return {
-            name: (codes * self.constants[name].scale).float()
-            for name, codes in self.codes(x).items()
-        }
+        codes = self._run(self.quantize(x).float(), True)
+        # one rounding: the scale is a float32 number
+        return {name: code * self.constants[name].scale for name, code in codes.items()}
 
     @torch.no_grad()
     def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
         """The same for a batch of input codes in PyTorch layout."""
-        return self._run(codes.double(), True)
+        return {name: code.double() for name, code in self._run(codes.float(), True).items()}
 
     def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {self.network.records[0].name: codes}
@@ -82,29 +91,54 @@ class ExactModule(nn.Module):
                 return torch.cat(inputs, 1)
             case "add":
                 assert constants.add is not None
-                add = constants.add
-                total = torch.full_like(inputs[0], float(add.bias))
-                for factor, x in zip(add.m, inputs, strict=True):
-                    total = total + factor * x
-                y = torch.floor((total + 2.0 ** (add.s - 1)) / 2.0**add.s) + add.z
-                return y.clamp(add.lo, add.hi)
+                return _in_pieces(inputs, lambda *parts: _add(constants.add, parts))
             case "avgpool2d":
                 acc = window_sum(record, inputs[0])
             case "affine":
                 acc = inputs[0]
             case _:
-                acc = apply_weights(record, inputs[0], rule["weight"], None)
+                acc = apply_weights(
+                    record, inputs[0].to(rule["weight"].dtype), rule["weight"], None
+                )
         requant = constants.requant
         assert requant is not None
         shape = (1, -1, *[1] * (acc.dim() - 2))
-        m, s, z, bias = (rule[k].reshape(shape) for k in ("m", "s", "z", "bias"))
-        t = acc * 2.0**requant.p + bias
-        y = torch.floor((t * m + s / 2) / s) + z
-        return y.clamp(requant.lo, requant.hi)
+        shaped = {k: rule[k].reshape(shape) for k in ("m", "s", "z", "bias")}
+        return _in_pieces([acc], lambda part: _requantise(requant, shaped, part))
 
 
-def _tensors(record: Record, constants: Constants) -> dict[str, Tensor]:
+def _in_pieces(tensors: list[Tensor], run: Callable[..., Tensor]) -> Tensor:
+    """``run`` over groups of samples that fit the cache; whole codes in float32."""
+    like = tensors[0]
+    out = torch.empty_like(like, dtype=torch.float32)
+    count = len(like)
+    if like.device.type == "cpu" and count:
+        count = max(1, PIECE * torch.get_num_threads() * count // max(like.numel(), 1))
+    for *parts, result in zip(*(t.split(max(count, 1)) for t in (*tensors, out)), strict=True):
+        result.copy_(run(*parts))
+    return out
+
+
+def _requantise(requant: Requant, rule: dict[str, Tensor], acc: Tensor) -> Tensor:
+    """The rule of decision 0001 in float64."""
+    t = acc.to(torch.float64, copy=True).mul_(2.0**requant.p).add_(rule["bias"])
+    t.mul_(rule["m"]).add_(rule["s"] / 2).div_(rule["s"]).floor_().add_(rule["z"])
+    return t.clamp_(requant.lo, requant.hi)
+
+
+def _add(add: AddRequant, parts: tuple[Tensor, ...]) -> Tensor:
+    """The rule of additions in float64."""
+    total = torch.full_like(parts[0], float(add.bias), dtype=torch.float64)
+    for factor, x in zip(add.m, parts, strict=True):
+        total.add_(x.double(), alpha=float(factor))
+    return (
+        total.add_(2.0 ** (add.s - 1)).div_(2.0**add.s).floor_().add_(add.z).clamp_(add.lo, add.hi)
+    )
+
+
+def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]:
     """Constants as float64 tensors; ``s`` as the power of two."""
+    constants = network[record.name]
     rule: dict[str, Tensor] = {}
     if constants.requant is not None:
         requant = constants.requant
@@ -116,7 +150,11 @@ def _tensors(record: Record, constants: Constants) -> dict[str, Tensor]:
         }
     if constants.codes is not None:
         grid = constants.step * constants.codes + constants.offset
-        rule["weight"] = torch.from_numpy(grid.astype(np.float64))
+        source = network[record.inputs[0]].type
+        rows = np.abs(grid).reshape(len(grid), -1).sum(axis=1)
+        bound = int(rows.max(initial=0)) * max(-source.lo, source.hi)
+        kind = np.float32 if bound <= FLOAT32_WHOLE else np.float64
+        rule["weight"] = torch.from_numpy(grid.astype(kind))
     return rule
 
 

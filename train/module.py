@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
+from . import ranks
 from .bits import BitWidth
 from .capture import Network
 from .operations import apply_weights, max_pool, window_sum
 from .quantizers import ActQuantizer, WeightQuantizer
 from .records import GRID_KINDS, BatchNorm, Record
+from .replay import Replay
+from .rounding import Substitute
 
-SETTINGS = ("granularity", "input_signed", "mode", "stats", "target")
+SETTINGS = ("granularity", "input_signed", "mode", "replay", "stats", "target")
 Observer = Callable[[str, Tensor], None]
 
 
@@ -91,6 +94,7 @@ class QuantModule(nn.Module):
         self.adaqat_weights = self._table("weight", weight_quantizers)
         self.adaqat_acts = self._table("act", act_quantizers)
         self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
+        self.replay: Replay | None = None
         # Behind the attributes above: a layer called "network" keeps its name in state_dict.
         self._modules.update(model.named_children())
         self._parameters.update(model.named_parameters(recurse=False))
@@ -184,8 +188,15 @@ class QuantModule(nn.Module):
                 "prepared network: not calibrated; ranges come from data; call "
                 "calibrate(module, batches) first"
             )
+        records, first, keep = self.network.records, 0, False
         values: dict[str, Tensor] = {}
-        for i, record in enumerate(self.network.records):
+        kept: dict[str, Tensor] = {}
+        if self.replay is not None:
+            changed = self._first_override()
+            if changed is not None and self.stats == "probe" and codes is None:
+                first, values = self.replay.resume(x, self.parameters(), changed)
+            keep = self.training and self.stats == "update" and torch.is_grad_enabled()
+        for i, record in enumerate(records[first:], start=first):
             inputs = [x] if record.kind == "input" else [values[n] for n in record.inputs]
             out = self._run(record, inputs)
             if record.kind in GRID_KINDS:
@@ -197,12 +208,25 @@ class QuantModule(nn.Module):
                     else out.clamp(*record.clamp)
                 )
                 if codes is not None:
-                    out = out + (codes[record.name] - out).detach()
+                    out = Substitute.apply(out, codes[record.name])  # type: ignore[no-untyped-call]
             values[record.name] = out
+            if keep and self.replay is not None and record.name in self.replay.kept:
+                kept[record.name] = out.detach()
             for name in record.inputs:
                 if self._last_use[name] == i and name != self.network.output:
                     values.pop(name, None)
+        if keep and self.replay is not None:
+            self.replay.remember(x, self.parameters(), kept)
         return values[self.network.output]
+
+    def _first_override(self) -> int | None:
+        """First record that computes with the width of a probe; None outside probes."""
+        for i, record in enumerate(self.network.records):
+            if record.kind in GRID_KINDS and self.act_quantizer(record.name).width.probing:
+                return i
+            if record.weight is not None and self.weight_quantizer(record).width.probing:
+                return i
+        return None
 
     def _run(self, record: Record, inputs: list[Tensor]) -> Tensor:
         x = inputs[0]
@@ -239,24 +263,23 @@ class QuantModule(nn.Module):
             return x
         weight = None if bn.weight is None else self.tensor(bn.weight)
         bias = None if bn.bias is None else self.tensor(bn.bias)
-        if self.stats == "probe" and self.training:
-            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
-        training = self.training and self.stats == "update"
-        momentum = bn.momentum
-        if training and bn.counter is not None:
+        batch = self.training and self.stats in ("probe", "update")
+        update = self.training and self.stats == "update"
+        mean, var, momentum = self.tensor(bn.mean), self.tensor(bn.var), bn.momentum
+        if update and bn.counter is not None:
             counter = self.tensor(bn.counter)
             counter.add_(1)
             momentum = 1.0 / float(counter) if momentum is None else momentum
-        return F.batch_norm(
-            x,
-            self.tensor(bn.mean),
-            self.tensor(bn.var),
-            weight,
-            bias,
-            training,
-            0.0 if momentum is None else momentum,
-            bn.eps,
-        )
+        momentum = momentum or 0.0
+        if batch and ranks.size() > 1:
+            out, new_mean, new_var = ranks.batch_norm(x, weight, bias, bn.eps)
+            if update:
+                mean.lerp_(new_mean, momentum)
+                var.lerp_(new_var, momentum)
+            return out
+        if batch and not update:
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
+        return F.batch_norm(x, mean, var, weight, bias, batch, momentum, bn.eps)
 
     @contextmanager
     def running(self, *, mode: str | None = None, stats: str | None = None) -> Iterator[None]:

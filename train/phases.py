@@ -3,238 +3,236 @@
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import ranks
 from .calibration import reestimate_batch_norm
-from .checkpoint import load_checkpoint, save_checkpoint
 from .controller import AdaQAT
-from .data import Data, Pair, batches
-from .exact_mode import ExactModule, exact
+from .data import batches
+from .exact_mode import exact
 from .module import QuantModule
-from .recipe import Recipe
+from .objective import Average, Batch, Objective
 from .result import accuracy
+from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
 
-Listener = Callable[[Mapping[str, Any]], None]
-RAMP = 20
-"""Steps over which the learning rate rises."""
-
-
-@dataclass
-class Run:
-    """What the phases share."""
-
-    recipe: Recipe
-    data: Data
-    out: Path | None
-    listener: Listener | None
-    started: float = field(default_factory=time.monotonic)
-
-    def log(self, phase: str, **values: Any) -> None:
-        """One event: to the listener and, as a line of JSON, to log.jsonl."""
-        event = {"phase": phase, **values}
-        if self.out is not None:
-            with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-        if self.listener is not None:
-            self.listener(event)
-
-    def file(self, name: str) -> Path | None:
-        """A path in the run's folder."""
-        return None if self.out is None else self.out / name
+FLOAT_FILE, FILE = "float.safetensors", "checkpoint.safetensors"
 
 
-def steps_per_epoch(run: Run) -> int:
-    """Full mini-batches in the training split."""
-    count = len(run.data.train[0])
-    return max(1, count // min(run.recipe.data.batch, count))
+def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True) -> None:
+    """Train the float network in place; when resuming, from its last checkpoint on.
 
-
-def _epoch(run: Run, seed: int) -> Any:
-    """Shuffled batches; every epoch has its own seed, so a resumed run sees the same ones."""
-    torch.manual_seed(seed)
-    section = run.recipe.data
-    return batches(run.data.train, section.batch, seed=seed, augment=section.augment)
-
-
-def _optimizer(kind: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if kind == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-    return torch.optim.Adam(groups)
-
-
-def _set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["base"] * factor
-
-
-def _cosine(step: int, steps: int) -> float:
-    return 0.5 * (1 + math.cos(math.pi * min(step, steps) / max(steps, 1)))
-
-
-def float_phase(run: Run, model: nn.Module, resume: bool) -> None:
-    """Train the float network in place; when resuming, from the last whole epoch on."""
-    section, saved = run.recipe.float_, run.file("float.safetensors")
-    layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
-    model.to(memory_format=layout)  # type: ignore[call-overload]
-    optimizer = _optimizer(
-        section.optimizer,
-        [
-            {
-                "params": list(model.parameters()),
-                "lr": section.lr,
-                "base": section.lr,
-                "weight_decay": section.weight_decay,
-            }
-        ],
-    )
-    first = 0
-    if resume and saved is not None and saved.exists():
-        first = int(load_checkpoint(saved, model, optimizer).get("epoch", section.epochs))
-    per_epoch = steps_per_epoch(run)
-    steps, step = section.epochs * per_epoch, first * per_epoch
-    for epoch in range(first, section.epochs):
+    ``rewind`` is off where a later phase has its own checkpoint, and with it its own place in the
+    log.
+    """
+    section, per_epoch = run.recipe.float_, run.per_epoch
+    optimizer = make_optimizer(section, [{"params": list(model.parameters())}])
+    average = Average(model, section.ema) if section.ema > 0 else None
+    progress = Progress()
+    random: Tensor | None = None
+    found = run.restore(FLOAT_FILE, model, optimizer) if resume else None
+    if found is not None:
+        progress, state, tensors = found
+        random = tensors["random"]
+        if average is not None:
+            average.load(tensors)
+        if rewind:
+            run.rewind_log(state["log_bytes"])
+    objective = Objective(run, section)
+    net = ranks.spread(model)
+    while progress.epoch < section.epochs:
         model.train()
-        total = 0.0
-        for x, y in _epoch(run, run.recipe.seed * 100_003 + epoch):
-            _set_rates(optimizer, min(1.0, (step + 1) / RAMP) * _cosine(step, steps))
-            loss = F.cross_entropy(model(x.contiguous(memory_format=layout)), y)
+        data = run.epoch(run.recipe.seed * 100_003 + progress.epoch, progress.index)
+        _go_on(progress, random)
+        for x, y in data:
+            step = progress.epoch * per_epoch + progress.index
+            set_rates(
+                optimizer, min(1.0, (step + 1) / RAMP) * cosine(step, section.epochs * per_epoch)
+            )
+            batch = objective.batch(x, y)
+            with run.narrow():
+                output = net(batch.x)
+            loss = objective.loss(output, batch)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            total += float(loss.detach())
-            step += 1
+            if average is not None:
+                average.update()
+            progress.total += float(loss.detach())
+            progress.index += 1
+            if progress.index < per_epoch and run.due(step):
+                _save_float(run, model, optimizer, progress, average)
+        loss_mean = ranks.mean(progress.total / per_epoch)
+        progress.epoch, progress.index, progress.total = progress.epoch + 1, 0, 0.0
+        if average is not None and progress.epoch == section.epochs:
+            average.apply()
         run.log(
             "float",
-            epoch=epoch + 1,
+            epoch=progress.epoch,
             epochs=section.epochs,
-            loss=total / per_epoch,
+            loss=loss_mean,
             validation=accuracy(model.eval(), run.data.validation),
         )
-        if saved is not None:
-            save_checkpoint(saved, model, {"phase": "float", "epoch": epoch + 1}, optimizer)
+        _save_float(run, model, optimizer, progress, average)
 
 
-def quantised_phase(
-    run: Run, module: QuantModule, controller: AdaQAT | None, teacher: nn.Module, resume: bool
+def _save_float(
+    run: Run, model: nn.Module, optimizer: Any, progress: Progress, average: Average | None
 ) -> None:
-    """Search, freeze, train with a fresh cosine, end on exact integers; a checkpoint an epoch."""
-    section, per_epoch = run.recipe.train, steps_per_epoch(run)
-    optimizer = _optimizer(
-        section.optimizer,
-        [
-            {
-                "params": module.network_parameters(),
-                "lr": section.lr,
-                "base": section.lr,
-                "weight_decay": section.weight_decay,
-            },
-            {
-                "params": module.quantizer_parameters(),
-                "lr": section.range_lr,
-                "base": section.range_lr,
-                "weight_decay": 0.0,
-            },
-        ],
-    )
-    saved, first, frozen_at = run.file("checkpoint.safetensors"), 0, 0
-    if resume and saved is not None and saved.exists():
-        state = load_checkpoint(saved, module, optimizer)
-        first, frozen_at = state["epoch"], state["frozen_at"]
+    extra = {} if average is None else average.tensors()
+    run.save(FLOAT_FILE, model, optimizer, "float", progress, extra)
+
+
+def _go_on(progress: Progress, random: Tensor | None) -> None:
+    """In the middle of an epoch, go on with the random numbers of the checkpoint."""
+    if progress.index and random is not None:
+        torch.set_rng_state(random)
+
+
+class QuantisedPhase:
+    """Search, freeze, train with a fresh cosine, end on exact integers.
+
+    Args:
+        run: the run.
+        module: calibrated, or as a checkpoint left it.
+        controller: moves the widths; None where they are given.
+        teacher: the float network.
+        found: what `Run.restore` gave, to go on from there.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        module: QuantModule,
+        controller: AdaQAT | None,
+        teacher: nn.Module,
+        found: tuple[Progress, dict[str, Any], dict[str, Tensor]] | None,
+    ) -> None:
+        self.run, self.module, self.controller = run, module, controller
+        self.section = section = run.recipe.train
+        self.optimizer = make_optimizer(
+            section,
+            [
+                {"params": module.network_parameters()},
+                {
+                    "params": module.quantizer_parameters(),
+                    "base": section.range_lr,
+                    "weight_decay": 0.0,
+                },
+            ],
+        )
+        self.average = Average(module, section.ema) if section.ema > 0 else None
+        self.objective = Objective(run, section, teacher, section.distill)
+        self.progress = Progress()
+        self.random: Tensor | None = None
+        self.tail = section.epochs - section.exact_epochs
+        if found is None:
+            self._save()
+            return
+        run.restore(FILE, module, self.optimizer)
+        self.progress, state, tensors = found
+        self.random = tensors["random"]
+        if self.average is not None:
+            self.average.load(tensors)
         if controller is not None:
             controller.load_state(state["controller"])
-    steps = section.epochs * per_epoch
-    tail = section.epochs - section.exact_epochs
-    for epoch in range(first, section.epochs):
-        if epoch == tail:
-            reestimate_batch_norm(module, _statistics(run.data.train))
-        module.stats = "freeze" if epoch >= tail else "update"
-        module.train()
-        total = 0.0
-        for i, (x, y) in enumerate(_epoch(run, run.recipe.seed * 100_003 + 50_000 + epoch)):
-            step = epoch * per_epoch + i
-            searching = controller is not None and not controller.done
-            # A fresh cosine after the freeze: widths set at a low rate would not recover.
-            rate = 1.0 if searching else _cosine(step - frozen_at, steps - frozen_at)
-            _set_rates(optimizer, rate * min(1.0, (step + 1) / RAMP))
-            loss = _step(run, module, controller, teacher, optimizer, x, y, epoch >= tail)
-            total += loss
-            if searching and controller is not None and controller.done:
-                frozen_at = step + 1
-        run.log(
+        run.rewind_log(state["log_bytes"])
+
+    def train(self) -> None:
+        """All epochs that are left."""
+        run, module, progress = self.run, self.module, self.progress
+        self.net = ranks.spread(module)
+        while progress.epoch < self.section.epochs:
+            in_tail = progress.epoch >= self.tail
+            if progress.epoch == self.tail and progress.index == 0:
+                self._settle()
+            module.stats = "freeze" if in_tail else "update"
+            module.train()
+            seed = run.recipe.seed * 100_003 + 50_000 + progress.epoch
+            data = run.epoch(seed, progress.index)
+            _go_on(progress, self.random)
+            for x, y in data:
+                self._step(self.objective.batch(x, y), in_tail)
+                step = progress.epoch * run.per_epoch + progress.index - 1
+                if progress.index < run.per_epoch and run.due(step):
+                    self._save()
+            self._end_of_epoch()
+        if self.section.exact_epochs == 0:
+            self._settle()
+        module.eval()
+
+    def _settle(self) -> None:
+        """The averaged parameters, and BatchNorm statistics that fit them."""
+        if self.average is not None:
+            self.average.apply()
+        images, labels = self.run.data.train
+        pairs = batches((images[:8192], labels[:8192]), 256, seed=0)
+        reestimate_batch_norm(self.module, [x.contiguous(memory_format=self.run.layout) if x.dim() == 4 else x for x, _ in pairs])
+
+    def _step(self, batch: Batch, integers: bool) -> None:
+        """One optimiser step; with ``integers`` the forward pass is the integer network's own."""
+        run, module, progress, controller = self.run, self.module, self.progress, self.controller
+        step = progress.epoch * run.per_epoch + progress.index
+        steps = self.section.epochs * run.per_epoch
+        searching = controller is not None and not controller.done
+        # A fresh cosine after the freeze: widths set at a low rate would not recover.
+        rate = 1.0 if searching else cosine(step - progress.frozen_at, steps - progress.frozen_at)
+        set_rates(self.optimizer, rate * min(1.0, (step + 1) / RAMP))
+
+        def closure() -> tuple[Tensor, Tensor]:
+            with run.narrow():
+                output = module(batch.x)
+            return self.objective.loss(output, batch), output
+
+        with run.narrow():
+            codes = exact(module).values(batch.x) if integers else None
+            output = self.net(batch.x, codes=codes)
+        loss = self.objective.loss(output, batch)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if searching and controller is not None:
+            controller.step(closure, loss=loss, output=output)
+        torch.nn.utils.clip_grad_norm_(module.network_parameters(), self.section.clip)
+        self.optimizer.step()
+        progress.total += float(loss.detach())
+        progress.index += 1
+        frozen = searching and controller is not None and controller.done
+        if frozen:
+            progress.frozen_at = step + 1
+        if self.average is not None and not integers:
+            if frozen or (controller is not None and not controller.done):
+                self.average.restart()
+            else:
+                self.average.update()
+
+    def _end_of_epoch(self) -> None:
+        progress, controller = self.progress, self.controller
+        loss = ranks.mean(progress.total / self.run.per_epoch)
+        progress.epoch, progress.index, progress.total = progress.epoch + 1, 0, 0.0
+        self.run.log(
             "search" if controller is not None and not controller.done else "train",
-            epoch=epoch + 1,
-            epochs=section.epochs,
-            loss=total / per_epoch,
-            validation=accuracy(module.eval(), run.data.validation),
-            widths={w.name: round(w.n, 3) for w in module.widths if not w.fixed},
+            epoch=progress.epoch,
+            epochs=self.section.epochs,
+            loss=loss,
+            validation=accuracy(self.module.eval(), self.run.data.validation),
+            widths={w.name: round(w.n, 3) for w in self.module.widths if not w.fixed},
             costs={} if controller is None else controller.costs(),
             strength={} if controller is None else dict(controller.strength),
+            probes={} if controller is None else {v.name: [v.probed, v.worth, v.price] for v in controller.verdicts() if v.probed is not None},
         )
-        if saved is not None:
-            save_checkpoint(
-                saved,
-                module,
-                {
-                    "phase": "train",
-                    "epoch": epoch + 1,
-                    "frozen_at": frozen_at,
-                    "controller": None if controller is None else controller.state(),
-                },
-                optimizer,
-            )
-    if section.exact_epochs == 0:
-        reestimate_batch_norm(module, _statistics(run.data.train))
-    module.eval()
+        self._save()
 
-
-def _statistics(pair: Pair) -> list[Tensor]:
-    return [x for x, _ in batches((pair[0][:8192], pair[1][:8192]), 256, seed=0)]
-
-
-def _step(
-    run: Run,
-    module: QuantModule,
-    controller: AdaQAT | None,
-    teacher: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    integers: bool,
-) -> float:
-    """One optimiser step; with ``integers`` the forward pass is the integer network's own."""
-    section = run.recipe.train
-    soft = None
-    if section.distill > 0:
-        with torch.no_grad():
-            soft = teacher(x).softmax(1)
-
-    def criterion(output: Tensor) -> Tensor:
-        hard = F.cross_entropy(output, y)
-        if soft is None:
-            return hard
-        return (1 - section.distill) * hard + section.distill * F.cross_entropy(output, soft)
-
-    def closure() -> tuple[Tensor, Tensor]:
-        output = module(x)
-        return criterion(output), output
-
-    integer: ExactModule | None = exact(module) if integers else None
-    output = module(x, codes=None if integer is None else integer.values(x))
-    loss = criterion(output)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    if controller is not None:
-        controller.step(closure, loss=loss, output=output)
-    torch.nn.utils.clip_grad_norm_(module.network_parameters(), section.clip)
-    optimizer.step()
-    return float(loss.detach())
+    def _save(self) -> None:
+        controller = self.controller
+        self.run.save(
+            FILE,
+            self.module,
+            self.optimizer,
+            "train",
+            self.progress,
+            {} if self.average is None else self.average.tensors(),
+            controller=None if controller is None else controller.state(),
+            calibrated=self.module.calibrated,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..deploy.errors import UsageError
-from ..hw_models import HwModel, load
+from ..hw_models import HwModel, HwModelError, load
 from ..hw_models.pool_work import pool2d_work
 from ..hw_models.work import (
     Work,
@@ -43,6 +43,8 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
     model = load(target) if isinstance(target, str) else target
     metrics = _priced(model)
     records = [r for r in module.network.records if r.kind not in ("input", "flatten")]
+    for record in records:
+        _allow(module, model, record)
     shared: dict[str, dict[str, float]] = {}
     terms = [_term(module, model, record, metrics, shared) for record in records]
     fixed = {"flash_kb": model.run_bytes(len(terms)) / 1024}
@@ -61,6 +63,14 @@ def _priced(model: HwModel) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric not in absent)
 
 
+def table_name(target: HwModel | str | None) -> str:
+    """Name and hash of a target's table: two tables of one name can be told apart."""
+    if target is None or target == "bitops":
+        return "bitops"
+    model = load(target) if isinstance(target, str) else target
+    return f"{model.name} {getattr(model, 'table_hash', '')[:16]}".strip()
+
+
 def _term(
     module: QuantModule,
     model: HwModel,
@@ -77,7 +87,12 @@ def _term(
     for bits in _choices(widths):
         weight_bits = bits[0] if record.weight is not None else 0
         work = record_work(module, record, weight_bits, bits[-1], source.signed, model.kernels)
-        cost = model.node_cost(work)
+        try:
+            cost = model.node_cost(work)
+        except HwModelError:
+            if all(w.fixed or b in w.allowed for w, b in zip(widths, bits, strict=True)):
+                raise
+            continue  # a probe below what the table holds is simply not priced
         values = {
             "latency_ms": model.latency_ms(cost.cycles, cost.stall_cycles) or 0.0,
             "cycles": cost.cycles or 0.0,
@@ -93,11 +108,27 @@ def _term(
     return Term(record.name, tuple(widths), table, calls)
 
 
+def _allow(module: QuantModule, model: HwModel, record: Record) -> None:
+    """Leave a record's free widths only what the table was measured with."""
+    if not hasattr(model, "widths"):
+        return
+    source = module.act_quantizer(record.inputs[0]).width
+    own = module.weight_quantizer(record).width if record.weight is not None else None
+    bits = 0 if own is None else own.integer
+    kind = record_work(module, record, bits, source.integer, False, model.kernels).kind
+    measured = model.widths(kind)
+    for width, known in ((own, measured.weight_bits), (source, measured.act_bits)):
+        if width is not None and not width.fixed:
+            width.allow(known)
+
+
 def _choices(widths: Sequence[BitWidth]) -> list[tuple[int, ...]]:
-    """Every combination of bits; probes may look one below ``lo``."""
+    """Every combination of bits; where the steps are single bits, probes look one below ``lo``."""
     combined: list[tuple[int, ...]] = [()]
     for width in widths:
-        own = [width.integer] if width.fixed else range(max(width.lo - 1, 1), width.hi + 1)
+        own = [width.integer] if width.fixed else [*width.allowed]
+        if not width.fixed and own[0] > 1 and len(own) == width.hi - width.lo + 1 > 1:
+            own.insert(0, own[0] - 1)
         combined = [(*c, bits) for c in combined for bits in own]
     return combined
 

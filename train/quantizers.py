@@ -10,7 +10,6 @@ calibration), otherwise it is constant and the range is kept when the width chan
 from __future__ import annotations
 
 from math import floor
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,73 +17,7 @@ from torch import Tensor, nn
 from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
 from .ranges import act_ranges, weight_ranges
-
-
-class FakeQuant(torch.autograd.Function):
-    """``scale * clamp(floor(x/scale + 0.5), lo, hi)``.
-
-    Gradient to x: 1 between the limits, 0 outside. Gradient to the scale: LSQ (Esser et al., ICLR
-    2020, eq. 3), or, with ``clip_only``, PACT (Choi et al., 2018): only where x was clipped.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, lo: float, hi: float, clip_only: bool
-    ) -> Tensor:
-        """See the class."""
-        v = x / scale
-        q = (v + 0.5).floor_().clamp_(lo, hi)
-        ctx.save_for_backward(v, q)
-        ctx.limits = (lo, hi, clip_only, scale.shape)
-        return q * scale
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        """See the class."""
-        grad = grads[0]
-        v, q = ctx.saved_tensors
-        lo, hi, clip_only, shape = ctx.limits
-        inside = v.clamp(lo, hi) == v
-        grad_x = grad * inside
-        grad_scale = None
-        if ctx.needs_input_grad[1]:
-            # sum(g * (q - v)) inside and sum(g * q) outside; PACT leaves the inside out
-            part = q if clip_only else v
-            grad_scale = _total(grad, q, shape) - _total(grad_x, part, shape)
-        return grad_x, grad_scale, None, None, None
-
-
-def _total(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
-    """Sum of a*b down to ``shape``; one pass and no temporary where that is a single number."""
-    if shape.numel() == 1:
-        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(shape)
-    return (a * b).sum_to_size(shape)
-
-
-class Binary(torch.autograd.Function):
-    """``scale * (+1 if w >= 0 else -1)``; the gradient passes where ``|w| <= scale``."""
-
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, scale: Tensor) -> Tensor:
-        """See the class."""
-        sign = torch.where(w >= 0, 1.0, -1.0)
-        ctx.save_for_backward(sign, w.abs() <= scale)
-        ctx.shape = scale.shape
-        return sign * scale
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        sign, inside = ctx.saved_tensors
-        return grads[0] * inside, (grads[0] * sign).sum_to_size(ctx.shape)
-
-
-def fake_quant(
-    x: Tensor, scale: Tensor, lo: float, hi: float, *, clip_only: bool = False
-) -> Tensor:
-    """Apply `FakeQuant`."""
-    out: Tensor = FakeQuant.apply(x, scale, lo, hi, clip_only)  # type: ignore[no-untyped-call]
-    return out
+from .rounding import Binary, fake_quant
 
 
 class _Quantizer(nn.Module):

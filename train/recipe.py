@@ -30,13 +30,25 @@ class DataSection(_Section):
     """Use only so many training samples (quick trials)."""
 
 
-class FloatSection(_Section):
+class OptimiserSection(_Section):
+    """What both phases of training can set."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0)
+    """Parameter of the Beta distribution; 0 mixes nothing."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an average of the parameters that takes their place at the end; 0 averages nothing.
+    In the quantised phase it starts at the freeze and ends before the exact epochs."""
+
+
+class FloatSection(OptimiserSection):
     """Training of the float network; ``epochs = 0`` trains the mixed network from scratch."""
 
     epochs: int = Field(default=30, ge=0)
-    optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
 
 
 class QuantSection(_Section):
@@ -66,7 +78,7 @@ class SearchSection(_Section):
     mode: Literal["repaired", "adaqat"] = "repaired"
     part: float = Field(default=0.35, gt=0, le=1)
     warm_up: int = Field(default=20, ge=0)
-    probes: int = Field(default=4, ge=1)
+    probes: int = Field(default=2, ge=1)
     eta: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.8, ge=0, lt=1)
     signal: Literal["kl", "loss"] = "kl"
@@ -75,14 +87,11 @@ class SearchSection(_Section):
     margin: float = Field(default=0.02, ge=0, lt=0.5)
 
 
-class TrainSection(_Section):
+class TrainSection(OptimiserSection):
     """Quantisation-aware training: search, then a fresh cosine, then a tail on exact integers."""
 
     epochs: int = Field(default=40, ge=1)
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(default=1e-3, gt=0)
     range_lr: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=5.0, gt=0)
     distill: float = Field(default=0.0, ge=0, le=1)
     """Weight of the float network's soft labels in the loss."""
@@ -90,6 +99,21 @@ class TrainSection(_Section):
     """Epochs at the end whose forward pass computes the integer network itself."""
     calibration: int = Field(default=512, ge=1)
     """Training samples that set the ranges."""
+
+
+class SaveSection(_Section):
+    """Checkpoints beyond the one after every epoch."""
+
+    steps: int = Field(default=0, ge=0)
+    """After so many steps; 0 for none."""
+    minutes: float = Field(default=10.0, ge=0)
+    """When the last one is older; 0 for never."""
+
+
+class WatchSection(_Section):
+    """Logs beyond log.jsonl."""
+
+    tensorboard: bool = False
 
 
 class Recipe(_Section):
@@ -100,12 +124,16 @@ class Recipe(_Section):
     threads: int = Field(default=1, ge=1)
     channels_last: bool = False
     """Keep images with their channels innermost: faster convolutions on most processors."""
+    bf16: bool = False
+    """Train with convolutions in bfloat16; evaluation and exact integers stay as they are."""
     model: str = "digits_resnet"
     data: DataSection = DataSection()
     float_: FloatSection = Field(default=FloatSection(), alias="float")
     quant: QuantSection = QuantSection()
     search: SearchSection = SearchSection()
     train: TrainSection = TrainSection()
+    save: SaveSection = SaveSection()
+    watch: WatchSection = WatchSection()
 
     @classmethod
     def read(cls, path: Path) -> Recipe:

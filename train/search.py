@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ranks
 from .bits import BitWidth
 from .cost import NetworkCost
-from .rule import normalised_update, paper_update
+from .rule import normalised_update
 
 Probe = Callable[[Mapping[BitWidth, int]], tuple[Tensor, Tensor | None]]
 """Runs the current mini-batch at other widths: (loss, output)."""
@@ -80,44 +81,10 @@ class Search:
 
 
 @dataclass
-class PaperSearch(Search):
-    """The published rule: one weight and one activation width per step, raw loss differences.
-
-    The open widths of a kind take turns. (The release picks the weight tensor of largest and the
-    activation tensor of smallest quantisation error, without a reason for the difference; with one
-    width per kind, as in the paper, there is nothing to pick.)
-    """
-
-    max_crossings: int = 10
-    freeze: str = "upper"
-
-    def update(self, probe: Probe, loss: Tensor, output: Tensor | None) -> None:
-        """See `Search.update`."""
-        chosen = [ws[self.turn % len(ws)] for kind in ("weight", "act") if (ws := self.open(kind))]
-        self.turn += 1
-        at = float(loss)
-        below = [float(probe({w: w.integer - 1})[0]) if w.integer > 1 else at for w in chosen]
-        for width, loss_below in zip(chosen, below, strict=True):
-            bits = width.integer
-            hardware = self.priced(lambda m, w=width, b=bits: self.cost.difference(m, w, b))  # type: ignore[misc]
-            self.last[width.name] = (bits, loss_below - at, hardware)
-            self.worth.setdefault(width.name, {})[bits] = loss_below - at
-            paper_update(
-                width,
-                at,
-                loss_below,
-                hardware,
-                eta=self.eta,
-                max_crossings=self.max_crossings,
-                freeze=self.freeze,
-            )
-
-
-@dataclass
 class RepairedSearch(Search):
     """Several probes per step in turn, smoothed signal, normalised moves, chord slopes."""
 
-    probes: int = 4
+    probes: int = 2
     smoothing: float = 0.8
     signal: str = "kl"
 
@@ -132,11 +99,12 @@ class RepairedSearch(Search):
             # which one noisy probe sent down can come back.
             if at_floor and ((self.turn // len(order)) % 2 or width.integer == width.hi):
                 continue
-            level = width.integer + 1 if at_floor else width.integer
-            other = probe({width: level if at_floor else level - 1})
+            level = width.above(width.integer) if at_floor else width.integer
+            lower = width.below(level)
+            other = probe({width: level if at_floor else lower})
             here = (loss, output)
             high, low = (other, here) if at_floor else (here, other)
-            value = bit_worth(high, low, self.signal)
+            value = ranks.mean(bit_worth(high, low, self.signal)) / (level - lower)
             known = self.worth.setdefault(width.name, {})
             known[level] = value + self.smoothing * (known.get(level, value) - value)
             saving = self.priced(lambda m, w=width, n=level: self.cost.slope(m, w, n))  # type: ignore[misc]

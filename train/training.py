@@ -10,15 +10,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from . import ranks
 from .calibration import calibrate
 from .controller import AdaQAT
 from .data import Data, load_data
 from .models import build_model
 from .module import QuantModule
-from .phases import Listener, Run, float_phase, quantised_phase, steps_per_epoch
+from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
 from .preparation import prepare
 from .recipe import Recipe
+from .pricing import table_name
 from .result import RunResult, accuracy, describe
+from .session import Listener, Run
 
 
 def fit(
@@ -62,20 +65,31 @@ def fit(
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
     example = data.test[0][:8].clone()
-    _refuse_early(recipe, model, data)
-    if out is not None:
+    run = Run(recipe, data, out, listener, table_name(recipe.search.target))
+    # before copies are made: the layout decides the order of sums
+    model.to(memory_format=run.layout)  # type: ignore[call-overload]
+    module = _prepare(recipe, model.eval(), data)
+    found = run.restore(FILE, module) if resume else None
+    started = resume and (found or run.restore(FLOAT_FILE, model)) is not None
+    if not started:
+        _refuse_early(recipe, model, data)
+    if out is not None and not ranks.rank():
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-        if not resume:
-            (out / "log.jsonl").write_text("", encoding="utf-8")
-    run = Run(recipe, data, out, listener)
-    float_phase(run, model, resume)
+        if not started:
+            for old in ("log.jsonl", FILE, FLOAT_FILE):
+                (out / old).unlink(missing_ok=True)
+    float_phase(run, model, started, rewind=found is None)
     float_test = accuracy(model.eval(), data.test)
-    run.log("float", test=float_test)
-    module, controller = _prepared(run, model)
-    quantised_phase(run, module, controller, model, resume)
+    if found is None:
+        run.log("float", test=float_test)
+        module = _prepare(recipe, model, data)
+        sample = data.train[0][: recipe.train.calibration]
+        calibrate(module, [sample[i : i + 128] for i in range(0, len(sample), 128)])
+    controller = _controller(recipe, module, recipe.train.epochs * run.per_epoch)
+    QuantisedPhase(run, module, controller, model, found).train()
     figures = describe(recipe, data, module, controller, float_test, time.monotonic() - run.started)
-    if out is not None:
+    if out is not None and not ranks.rank():
         text = json.dumps(figures, indent=2) + "\n"
         (out / "result.json").write_text(text, encoding="utf-8")
     run.log("done", **{k: figures[k] for k in ("accuracy", "seconds")})
@@ -119,11 +133,3 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         max_crossings=search.max_crossings,
         margin=search.margin,
     )
-
-
-def _prepared(run: Run, model: nn.Module) -> tuple[QuantModule, AdaQAT | None]:
-    recipe = run.recipe
-    module = _prepare(recipe, model.eval(), run.data)
-    sample = run.data.train[0][: recipe.train.calibration]
-    calibrate(module, [sample[i : i + 128] for i in range(0, len(sample), 128)])
-    return module, _controller(recipe, module, recipe.train.epochs * steps_per_epoch(run))

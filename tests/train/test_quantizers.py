@@ -8,8 +8,9 @@ import torch
 
 from adaqat.deploy import UsageError
 from adaqat.train.bits import BitWidth, override
-from adaqat.train.quantizers import ActQuantizer, DorefaWeights, FakeQuant, LsqWeights
+from adaqat.train.quantizers import ActQuantizer, DorefaWeights, LsqWeights
 from adaqat.train.ranges import act_ranges, weight_ranges
+from adaqat.train.rounding import FakeQuant
 
 WEIGHT = torch.randn(6, 3, 3, 3, generator=torch.Generator().manual_seed(2))
 
@@ -148,3 +149,35 @@ def test_fused_clamp_equals_clamp_then_quantise() -> None:
 def test_unknown_rule() -> None:
     with pytest.raises(UsageError, match="'tanh' found; pact and lsq"):
         ActQuantizer(width(4), rule="tanh")
+
+
+def test_pieces_and_layouts_give_what_the_whole_gives() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(9, 16, 33, 32, generator=generator)
+    x[0, 0, 0, :6] = torch.tensor([0.0, 3.75, 3.7500002, -1.0, 0.125, 0.375])  # limits and ties
+    upstream = torch.randn(x.shape, generator=generator)
+    for clip_only in (False, True):
+        scale = torch.tensor(0.25, requires_grad=True)
+        v = x / 0.25
+        q = (v + 0.5).floor().clamp(0, 15)
+        inside = v.clamp(0, 15) == v
+        part = q if clip_only else v
+        wanted = float((upstream * q - upstream * inside * part).double().sum())
+        for layout in (torch.contiguous_format, torch.channels_last):
+            leaf = x.clone(memory_format=layout).requires_grad_()
+            out = FakeQuant.apply(leaf, scale, 0, 15, clip_only)
+            assert torch.equal(out, q * 0.25)
+            assert out.is_contiguous(memory_format=layout)
+            leaf.grad = scale.grad = None
+            out.backward(upstream)
+            assert leaf.grad is not None and torch.equal(leaf.grad, upstream * inside)
+            assert scale.grad is not None
+            assert float(scale.grad) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_bfloat16_is_quantised_in_float32() -> None:
+    x = torch.linspace(-3, 20, 4096).bfloat16()
+    scale = torch.tensor(0.1)
+    out = FakeQuant.apply(x, scale, 0, 200, False)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, FakeQuant.apply(x.float(), scale, 0, 200, False).bfloat16())

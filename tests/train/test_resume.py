@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A killed run goes on as if nothing had happened, or says why it may not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adaqat.deploy import UsageError
+from adaqat.train import Recipe, fit, pricing
+from adaqat.train.session import differences
+
+pytest.importorskip("sklearn")
+HERE = Path(__file__).parent
+
+TINY: dict[str, Any] = {
+    "channels_last": True,
+    "data": {"limit": 96, "batch": 32, "augment": "shift"},
+    "float": {"epochs": 1, "mixup": 0.4, "ema": 0.9},
+    "search": {"target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.5},
+    "train": {
+        "epochs": 3, "exact_epochs": 1, "calibration": 32,
+        "mixup": 0.3, "label_smoothing": 0.1, "ema": 0.8, "distill": 0.3,
+    },
+    "save": {"steps": 2},
+}  # fmt: skip
+
+
+def killed(recipe: Path, out: Path, steps: int) -> int:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "killed_run.py"), str(recipe), str(out), str(steps)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_kill_minus_nine_at_any_step_changes_no_bit(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(Recipe.parse(TINY).to_toml())
+    assert killed(recipe, tmp_path / "whole", 0) == 0
+    # a checkpoint every two steps and death in the third: every life begins and ends elsewhere
+    assert killed(recipe, tmp_path / "killed", 3) >= 4
+    whole, again = (torch.load(tmp_path / n / "state.pt") for n in ("whole", "killed"))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    logs = [(tmp_path / n / "log.jsonl").read_text().splitlines() for n in ("whole", "killed")]
+    events = [[json.loads(line) for line in log] for log in logs]
+    for log in events:
+        log[-1].pop("seconds")
+    assert events[0] == events[1], "every event once"
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "killed")]
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+    assert results[0]["widths"] == results[1]["widths"]
+
+
+def test_another_recipe_or_table_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Any
+) -> None:
+    values = {
+        **TINY,
+        "data": {"limit": 64, "batch": 32},
+        "train": {"epochs": 1, "exact_epochs": 0, "calibration": 32},
+    }
+    known = pricing.load
+    monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
+    out = tmp_path / "run"
+    fit(Recipe.parse(values), out)
+    changed = {**values, "seed": 3, "train": {**values["train"], "lr": 0.5}}
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(UsageError) as caught:
+        fit(Recipe.parse(changed), out, resume=True)
+    assert "seed: 0 -> 3; train.lr: 0.001 -> 0.5" in str(caught.value)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    target.table_hash = "feedbeef"
+    with pytest.raises(UsageError, match="cost table: toy -> toy feedbeef"):
+        fit(Recipe.parse(values), out, resume=True)
+
+
+def test_harmless_changes_are_no_differences() -> None:
+    old = Recipe.parse({}).model_dump(by_alias=True)
+    new = Recipe.parse({"name": "x", "save": {"steps": 9}}).model_dump(by_alias=True)
+    assert differences(old, new) == []
+    new["search"]["budget"] = {"flash_kb": 3.0}
+    assert differences(old, new) == ["search.budget.flash_kb: None -> 3.0"]
