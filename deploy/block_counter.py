@@ -268,23 +268,23 @@ def make_counter(
     return CCounter(library, entries, code, limit, link)
 
 
-def hook_library() -> Path | None:
-    """The compiled counter, built once per source text; None without a C compiler."""
+def hook_library(name: str = "block_hook") -> Path | None:
+    """A compiled counter of ``c/tools``, built once per source text; None without a C compiler."""
     try:
         compiler = host_compiler()
     except ToolError:
         return None
-    source = (files("adaqat.templates") / "c/tools/block_hook.c").read_text(encoding="utf-8")
+    source = (files("adaqat.templates") / f"c/tools/{name}.c").read_text(encoding="utf-8")
     key = hashlib.sha256("\0".join([source, *compiler]).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"adaqat-hook-{os.getuid()}"
-    library = folder / f"block_hook_{key}.so"
+    library = folder / f"{name}_{key}.so"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return None  # never load a library that somebody else could have written
     if library.exists():
         return library
     with tempfile.TemporaryDirectory(dir=folder) as build:
-        c_file, built = Path(build) / "block_hook.c", Path(build) / "block_hook.so"
+        c_file, built = Path(build) / f"{name}.c", Path(build) / f"{name}.so"
         c_file.write_text(source, encoding="utf-8")
         command = [*compiler, "-O2", "-shared", "-fPIC", str(c_file), "-o", str(built)]
         try:

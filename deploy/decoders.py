@@ -14,6 +14,7 @@ from .cycles import Decoder, Instruction
 from .decode_memo import remembered, riscv_unit
 from .errors import ToolError
 from .extras import require
+from .vector_decoder import VectorDecoder
 
 _capstone = require("capstone", "emulate")
 
@@ -105,10 +106,12 @@ class RiscvDecoder:
 
 
 @cache
-def _decoder(architecture: Architecture) -> InstructionDecoder:
+def _decoder(architecture: Architecture, vectors: bool) -> InstructionDecoder:
+    if vectors:
+        return VectorDecoder()
     return RiscvDecoder() if architecture == "riscv" else Decoder()
 
 
 def decoder_of(core: Core) -> InstructionDecoder:
     """The decoder for the code of a core, one for the whole process."""
-    return _decoder(core.architecture)
+    return _decoder(core.architecture, core.isa == "armv8.1-m.main")

@@ -23,6 +23,7 @@ from .errors import ToolError
 from .firmware import Interface, build_firmware
 from .host import trace_bytes
 from .qemu import qemu_missing, run_qemu
+from .qemu_count import count_in_qemu
 from .simulate import simulate
 from .toolchain import Toolchain, find_toolchain
 from .types import IntArray
@@ -144,14 +145,16 @@ class Device:
     def count(self, codes: IntArray) -> Count | None:
         """Cost of one inference of the plain image, averaged over the given codes.
 
-        None in QEMU, where nothing is counted.
+        None for the referee, which only compares. Cores that Unicorn does not model are counted
+        in QEMU, without the stack.
         """
-        if self.in_qemu:
+        if self.in_qemu and self.core.unicorn is not None:
             return None
         elf = self.image(tap=False)
         idents = [node.ident for node in self.model.nodes]
         run_symbol = f"{self.model.name}_run"
-        result = emulate(
+        count = count_in_qemu if self.in_qemu else emulate
+        result = count(
             elf, self.core, np.ascontiguousarray(codes).tobytes(), run_symbol, idents
         )
         image = read_image(elf)

@@ -4,6 +4,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ PROGRAM = "qemu-system-arm"
 
 @dataclass(frozen=True)
 class QemuRun:
-    """Exit status and content of out.bin."""
+    """Exit status, content of out.bin, and what a plugin wrote to counts.txt."""
 
     status: int
     output: bytes
+    counts: str = ""
 
 
 def qemu_missing(core: Core) -> str | None:
@@ -30,9 +32,18 @@ def qemu_missing(core: Core) -> str | None:
     return None
 
 
-def run_qemu(elf: Path, core: Core, input_bytes: bytes, seconds: float = 120) -> QemuRun:
+def run_qemu(
+    elf: Path,
+    core: Core,
+    input_bytes: bytes,
+    seconds: float = 120,
+    *,
+    plugin: Path | None = None,
+    regions: Mapping[int, int] | None = None,
+) -> QemuRun:
     """Run ``elf`` with in.bin = ``input_bytes`` in a directory that is removed afterwards.
 
+    plugin: a TCG plugin that counts; it finds the entry addresses of ``regions`` in regions.txt.
     Raises `ToolError` when QEMU is missing, fails to start, locks up or exceeds ``seconds``.
     """
     reason = qemu_missing(core)
@@ -40,10 +51,13 @@ def run_qemu(elf: Path, core: Core, input_bytes: bytes, seconds: float = 120) ->
         raise ToolError(f"QEMU: {reason}; use the emulator executor instead")
     with tempfile.TemporaryDirectory(prefix="adaqat-qemu-") as folder:
         (Path(folder) / "in.bin").write_bytes(input_bytes)
+        marks = "".join(f"{address:x} {number}\n" for address, number in (regions or {}).items())
+        (Path(folder) / "regions.txt").write_text(marks)
         command = [
             PROGRAM, "-M", str(core.qemu_machine), "-kernel", str(elf.resolve()),
             "-display", "none", "-monitor", "none", "-serial", "none", "-nodefaults",
             "-semihosting-config", "enable=on,target=native",
+            *(["-plugin", str(plugin)] if plugin else []),
         ]  # fmt: skip
         try:
             done = subprocess.run(
@@ -60,4 +74,6 @@ def run_qemu(elf: Path, core: Core, input_bytes: bytes, seconds: float = 120) ->
                 f"QEMU: {elf.name} ended with status {done.returncode} and no output: "
                 f"{done.stderr.strip()[:300] or 'no message'}; check the image with check_isa"
             )
-        return QemuRun(done.returncode, out.read_bytes())
+        counts = Path(folder) / "counts.txt"
+        text = counts.read_text() if counts.exists() else ""
+        return QemuRun(done.returncode, out.read_bytes(), text)

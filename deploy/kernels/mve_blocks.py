@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise 3x3 convolution of stride 1 on cores with MVE: blocks of two by two outputs.
+
+A gather of four words fetches 4x4 bytes of a channel's plane; the 3x3 weights at the four places
+inside them are four constant vectors, so four VMLADAV make four outputs. Words have to lie at word
+addresses, so that a second plane, two bytes on, serves every other block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ops.base import CArray, CPlan, TensorInfo
+from ..ops.depthwise_conv2d import DepthwiseConv2d
+from . import mve_packing as mve
+from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
+
+BLOCK = 2
+GAP = 4
+"""Bytes between the planes: the second is written from two bytes before its start."""
+
+
+def serves(op: DepthwiseConv2d, output: TensorInfo) -> bool:
+    """Whether whole blocks cover the outputs of a 3x3 kernel of stride 1."""
+    window = op.window
+    plain = window.kernel == (3, 3) and window.stride == (1, 1) and window.dilation == (1, 1)
+    return (
+        plain
+        and output.shape[0] % BLOCK == 0
+        and output.shape[1] % BLOCK == 0
+        and len(tap_weights(op)[0]) == 1
+    )
+
+
+def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
+    """Plan of a layer that `serves` takes."""
+    height, image, channels = source.shape
+    top, left, bottom, right = op.window.pad
+    rows, columns, outputs = output.shape
+    gap = -(image + left + right) % 4 + left + right
+    width = image + gap
+    plane = width * (height + top + bottom)
+    weights, shift = tap_weights(op)
+    data = np.zeros((outputs, 3, 4), np.int64)
+    data[:, :, :3] = weights[0].reshape(outputs, 3, 3)
+    flip = flip_of(source.type)
+    record = records(op, data.reshape(outputs, 12), flip)
+    pairs, single = divmod(columns // BLOCK, 2)
+    values: dict[str, object] = {
+        "shift": shift,
+        "pairs": pairs > 0,
+        "single": single == 1,
+        "out": output.type.c_name,
+        **mve.requant_values(op.requant),
+    }
+    kernel = mve.helper("mve_blocks", "blocks", values)
+    gather = gather_helper(source, gap, second=True)
+    across = columns * outputs
+    job = (
+        0, outputs, across, across + outputs,
+        0, width, 2 * width, 3 * width,
+        rows // BLOCK, pairs, BLOCK * outputs, BLOCK * width - 4 * pairs,
+        BLOCK * across - columns * outputs, plane + GAP,
+    )  # fmt: skip
+    fill = (("mve_fill", ()),) if any(op.window.pad) else ()
+    return CPlan(
+        "depthwise_conv2d",
+        {
+            "taps": mve.tag_of(kernel),
+            "gather": mve.tag_of(gather),
+            "second": plane + GAP,
+            "channels": channels,
+            "multiplier": outputs // channels,
+            **gather_values(source, gap),
+            "padded": any(op.window.pad),
+            "pad_byte": (op.pad_value ^ flip) % 256,
+            "plane": 2 * plane + GAP,
+            "start": top * width + left,
+            "record": len(record) // outputs,
+        },
+        (
+            CArray("w", "uint32_t", tuple(record), "by channel: three rows of weights, bias, M, z"),
+            CArray("j", "uint32_t", tuple(v % mve.WORD for v in job),
+                   "offsets of outputs and plane rows, then counts and steps"),
+        ),
+        (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
+        2 * plane + GAP,
+        op.proof([source]),
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise convolution on cores with MVE: one dot product of up to 16 taps per instruction.
+
+One channel at a time is gathered into a plane of signed bytes with its padding around it. A byte
+gather then fetches the taps of an output, or of its neighbours too (see `mve_patches`), VMLADAV
+multiplies them by the channel's weights; four outputs of a line are requantised together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.depthwise_conv2d import DepthwiseConv2d
+from . import mve_blocks
+from . import mve_packing as mve
+from .mve_patches import OUTPUTS, Patches, choose
+from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
+
+SLACK = 16
+UNROLLED = 2
+"""Groups of a line without a loop at most."""
+MOST_CHANNELS = 4096
+"""Offsets of sixteen pixels have to fit a half-word."""
+
+
+def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
+    """Plan of a depthwise convolution; None for windows that are too wide for a patch."""
+    assert isinstance(op, DepthwiseConv2d)
+    source, window = inputs[0], op.window
+    if source.shape[2] > MOST_CHANNELS:
+        return None
+    if mve_blocks.serves(op, output):
+        return mve_blocks.plan(op, source, output)
+    top, left, bottom, right = window.pad
+    width = source.shape[1] + left + right
+    weights, shift = tap_weights(op)
+    patches = choose(op, output, width, weights)
+    if patches is None:
+        return None
+    flip = flip_of(source.type)
+    kernel, job = taps_helper(op, patches, shift, output)
+    gather = gather_helper(source, left + right)
+    plane = width * (source.shape[0] + top + bottom)
+    outputs, count, taps = patches.weights.shape
+    size = mve.LANES if count > 1 else -(-taps // 4) * 4
+    data = np.zeros((outputs, count, size), np.int64)
+    data[:, :, :taps] = patches.weights
+    record = records(op, data.reshape(outputs, -1), flip)
+    fill: tuple[Helper, ...] = (("mve_fill", ()),) if any(window.pad) else ()
+    return CPlan(
+        "depthwise_conv2d",
+        {
+            "taps": mve.tag_of(kernel),
+            "gather": mve.tag_of(gather),
+            "second": 0,
+            "channels": source.shape[2],
+            "multiplier": outputs // source.shape[2],
+            **gather_values(source, left + right),
+            "padded": any(window.pad),
+            "pad_byte": (op.pad_value ^ flip) % 256,
+            "plane": plane,
+            "start": top * width + left,
+            "record": len(record) // outputs,
+        },
+        (
+            CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, zero point"),
+            CArray("j", "uint32_t", job, "offsets of outputs and taps, then counts and steps"),
+        ),
+        (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
+        # lanes of weight 0 and lanes that are not stored reach past the plane
+        plane + SLACK + max(patches.steps) + OUTPUTS * patches.lines.lane_step,
+        op.proof(inputs),
+    )  # fmt: skip
+
+
+def taps_helper(
+    op: DepthwiseConv2d, patches: Patches, shift: int, output: TensorInfo
+) -> tuple[Helper, tuple[int, ...]]:
+    """The function of one channel, and the words of its job."""
+    lines = patches.lines
+    whole, rest = divmod(lines.lanes, OUTPUTS)
+    groups = max(1, whole)
+    back = OUTPUTS - rest if rest and whole else 0
+    values: dict[str, object] = {
+        "patches": len(patches.steps),
+        "steps": patches.steps,
+        "taps": len(patches.offsets),
+        "share": patches.share,
+        "move": patches.move,
+        "tail": back > 0,
+        "narrow": lines.lanes if whole == 0 else 0,
+        "unrolled": groups if groups <= UNROLLED else 0,
+        "shift": shift,
+        "out": output.type.c_name,
+        **mve.requant_values(op.requant),
+    }
+    straight = groups <= UNROLLED or back > 0
+    ahead, behind = OUTPUTS * lines.lane_step - sum(patches.steps), OUTPUTS * lines.out_lane
+    done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
+    taps = bytes((*patches.offsets, *[0] * (mve.LANES - len(patches.offsets))))
+    job = (
+        *(lane * lines.out_lane for lane in range(OUTPUTS)),
+        *np.frombuffer(taps, "<u4").tolist(),
+        lines.count,
+        groups,
+        ahead,
+        behind,
+        # the last group of straight code leaves its steps to those of the line
+        lines.line_step - done * lines.lane_step + straight * ahead,
+        lines.out_line - done * lines.out_lane + straight * behind,
+        back * lines.lane_step,
+        back * lines.out_lane,
+        lines.lane_step * patches.share,
+    )
+    return mve.helper("mve_taps", "taps", values), tuple(int(v) % mve.WORD for v in job)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the depthwise kernels of MVE share: planes of signed bytes, and weights as signed bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ops.base import Helper, TensorInfo
+from ..ops.depthwise_conv2d import DepthwiseConv2d
+from ..requant import Int64
+from ..types import IntType
+from . import mve_packing as mve
+
+GATHERED = 8
+STRAIGHT = 4
+"""Gathers of a row without a loop at most."""
+DOUBLE = 32
+"""Pixels of a row at most whose even and odd pixels are gathered apart, to be stored together."""
+
+
+def flip_of(act: IntType) -> int:
+    """Bits flipped to make an activation a signed byte: unsigned codes of eight bits lose 128."""
+    return mve.FLIP if not act.signed and act.bits == 8 else 0
+
+
+def gather_values(source: TensorInfo, gap: int) -> dict[str, int]:
+    """Rows of the input as the gather takes them: all in one where no padding is between them."""
+    height, width, _ = source.shape
+    joined = gap == 0 and width % GATHERED != 0
+    return {
+        "height": 1 if joined else height,
+        "width": height * width if joined else width,
+        "gap": gap,
+    }
+
+
+def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:
+    """The function that copies one channel into its plane; ``second``: and one two bytes on."""
+    width = gather_values(source, gap)["width"]
+    groups, rest = divmod(width, GATHERED)
+    groups += rest > 0
+    values: dict[str, object] = {
+        "double": width // 16 if width % 16 == 0 and width <= DOUBLE else 0,
+        "straight": groups if groups <= STRAIGHT else 0,
+        "rest": rest > 0,
+        "flip": flip_of(source.type),
+        "second": second,
+    }
+    return mve.helper("mve_gather", "gather", values)
+
+
+def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
+    """(weights ``[passes, outputs, taps]`` within a signed byte, left shift of their sums).
+
+    The layer's shift goes into the weights where they stay within a byte. Weights of nine bits are
+    2*c + 1, in three passes: c, c and ones.
+    """
+    values = op.weights.values.reshape(len(op.requant.bias), -1)
+    p = op.requant.p
+    shifted = values << p
+    if shifted.min() >= -128 and shifted.max() <= 127:
+        return shifted[None], 0
+    if values.min() >= -128 and values.max() <= 127:
+        return values[None], p
+    half = (values - 1) >> 1
+    return np.stack([half, half, values - 2 * half]), p
+
+
+def records(op: DepthwiseConv2d, data: Int64, flip: int) -> list[int]:
+    """Words by output channel: its weight bytes, then bias, M and perhaps z.
+
+    Args:
+        op: the layer.
+        data: ``[outputs, bytes]``, signed weights, a multiple of four bytes.
+        flip: what activations lose, see `flip_of`.
+    """
+    rule = op.requant
+    total = op.weights.values.reshape(len(rule.bias), -1).sum(axis=1)
+    columns = [rule.bias + ((flip * total) << rule.p), rule.m << (32 - rule.s)]
+    if mve.same_zero(rule) is None:
+        columns.append(rule.z)
+    words = np.frombuffer(data.astype(np.int8).tobytes(), "<u4").reshape(len(data), -1)
+    constants = np.stack(columns, axis=1) % mve.WORD
+    found: list[int] = np.concatenate([words.astype(np.int64), constants], axis=1).ravel().tolist()
+    return found
