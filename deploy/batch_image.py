@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..hw_models import Core
-from .block_counter import Counts, make_counter
+from .block_counter import make_counter
 from .decoders import decoder_of
 from .elf import Image, read_image
 from .emit import CModel, sources
@@ -25,6 +25,7 @@ from .errors import ToolError
 from .firmware import write_harness
 from .isa_check import check_image
 from .machine import REGISTERS, open_machine
+from .qemu_count import run_counted
 from .semihosting import HostFiles
 from .toolchain import Toolchain
 from .types import IntArray
@@ -72,18 +73,27 @@ class Traced:
         )
 
 
+@dataclass(frozen=True)
+class RegionTrace:
+    """What ran in one function; ``blocks`` and ``transitions`` as in `Traced`."""
+
+    instructions: int
+    blocks: dict[int, bytes] | None = None
+    transitions: tuple[tuple[int, int, int], ...] | None = None
+
+
 class Tracer(Protocol):
-    """Something that runs a batch image and counts: one function per kind of emulator."""
+    """Something that runs a batch image and counts: one function per emulator."""
 
     def __call__(
         self, elf: Path, core: Core, input_bytes: bytes, symbols: Sequence[str]
-    ) -> tuple[Image, Counts]:
-        """Counts with region ``i + 1`` for the function ``symbols[i]``."""
+    ) -> tuple[Image, list[RegionTrace]]:
+        """The image, and a trace for the function ``symbols[i]`` each."""
 
 
 def unicorn_tracer(
     elf: Path, core: Core, input_bytes: bytes, symbols: Sequence[str]
-) -> tuple[Image, Counts]:
+) -> tuple[Image, list[RegionTrace]]:
     """Run an image in Unicorn.
 
     Raises:
@@ -100,12 +110,50 @@ def unicorn_tracer(
     counter.attach(uc, False)
     go(uc, registers, image, files, None)
     counts = counter.counts()
-    if files.status != 0:
+    _require_success(elf, files.status)
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for (region, previous, current), count in counts.edges.items():
+        found.setdefault(region, []).append((previous, current, count))
+    decoder = decoder_of(core)
+    traces = []
+    for number in range(1, len(symbols) + 1):
+        transitions = found.get(number, [])
+        places = {at for previous, current, _ in transitions for at in (previous, current)}
+        blocks = {
+            at: image.read(at, counts.sizes[at]) for at in sorted(places) if at in counts.sizes
+        }
+        lengths = {at: len(decoder.decode(code, at)) for at, code in blocks.items()}
+        instructions = sum(count * lengths[previous] for previous, _, count in transitions)
+        traces.append(RegionTrace(instructions, blocks, tuple(sorted(transitions))))
+    return image, traces
+
+
+def qemu_tracer(
+    elf: Path, core: Core, input_bytes: bytes, symbols: Sequence[str]
+) -> tuple[Image, list[RegionTrace]]:
+    """Run an image in QEMU with its counting plugin; only instructions are counted.
+
+    Raises:
+        ToolError: QEMU or its plugin is missing, a symbol is not there, or an exit status other
+            than 0.
+    """
+    image = read_image(elf)
+    image.require(core)
+    numbers, _ = region_table(image, symbols[0], symbols[1:])
+    status, counts = run_counted(elf, core, input_bytes, numbers)
+    _require_success(elf, status)
+    decoder = decoder_of(core)
+    totals = dict.fromkeys(range(1, len(symbols) + 1), 0)
+    for (region, (at, size), _), count in counts.edges.items():
+        totals[region] += count * len(decoder.decode(image.read(at, size), at))
+    return image, [RegionTrace(total) for total in totals.values()]
+
+
+def _require_success(elf: Path, status: int | None) -> None:
+    if status != 0:
         raise ToolError(
-            f"{elf.name}: the firmware ended with status {files.status}; status 0 is expected; "
-            f"report it"
+            f"{elf.name}: the firmware ended with status {status}; status 0 is expected; report it"
         )
-    return image, counts
 
 
 def trace_batch(
@@ -114,7 +162,7 @@ def trace_batch(
     node: str,
     core: Core,
     toolchain: Toolchain,
-    tracer: Tracer = unicorn_tracer,
+    tracer: Tracer | None = None,
 ) -> list[Traced]:
     """What the node called ``node`` executes in each of ``models``.
 
@@ -124,7 +172,7 @@ def trace_batch(
         node: the counted node, in every network.
         core: the emulated core.
         toolchain: compiler.
-        tracer: the emulator.
+        tracer: the emulator; left out, Unicorn, or QEMU for cores that it does not model.
     """
     with tempfile.TemporaryDirectory(prefix="adaqat-batch-") as name:
         elf = _build(models, codes, core, toolchain, Path(name))
@@ -132,13 +180,11 @@ def trace_batch(
         symbols = []
         for model in models:
             symbols += [f"{model.name}_run", _ident(model, node)]
-        image, counts = tracer(elf, core, data, symbols)
-        found: dict[int, list[tuple[int, int, int]]] = {}
-        for (region, previous, current), count in counts.edges.items():
-            found.setdefault(region, []).append((previous, current, count))
+        run = tracer or (qemu_tracer if core.unicorn is None else unicorn_tracer)
+        image, traces = run(elf, core, data, symbols)
         return [
-            _traced(model, node, core, image, counts, found.get(2 * index + 2, []))
-            for index, model in enumerate(models)
+            _traced(model, node, image, trace)
+            for model, trace in zip(models, traces[1::2], strict=True)
         ]
 
 
@@ -175,21 +221,7 @@ def _build(
     return toolchain.build([*support, *texts], [folder], core, script, folder / "batch.elf")
 
 
-def _traced(
-    model: CModel,
-    node: str,
-    core: Core,
-    image: Image,
-    counts: Counts,
-    transitions: list[tuple[int, int, int]],
-) -> Traced:
-    places = {at for previous, current, _ in transitions for at in (previous, current)}
-    blocks = {
-        at: image.read(at, counts.sizes[at]) for at in sorted(places) if at in counts.sizes
-    }
-    per_block: dict[int, int] = {}
-    for previous, _, count in transitions:
-        per_block[previous] = per_block.get(previous, 0) + count
+def _traced(model: CModel, node: str, image: Image, trace: RegionTrace) -> Traced:
     ident, prefix = _ident(model, node), f"{model.name}_"
     idents = {emitted.ident for emitted in model.nodes}
     functions: dict[str, int] = {}
@@ -198,11 +230,5 @@ def _traced(
         if name.startswith(prefix) and name not in idents:
             short = name.removeprefix(prefix)
             functions[short] = functions.get(short, 0) + function.size
-    decoder = decoder_of(core)
-    return Traced(
-        sum(count * len(decoder.decode(blocks[at], at)) for at, count in per_block.items()),
-        sum(found.size for found in image.matching(ident)),
-        functions,
-        blocks,
-        tuple(sorted(transitions)),
-    )
+    code_bytes = sum(found.size for found in image.matching(ident))
+    return Traced(trace.instructions, code_bytes, functions, trace.blocks, trace.transitions)

@@ -18,9 +18,7 @@ from .batch_image import Traced, trace_batch
 from .block_prices import BlockPrices
 from .count_cache import CountCache, key_of
 from .decoders import decoder_of
-from .device import Device
 from .emit import CModel, layout, sources
-from .errors import ToolError
 from .measured_cases import MEASURED
 from .toolchain import Toolchain
 from .types import IntArray
@@ -31,7 +29,7 @@ BATCH = 32
 _HARNESS = (
     "firmware/startup.c", "firmware/startup_riscv.c", "firmware/memory_setup.h",
     "firmware/semihosting.h", "firmware/link.ld.j2", "firmware/batch.c.j2",
-    "firmware/harness.c.j2", "tools/block_hook.c",
+    "firmware/harness.c.j2", "tools/block_hook.c", "tools/qemu_count.c",
 )  # fmt: skip
 
 
@@ -74,37 +72,34 @@ def count_models(
             traces[key] = Traced.from_json(entry)
     # Different shapes may give equal text at the same input: one of them is counted.
     absent = list({key: i for i, key in enumerate(keys) if key not in traces}.items())
-    for start in range(0, len(absent), BATCH):
-        part = absent[start : start + BATCH]
-        chosen = [(models[i], codes[i]) for _, i in part]
-        found = _trace(chosen, built, toolchain)
+    for part in _batches(absent, models, built):
+        named = [
+            layout(models[index].graph, models[index].target, f"b{slot:02}")
+            for slot, (_, index) in enumerate(part)
+        ]
+        inputs = [codes[index] for _, index in part]
+        found = trace_batch(named, inputs, MEASURED, built, toolchain)
         for (key, _), trace in zip(part, found, strict=True):
             cache.put(key, trace.to_json())
             traces[key] = trace
     return [_priced(traces[key], core) for key in keys]
 
 
-def _trace(
-    chosen: Sequence[tuple[CModel, IntArray]], core: Core, toolchain: Toolchain
-) -> Iterator[Traced]:
-    if core.unicorn is not None:
-        models = [
-            layout(model.graph, model.target, f"b{index:02}")
-            for index, (model, _) in enumerate(chosen)
-        ]
-        codes = [codes for _, codes in chosen]
-        yield from trace_batch(models, codes, MEASURED, core, toolchain)
-        return
-    for model, given in chosen:
-        with Device(model, core.name, toolchain=toolchain) as device:
-            count = device.count(given)
-        if count is None:
-            raise ToolError(
-                f"{core.name}: cannot be counted here; Unicorn does not model it and QEMU counts "
-                f"nothing without its plug-in; choose another target"
-            )
-        node, size = count.nodes[MEASURED], count.node_code_bytes[MEASURED]
-        yield Traced(node.instructions, size, dict(count.functions), None, None)
+def _batches(
+    absent: Sequence[tuple[str, int]], models: Sequence[CModel], core: Core
+) -> Iterator[list[tuple[str, int]]]:
+    """Parts that fit one image: a half of the flash is left to code."""
+    part: list[tuple[str, int]] = []
+    size = 0
+    for key, index in absent:
+        own = models[index].const_bytes
+        if part and (len(part) == BATCH or size + own > core.memory.flash.size // 2):
+            yield part
+            part, size = [], 0
+        part.append((key, index))
+        size += own
+    if part:
+        yield part
 
 
 def _priced(trace: Traced, core: Core) -> Counted:

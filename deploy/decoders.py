@@ -107,9 +107,9 @@ class RiscvDecoder:
 
 @cache
 def _decoder(architecture: Architecture, vectors: bool) -> InstructionDecoder:
-    if architecture == "riscv":
-        return RiscvDecoder()
-    return VectorDecoder() if vectors else Decoder()
+    if vectors:
+        return VectorDecoder()
+    return RiscvDecoder() if architecture == "riscv" else Decoder()
 
 
 def decoder_of(core: Core) -> InstructionDecoder:

@@ -8,18 +8,19 @@ registers or memory: the depth of the stack stays unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..hw_models import Core, Timing, load_timing
 from .block_counter import MAX_DEPTH, hook_library, raise_for_status
+from .block_prices import Sum
 from .cycles import Block, Instruction, edge_cost, price_block
 from .decoders import decoder_of
 from .elf import Image, read_image
-from .emulate import RUN_REGION, Emulation, RegionCount, _region_table, _sum, _Sum
+from .emulate import RUN_REGION, Emulation, RegionCount, _sum, region_table
 from .errors import ToolError
-from .qemu import qemu_missing, run_qemu
+from .qemu import QemuRun, qemu_missing, run_qemu
 
 Piece = tuple[int, int]
 """Address and bytes of an executed block."""
@@ -42,6 +43,32 @@ def count_in_qemu(
         ToolError: QEMU or a compiler for the plugin is missing, a symbol is missing, or the
             firmware did not end.
     """
+    image = read_image(elf)
+    image.require(core)
+    numbers, names = region_table(image, run_symbol, regions)
+    run, counts = _run(elf, core, input_bytes, numbers)
+    timing = None if core.timing is None else load_timing(core.timing)
+    counted = _price(image, core, counts, timing, names)
+    return Emulation(
+        run.status, run.output, counted, _sum(counted), counts.entries.get(1, 0), None, core.timing
+    )
+
+
+def run_counted(
+    elf: Path, core: Core, input_bytes: bytes, numbers: Mapping[int, int]
+) -> tuple[int, PluginCounts]:
+    """Exit status and counts of an image whose regions (address -> number) are given.
+
+    Raises:
+        ToolError: as of `count_in_qemu`.
+    """
+    run, counts = _run(elf, core, input_bytes, numbers)
+    return run.status, counts
+
+
+def _run(
+    elf: Path, core: Core, input_bytes: bytes, numbers: Mapping[int, int]
+) -> tuple[QemuRun, PluginCounts]:
     reason = qemu_missing(core)
     if reason is not None:
         raise ToolError(f"QEMU: {reason}; counting for this core needs it; install it")
@@ -51,16 +78,8 @@ def count_in_qemu(
             "QEMU: its counting plugin could not be built; a C compiler for this machine is needed;"
             " install gcc or 'pip install adaqat-deploy[emulate]'"
         )
-    image = read_image(elf)
-    image.require(core)
-    numbers, names = _region_table(image, run_symbol, regions)
     run = run_qemu(elf, core, input_bytes, plugin=plugin, regions=numbers)
-    counts = parse_counts(run.counts)
-    timing = None if core.timing is None else load_timing(core.timing)
-    counted = _price(image, core, counts, timing, names)
-    return Emulation(
-        run.status, run.output, counted, _sum(counted), counts.entries.get(1, 0), None, core.timing
-    )
+    return run, parse_counts(run.counts)
 
 
 def parse_counts(text: str) -> PluginCounts:
@@ -104,7 +123,7 @@ def _price(
     if timing is not None:
         blocks = {piece: price_block(items, timing) for piece, items in decoded.items()}
         misaligned = {piece[0]: block.starts_misaligned for piece, block in blocks.items()}
-    sums = {number: _Sum() for number in range(1, len(names))}
+    sums = {number: Sum() for number in range(1, len(names))}
     for (region, piece, current), count in counts.edges.items():
         total = sums[region]
         total.instructions += count * len(decoded[piece])

@@ -57,9 +57,9 @@ def vector_group(first: int, second: int) -> str | None:
     if top in (0xEC, 0xED):
         return VECTOR_MOVE if first & 0xFFA0 == 0xEC00 else VECTOR_MEMORY
     if top in (0xEE, 0xEF):
-        if top == 0xEE and second & 0x0F10 == 0x0B10 or first & 0xFFE0 == 0xEEE0 and (
+        if (top == 0xEE and second & 0x0F10 == 0x0B10) or (first & 0xFFE0 == 0xEEE0 and (
             second & 0x0F10 == 0x0A10
-        ):
+        )):
             return VECTOR_MOVE
         return VECTOR_MULTIPLY if _multiplies(first, second) else VECTOR_INTEGER
     if first & 0xFF80 == 0xF000 and second & 0xD000 == 0xC000:
