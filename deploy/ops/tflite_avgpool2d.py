@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...hw_models.work import Work, pool2d_work
+from ...hw_models.pool_work import pool2d_work
+from ...hw_models.work import Work
 from ..types import IntArray, IntType
 from .base import Bound, CPlan, Op, TensorInfo, Window
 from .conv2d import window_values
