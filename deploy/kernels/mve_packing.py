@@ -107,10 +107,15 @@ def choose(
     codes = weights.rows().astype(np.int64)
     plain = Scheme(1, codes, weights.step, weights.offset, act, op.requant.p)
     best = products * plain.steps + around
-    for fields, apart in zip((4, 2), unmix, strict=True):
-        if weights.bits <= 8 // fields and best + apart <= SLOWER * best:
+    for fields in field_counts(weights.bits):
+        if best + unmix[fields == 2] <= SLOWER * best:
             return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
     return plain
+
+
+def field_counts(bits: int) -> tuple[int, ...]:
+    """How many codes of so many bits can share a byte, the most first."""
+    return tuple(fields for fields in (4, 2) if fields * bits <= 8)
 
 
 def loop_values(steps: int) -> dict[str, object]:
