@@ -48,6 +48,14 @@ def inside(net, codes):
     ]))  # fmt: skip
 
 
+def twin_is_wrong(model, codes):
+    """Whether the C twin differs from the simulator; its self test may say so first."""
+    try:
+        return compare_host(model, codes).result().mismatches > 0
+    except ToolError as error:
+        return "computes other integers" in str(error)
+
+
 def test_every_loop_is_there():
     """The networks reach what they are for: each kind of kernel function, each family operator."""
     text = ""
@@ -66,18 +74,17 @@ def test_every_loop_is_there():
 @pytest.mark.parametrize("make", NETS)
 def test_assembly_and_twin(make, weight_bits, act_bits):
     extreme = (weight_bits + act_bits) % 2 == 1
-    for signed in (False, True):
-        net = make(weight_bits, act_bits, signed=signed, extreme=extreme, seed=act_bits)
-        codes = make_inputs(net, samples=6, seed=weight_bits)
-        if act_bits > 2 and not extreme:
-            assert inside(net, codes) > 0.2
-        model = layout(net, get(TARGET), "net")
-        # the twin everywhere, the assembly with one sign each: QEMU is slow to start
-        host = compare_host(model, codes).result()
-        assert host.mismatches == 0, host.first_mismatch
-        if signed == (weight_bits % 2 == 0):
-            tally = on_device(model, codes)
-            assert tally.mismatches == 0, tally.first
+    # one sign for each, because QEMU is slow to start
+    signed = (weight_bits % 2 == 0) == (make is dense)
+    net = make(weight_bits, act_bits, signed=signed, extreme=extreme, seed=act_bits)
+    codes = make_inputs(net, samples=6, seed=weight_bits)
+    if act_bits > 2 and not extreme:
+        assert inside(net, codes) > 0.2
+    model = layout(net, get(TARGET), "net")
+    host = compare_host(model, codes).result()
+    assert host.mismatches == 0, host.first_mismatch
+    tally = on_device(model, codes)
+    assert tally.mismatches == 0, tally.first
 
 
 @pytest.mark.parametrize(
@@ -160,7 +167,7 @@ def test_a_byte_holds_codes_of_as_many_bits_as_proven_and_no_more(monkeypatch):
     monkeypatch.setattr(mve_packing, "field_counts", lambda bits: (2,))
     wrong = layout(net, get(TARGET), "net")
     assert "'fields': 2" in str([node.plan.helpers for node in wrong.nodes])
-    assert compare_host(wrong, codes).result().mismatches > 0
+    assert twin_is_wrong(wrong, codes)
     assert on_device(wrong, codes).mismatches > 0
 
 
@@ -177,7 +184,7 @@ def test_weights_of_a_plane_fit_signed_bytes(monkeypatch):
         op, weights=doubled, requant=Maker(1, 8).requant(
             doubled.values, IntType(8, False), IntType(8, False), 0))))  # fmt: skip
     codes = make_inputs(wide, samples=4)
-    assert compare_host(layout(wide, get(TARGET), "net"), codes).result().mismatches > 0
+    assert twin_is_wrong(layout(wide, get(TARGET), "net"), codes)
     monkeypatch.undo()
     model = layout(wide, get(TARGET), "net")
     assert compare_host(model, codes).result().mismatches == 0
