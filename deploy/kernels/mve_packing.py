@@ -6,7 +6,8 @@ as ``x' = x - lowest container value`` (signed codes with their top bit flipped;
 goes into the bias) and weights as their unsigned codes ``q``; what the offset of the weights adds
 is ``offset * sum(x')``, one sum per column for all channels.
 
-A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest. The
+A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest; of a
+tile of T channels, byte j holds those of channels j, T/fields + j and so on. The
 kernel multiplies the whole byte, then the byte shifted right by one field, and so on: with
 ``V_i = byte >> (i*b)`` code i is ``V_i - 2^b * V_(i+1)``, so the sums are taken apart once at the
 end instead of the codes at every step. All of it is exact modulo 2^32, and the result fits int32.
@@ -30,7 +31,7 @@ from ..types import IntType
 
 WORD = 1 << 32
 LANES = 16
-SLOWER = 1.015
+SLOWER = 1.017
 """Several codes share a byte where that costs no more than this."""
 STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
@@ -90,7 +91,9 @@ class Scheme:
         return (self.offset << self.p) % WORD
 
 
-def choose(op: WeightedOp, act: IntType, products: int, around: int) -> Scheme:
+def choose(
+    op: WeightedOp, act: IntType, products: int, around: int, unmix: tuple[int, int]
+) -> Scheme:
     """The densest layout that costs at most `SLOWER` of the fewest instructions.
 
     Args:
@@ -98,16 +101,21 @@ def choose(op: WeightedOp, act: IntType, products: int, around: int) -> Scheme:
         act: type of its input.
         products: instructions of one vector step of a tile.
         around: the other instructions of a tile.
+        unmix: instructions that take apart the sums of bytes of four codes, and of two.
     """
     weights = op.weights
     codes = weights.rows().astype(np.int64)
     plain = Scheme(1, codes, weights.step, weights.offset, act, op.requant.p)
     best = products * plain.steps + around
-    for fields in (4, 2):
-        extra = 2 * fields * (fields - 1) if fields == 2 else 6
-        if weights.bits <= 8 // fields and best + extra <= SLOWER * best:
+    for fields in field_counts(weights.bits):
+        if best + unmix[fields == 2] <= SLOWER * best:
             return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
     return plain
+
+
+def field_counts(bits: int) -> tuple[int, ...]:
+    """How many codes of so many bits can share a byte, the most first."""
+    return tuple(fields for fields in (4, 2) if fields * bits <= 8)
 
 
 def loop_values(steps: int) -> dict[str, object]:
@@ -143,9 +151,9 @@ def stream(op: WeightedOp, scheme: Scheme, tiles: Sequence[int], groups: int = 1
     for group in range(groups):
         first = 0
         for tile in tiles:
-            part = codes[group, first : first + tile].reshape(-1, scheme.fields, scheme.depth)
-            places = (1 << scheme.bits * np.arange(scheme.fields))[None, :, None]
-            packed = (part * places).sum(axis=1).reshape(tile // scheme.fields, -1, LANES)
+            part = codes[group, first : first + tile].reshape(scheme.fields, -1, scheme.depth)
+            places = (1 << scheme.bits * np.arange(scheme.fields))[:, None, None]
+            packed = (part * places).sum(axis=0).reshape(tile // scheme.fields, -1, LANES)
             data = packed.transpose(1, 0, 2).astype(np.uint8).tobytes()
             words += np.frombuffer(data, "<u4").astype(np.int64).tolist()
             for four in range(first, first + tile, 4):

@@ -12,6 +12,8 @@ from ..types import IntType
 from . import mve_packing as mve
 
 GATHERED = 8
+SMALLEST, LARGEST = -128, 127
+"""What a signed byte holds."""
 STRAIGHT = 4
 """Gathers of a row without a loop at most."""
 DOUBLE = 32
@@ -58,9 +60,9 @@ def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
     values = op.weights.values.reshape(len(op.requant.bias), -1)
     p = op.requant.p
     shifted = values << p
-    if shifted.min() >= -128 and shifted.max() <= 127:
+    if shifted.min() >= SMALLEST and shifted.max() <= LARGEST:
         return shifted[None], 0
-    if values.min() >= -128 and values.max() <= 127:
+    if values.min() >= SMALLEST and values.max() <= LARGEST:
         return values[None], p
     half = (values - 1) >> 1
     return np.stack([half, half, values - 2 * half]), p
