@@ -28,7 +28,7 @@ from .device import Device
 from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
 from .kernels import FAMILIES
-from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
+from .measured_cases import CHAINS, MEASURED, Case, cases, chain, counted_as, has_weights
 from .row_fit import Sample, fit_row
 from .table_file import table_text
 from .toolchain import Toolchain, find_toolchain
@@ -94,7 +94,8 @@ def measure(
             f"cores in hw_models/timing or add a cycle table"
         )
     toolchain = find_toolchain()
-    chosen = [case for case in cases() if kinds is None or case.kind in kinds]
+    counted = [counted_as(case, described.kernels) for case in cases()]
+    chosen = [case for case in counted if kinds is None or case.kind in kinds]
     jobs = _jobs(chosen, described.name, weight_bits)
     pairs = [(job, case) for job in jobs for case in chosen if case.kind == job.kind]
     lock, finished = Lock(), iter(range(1, len(pairs) + 1))

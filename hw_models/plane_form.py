@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the DSP kernels lay out a channel of a depthwise convolution; planner and count agree by it."""
+"""How the DSP kernels lay out a channel of a depthwise convolution.
+
+The planner builds kernels by these rules and the cost count follows them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 
 LARGEST_OFFSET = 1020
 """LDRD reaches so many bytes past its base register."""
+LARGEST_STEP = 255
+"""A store moves its base register by so many bytes at most."""
 PAIRS_STRAIGHT = 3
 PAIRS_UNROLLED = (4, 3, 2)
 """Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
@@ -61,6 +66,11 @@ def plane_form(
 def band_rows(rows: int) -> int:
     """Output rows that a convolution of one channel computes at a time: a divisor of all."""
     return next((n for n in range(FEWEST_ROWS, rows) if rows % n == 0), rows)
+
+
+def fills(halves: int) -> int:
+    """Passes that fill so many half-words; a pass fills 8."""
+    return -(-halves // 8)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.plane_form import PlaneForm, band_rows, plane_form
+from ...hw_models.plane_form import PlaneForm, band_rows, fills, plane_form
 from ..ops.base import CArray, CPlan, TensorInfo
 from ..ops.conv2d import Conv2d
 from . import dsp_depthwise, dsp_depthwise_any
@@ -48,13 +48,14 @@ def plan(
         "band_rows": window.stride[0] * band,
         "plane_rows": plane_rows,
         "row_halves": form.row_bytes // 2,
-        "halves": halves,
+        "pad_word": dsp_depthwise.pad_word(op),
+        "fills": fills(halves),
         "outputs": outputs,
         "words": len(stream) // outputs,
         "band_outputs": band * columns * outputs,
         "bordered": window.pad[0] > 0 or window.pad[2] > 0,
     }
     arrays = (CArray("w", "uint32_t", stream, "for each output: weights, bias, multiplier"),)
-    helpers = (("dsp_guard", ()), ("dsp_finish", ()), gather, kernel)
+    helpers = (("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, kernel)
     proofs = (*op.proof(inputs), *dsp_depthwise.weight_proof(op))
-    return CPlan("one_channel", values, arrays, helpers, 2 * halves, proofs)
+    return CPlan("one_channel", values, arrays, helpers, 16 * fills(halves), proofs)
