@@ -17,7 +17,7 @@ LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3)
+COUNTS = (4, 3, 2)
 """Unrolled counts that layers share, best first."""
 FEWEST_BLOCKS = 3
 """Runs shorter than so many words are widened in place, without a call."""

@@ -151,11 +151,9 @@ def _conv2d(
         last_run = readable // in_shape[2]
         last = (last_run - dilation[0] * (kernel[0] - 1) * in_shape[1], last_run)
         none = (1 << 30, 1 << 30)
-        touching, crossing, outside = (
-            groups * count
-            for count in border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad,
-                                last if column.over else none)  # fmt: skip
-        )
+        reached = last if column.over else none
+        counts = border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, reached)
+        touching, crossing, outside = (groups * count for count in counts)
     taps = crossing * kernel[1] if not apart else 0
     per_row = column.runs // kernel[0]
     features = {

@@ -14,8 +14,8 @@ LARGEST_OFFSET = 1020
 LARGEST_STEP = 255
 """A store moves its base register by so many bytes at most."""
 PAIRS_STRAIGHT = 3
-PAIRS_UNROLLED = (4, 3, 2)
-"""Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
+PAIRS_UNROLLED = 2
+"""Pairs of outputs in the body of a row's loop; one that is left comes after the loop."""
 
 FEWEST_ROWS = 4
 """Output rows of a band, at the least."""
@@ -95,5 +95,5 @@ def plane_loop(columns: int) -> PlaneLoop:
     pairs, single = divmod(columns, 2)
     if pairs <= PAIRS_STRAIGHT:
         return PlaneLoop(pairs, 1 if pairs else 0, 0, single)
-    unrolled = next((count for count in PAIRS_UNROLLED if pairs % count == 0), 2)
-    return PlaneLoop(unrolled, pairs // unrolled, pairs % unrolled, single)
+    iterations, after = divmod(pairs, PAIRS_UNROLLED)
+    return PlaneLoop(PAIRS_UNROLLED, iterations, after, single)

@@ -100,6 +100,9 @@ def tile_helper(
         "out": output.type.c_name,
         **dsp.requant_values(op.requant, 2),
     }
+    if scheme.mode == "products":
+        # the stream holds it, so that layers of different shifts share the function
+        values["shift"] = 0
     return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}", values)
 
 

@@ -24,7 +24,6 @@ from . import dsp_columns, dsp_depthwise_any
 from . import dsp_packing as dsp
 
 
-
 @dataclass(frozen=True)
 class Field:
     """One pair of weights in its packed word: word, the shift that brings it to its place."""
