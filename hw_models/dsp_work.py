@@ -153,6 +153,8 @@ def _conv2d(
         none = (1 << 30, 1 << 30)
         reached = last if column.over else none
         counts = border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, reached)
+        counts = border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad,
+                        last if column.over else none)  # fmt: skip
         touching, crossing, outside = (groups * count for count in counts)
     taps = crossing * kernel[1] if not apart else 0
     per_row = column.runs // kernel[0]

@@ -13,7 +13,7 @@ LARGEST_OFFSET = 1020
 """LDRD reaches so many bytes past its base register."""
 LARGEST_STEP = 255
 """A store moves its base register by so many bytes at most."""
-PAIRS_STRAIGHT = 3
+PAIRS_STRAIGHT = 4
 PAIRS_UNROLLED = 2
 """Pairs of outputs in the body of a row's loop; one that is left comes after the loop."""
 

@@ -32,12 +32,14 @@ def plan(
     rows, columns, outputs = output.shape
     band = band_rows(rows)
     kernel = dsp_depthwise.plane_helper(op, output, form, band)
+    pairs = dsp_depthwise.pairs_helper(op)
     gather = dsp_depthwise_any.gather_helper(source)
     stream = dsp_depthwise.weight_stream(op)
     plane_rows = (band - 1) * window.stride[0] + window.kernel[0]
     halves = form.row_bytes // 2 * plane_rows + 4
     values = {
         "tile": dsp.tag_of(kernel),
+        "pairs": dsp.tag_of(pairs),
         "gather": dsp.tag_of(gather),
         "height": height,
         "width": width,
@@ -56,6 +58,6 @@ def plan(
         "bordered": window.pad[0] > 0 or window.pad[2] > 0,
     }
     arrays = (CArray("w", "uint32_t", stream, "for each output: weights, bias, multiplier"),)
-    helpers = (("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, kernel)
+    helpers = (("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, pairs, kernel)
     proofs = (*op.proof(inputs), *dsp_depthwise.weight_proof(op))
     return CPlan("one_channel", values, arrays, helpers, 16 * fills(halves), proofs)
