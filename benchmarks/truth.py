@@ -48,7 +48,8 @@ class Layer:
         predicted, counted = self.instructions
         cycles = self.cycles[1]
         late = "" if cycles is None else f"  cycles {self.cycles[0] / cycles - 1:+7.1%}"
-        return f"    {self.name:24s} {counted:9d} {predicted:11.0f} {self.error:+7.1%}{late}  {self.form}"
+        figures = f"{self.name:24s} {counted:9d} {predicted:11.0f} {self.error:+7.1%}{late}"
+        return f"    {figures}  {self.form}"
 
 
 def layers(graph: Graph, table: HwModel, target: str) -> list[Layer]:
@@ -69,12 +70,9 @@ def layers(graph: Graph, table: HwModel, target: str) -> list[Layer]:
         cost, node = table.node_cost(work), count.nodes[name]
         counts = ", ".join(f"{key} {value}" for key, value in sorted(work.features.items()))
         widths = f"w{work.weight_bits}a{work.act_bits}{'s' if work.act_signed else ''}"
-        found.append(
-            Layer(
-                name, f"{work.kind} {work.form} {widths}: {counts}",
-                (cost.instructions, node.instructions), (cost.cycles, node.cycles),
-            )  # fmt: skip
-        )
+        form = f"{work.kind} {work.form} {widths}: {counts}"
+        predicted = (cost.instructions, node.instructions), (cost.cycles, node.cycles)
+        found.append(Layer(name, form, *predicted))
     return found
 
 

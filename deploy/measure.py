@@ -23,7 +23,7 @@ from .counted_models import Counted, count_models
 from .device import Device
 from .emit import CModel, array_bytes, layout
 from .errors import UsageError
-from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
+from .measured_cases import CHAINS, MEASURED, Case, cases, chain, counted_as, has_weights
 from .row_fit import Sample, fit_row
 from .table_file import table_text
 from .table_record import new_table

@@ -6,8 +6,8 @@ row lengths that fill the packing groups and that do not. Every output is an 8-b
 the input, so that widths which share a kernel give the same emitted text.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,10 @@ CHAINS = (2, 12)
 
 @dataclass(frozen=True)
 class Case:
-    """One network to measure: the node called "measured" of ``build(input type, weight bits)``."""
+    """One network to measure: the node called "measured" of ``build(input type, weight bits)``.
+
+    kind: the row of the table it belongs to, see `counted_as`.
+    """
 
     kind: str
     label: str
@@ -45,7 +48,7 @@ class Case:
 # height, width, channels, outputs, kernel, stride, padding, groups
 CONVOLUTIONS = (
     (12, 12, 3, 16, 3, 1, 1, 1),
-    (16, 16, 1, 8, 3, 1, 1, 1),
+    (16, 16, 1, 8, 5, 1, 2, 1),
     (8, 8, 8, 24, 3, 1, 1, 1),
     (8, 8, 16, 16, 3, 1, 1, 1),
     (8, 8, 16, 32, 3, 2, 1, 1),
@@ -67,7 +70,24 @@ CONVOLUTIONS = (
     (5, 5, 16, 32, 3, 1, 1, 1),
     (7, 7, 48, 24, 1, 1, 0, 1),
     (14, 14, 2, 10, 3, 1, 1, 1),
+    (9, 9, 4, 16, 3, 1, 0, 1),
+    (12, 9, 1, 16, 5, 2, 2, 1),
+    (6, 6, 32, 6, 5, 1, 2, 1),
+    (6, 6, 8, 32, 1, 2, 0, 1),
+    (9, 9, 24, 24, 1, 2, 0, 1),
+    (4, 4, 128, 16, 1, 1, 0, 1),
+    (4, 4, 16, 64, 1, 1, 0, 1),
+    (24, 24, 3, 8, 3, 2, 1, 1),
+    (11, 5, 1, 32, 7, 1, 3, 1),
+    (6, 6, 4, 32, 1, 1, 0, 1),
+    (9, 9, 5, 8, 3, 1, 1, 1),
+    (12, 12, 2, 8, 3, 2, 0, 1),
     (3, 3, 16, 10, 3, 1, 0, 1),
+    (12, 12, 1, 8, 3, 1, 1, 1),
+    (28, 28, 1, 6, 3, 1, 0, 1),
+    (16, 16, 1, 16, 3, 2, 1, 1),
+    (9, 11, 1, 12, 3, 1, 1, 1),
+    (20, 15, 1, 4, 3, 2, 0, 1),
 )
 # height, width, channels, kernel, stride, padding
 DEPTHWISE = (
@@ -84,6 +104,25 @@ DEPTHWISE = (
     (12, 12, 4, 5, 1, 2),
     (7, 7, 8, 5, 2, 2),
     (5, 5, 24, 3, 2, 1),
+    (24, 24, 4, 3, 2, 1),
+    (2, 3, 264, 3, 1, 1),
+    (12, 12, 16, 3, 2, 1),
+    (16, 16, 5, 3, 2, 0),
+    (3, 3, 32, 3, 1, 1),
+    (6, 6, 24, 3, 2, 1),
+    (5, 5, 16, 3, 1, 1),
+    (7, 7, 16, 3, 1, 1),
+    (12, 12, 8, 3, 1, 1),
+    (24, 24, 4, 3, 1, 1),
+    (11, 14, 6, 3, 1, 0),
+    (10, 18, 6, 3, 2, 1),
+    (8, 8, 8, 5, 1, 2),
+    (12, 1, 8, (9, 1), 1, (4, 0, 4, 0)),
+    (9, 9, 8, 7, 1, 3),
+    (6, 6, 12, 4, 1, 1),
+    (8, 8, 6, 1, 1, 0),
+    (10, 10, 6, 5, 2, 2),
+    (9, 9, 6, 2, 3, 0),
 )
 # inputs, outputs
 LINEARS = (
@@ -116,8 +155,30 @@ POOLS = (
     (4, 4, 64, 4, 4, 0),
     (7, 7, 24, 7, 7, 0),
     (5, 5, 32, 5, 5, 0),
+    (3, 3, 64, 3, 3, 0),
+    (3, 3, 12, 3, 3, 0),
+    (2, 2, 32, 2, 2, 0),
+    (25, 5, 16, (25, 5), 1, 0),
+    (6, 6, 128, 6, 6, 0),
+    (12, 12, 16, 3, 1, 1),
+    (8, 8, 24, 3, 2, 1),
+    (16, 16, 8, 3, 3, 0),
+    (8, 8, 32, 2, 1, 0),
+    (6, 6, 20, 2, 2, 0),
+    (14, 14, 4, 3, 2, 0),
+    (8, 8, 12, 4, 4, 0),
+    (12, 12, 16, 5, 1, 0),
+    (10, 10, 9, 2, 2, 0),
+    (5, 5, 13, 5, 5, 0),
+    (9, 9, 8, 5, 1, 2),
+    (8, 8, 4, 8, 8, 0),
+    (4, 4, 4, 4, 4, 0),
+    (8, 8, 3, 2, 2, 0),
+    (7, 7, 2, 3, 2, 1),
+    (6, 6, 3, 6, 6, 0),
 )
-SHAPES = ((8, 8, 16), (4, 4, 64), (16, 16, 4), (6, 6, 32), (4, 4, 8), (2, 2, 64))
+SHAPES = ((8, 8, 16), (4, 4, 64), (16, 16, 4), (6, 6, 32), (4, 4, 8), (2, 2, 64), (1, 1, 32),
+          (3, 3, 10), (7, 7, 12), (12, 12, 3))  # fmt: skip
 
 
 def cases() -> list[Case]:
@@ -132,6 +193,15 @@ def cases() -> list[Case]:
     for parts in (2, 3):
         found += [Case("concat", f"{_label(s)} x{parts}", _bind(_concat, s, parts)) for s in SHAPES]
     return found
+
+
+def counted_as(case: Case, kernels: Sequence[str]) -> Case:
+    """The case under the kind that these kernels count it as.
+
+    A convolution over the whole image, for example, may have the code of a fully connected layer.
+    """
+    works = dict(case.build(OUT, _WIDEST).works(kernels))
+    return replace(case, kind=works[MEASURED].kind)
 
 
 def chain(length: int) -> Graph:
@@ -193,8 +263,12 @@ def _weighted(weights: Weights, type_: IntType) -> Requant:
     return _requant(*accumulator_bounds(weights.values, IntType(_WIDEST, type_.signed)))
 
 
-def _window(kernel: int, stride: int, pad: int) -> Window:
-    return Window((kernel, kernel), (stride, stride), (1, 1), (pad, pad, pad, pad))
+def _window(
+    kernel: int | tuple[int, int], stride: int, pad: int | tuple[int, int, int, int]
+) -> Window:
+    size = (kernel, kernel) if isinstance(kernel, int) else kernel
+    around = (pad, pad, pad, pad) if isinstance(pad, int) else pad
+    return Window(size, (stride, stride), (1, 1), around)
 
 
 def _conv(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
@@ -208,8 +282,9 @@ def _conv(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
 
 def _depthwise(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
     height, width, channels, kernel, stride, pad = shape
-    weights = _weights((channels, kernel, kernel, 1), bits)
-    op = DepthwiseConv2d(weights, _weighted(weights, type_), OUT, _window(kernel, stride, pad))
+    window = _window(kernel, stride, pad)
+    weights = _weights((channels, *window.kernel, 1), bits)
+    op = DepthwiseConv2d(weights, _weighted(weights, type_), OUT, window)
     return _single(type_, (height, width, channels), op)
 
 
@@ -226,7 +301,7 @@ def _maxpool(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
 def _avgpool(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
     window = _window(*shape[3:])
     wide = IntType(_WIDEST, type_.signed)
-    taps = shape[3] * shape[3]
+    taps = window.kernel[0] * window.kernel[1]
     requant = _requant(np.array([taps * wide.lo]), np.array([taps * wide.hi]))
     return _single(type_, shape[:3], AvgPool2d(window, requant, OUT))
 

@@ -5,6 +5,7 @@
 cost of the emitted network. Cores, cycle tables and cost tables are TOML files beside the code.
 """
 
+from . import dsp_work as dsp_work
 from . import kernel_work as kernel_work
 from .core import Architecture, Core, core_names, load_core
 from .core_timing import Timing, load_timing, timing_hash, timing_names

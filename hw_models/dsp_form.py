@@ -17,8 +17,10 @@ LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3)
+COUNTS = (4, 3, 2)
 """Unrolled counts that layers share, best first."""
+LONG_WORD, LONG_COUNTS = 24, (3, 4, 2)
+"""The same for words of at least so many instructions, whose loops cost less."""
 FEWEST_BLOCKS = 3
 """Runs shorter than so many words are widened in place, without a call."""
 OVER_LIMIT = 1.06
@@ -167,7 +169,8 @@ def loop_shape(columns: int, fields: int, instructions: int) -> Loop:
     """The loop for so many column words, with so many instructions a weight word."""
     words, rest = divmod(columns, fields)
     most = max(1, LOOP_BUDGET // instructions)
-    counts = [count for count in COUNTS if count <= most] or [most]
+    best = LONG_COUNTS if instructions >= LONG_WORD else COUNTS
+    counts = [count for count in best if count <= most] or [most]
     for count in counts:
         if rest == 0 and words % count == 0 and words >= count:
             return Loop(count, words // count, 0, 0, fields)

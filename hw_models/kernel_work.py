@@ -34,7 +34,6 @@ class Tiling:
 
 
 FAMILIES = {
-    "dsp": Tiling(2, 2, 4),
     "armv6m": Tiling(4, 1, 1),
     "armv7m": Tiling(4, 1, 1),
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the DSP kernels lay out a channel of a depthwise convolution; planner and count agree by it."""
+"""How the DSP kernels lay out a channel of a depthwise convolution.
+
+The planner builds kernels by these rules and the cost count follows them.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from dataclasses import dataclass
 
 LARGEST_OFFSET = 1020
 """LDRD reaches so many bytes past its base register."""
-PAIRS_STRAIGHT = 3
-PAIRS_UNROLLED = (4, 3, 2)
-"""Pairs of outputs in the body of a row's loop, the first that divides; else two and the rest."""
+LARGEST_STEP = 255
+"""A store moves its base register by so many bytes at most."""
+PAIRS_STRAIGHT = 4
+PAIRS_UNROLLED = 2
+"""Pairs of outputs in the body of a row's loop; one that is left comes after the loop."""
 
 FEWEST_ROWS = 4
 """Output rows of a band, at the least."""
@@ -63,6 +68,11 @@ def band_rows(rows: int) -> int:
     return next((n for n in range(FEWEST_ROWS, rows) if rows % n == 0), rows)
 
 
+def fills(halves: int) -> int:
+    """Passes that fill so many half-words; a pass fills 8."""
+    return -(-halves // 8)
+
+
 @dataclass(frozen=True)
 class PlaneLoop:
     """The loop over the outputs of a row, two at a time.
@@ -85,5 +95,5 @@ def plane_loop(columns: int) -> PlaneLoop:
     pairs, single = divmod(columns, 2)
     if pairs <= PAIRS_STRAIGHT:
         return PlaneLoop(pairs, 1 if pairs else 0, 0, single)
-    unrolled = next((count for count in PAIRS_UNROLLED if pairs % count == 0), 2)
-    return PlaneLoop(unrolled, pairs // unrolled, pairs % unrolled, single)
+    iterations, after = divmod(pairs, PAIRS_UNROLLED)
+    return PlaneLoop(PAIRS_UNROLLED, iterations, after, single)

@@ -44,6 +44,8 @@ class Work:
     stored: Mapping[str, int] = field(default_factory=dict)
 
 
+FEW = 3
+"""Channels of an input of a concatenation whose copy has no loop."""
 UNROLLED_ELEMENTS = 4
 """Elements of a pass of the loop of a requantisation with the DSP extension."""
 
@@ -267,5 +269,8 @@ def elementwise_work(
         return special
     features = {"element": elements, "layer": 1}
     if kind == "concat":
-        features["input"] = inputs
+        # compilers unroll the copies of a few channels
+        few = "few_" if channels <= FEW * inputs else ""
+        features = {f"{few}element": elements, f"{few}part": elements // channels * inputs,
+                    "layer": 1}  # fmt: skip
     return Work(kind, 0, act_bits, act_signed, features, const_bytes)

@@ -16,7 +16,7 @@ from ...hw_models.dsp_form import (
     loop_shape,
     unrolled_blocks,
 )
-from ..ops.base import CPlan, Helper, Op, TensorInfo
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import dsp_columns as columns_of
 from . import dsp_linear, dsp_loops, dsp_one_channel
@@ -47,6 +47,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     place = _places(runs, columns, scheme.sums, scheme.late, output)
     codes = runs.order(scheme.codes)
     stream = dsp_loops.stream(op, scheme, codes, 2, loop, 8, op.groups)
+    contiguous = window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad)
+    if contiguous and op.groups == 1 and not runs.left and widen is not None:
+        return _points(op, scheme, stream, (tile, widen), place, inputs, output)
     span = tuple(d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True))
     readable = source.size - 4 * runs.whole if runs.over else source.size - runs.size
     values = {
@@ -61,7 +64,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         "passes": runs.whole // unrolled_blocks(runs.whole) if widen else 0,
         "runs": runs,
         "pixels": output.shape[0] * output.shape[1],
-        "contiguous": window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad),
+        "contiguous": contiguous,
         "bordered": any(window.pad) or runs.over,
         "pad_byte": op.pad_value % 256,
         "span": span,
@@ -75,6 +78,29 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     proofs = (*op.proof(inputs), *dsp.proof(scheme, 4 * runs.blocks))
     helpers = columns_of.helpers(scheme, tile, widen, window_helper)
     return CPlan("conv2d", values, arrays, helpers, place["scratch"], proofs)
+
+
+def _points(
+    op: Conv2d, scheme: dsp.Scheme, stream: CArray, functions: tuple[Helper, Helper],
+    place: dict[str, int], inputs: Sequence[TensorInfo], output: TensorInfo,
+) -> CPlan:  # fmt: skip
+    """Plan of a convolution that reads its input pixel by pixel; such layers share their loop."""
+    channels, (tile, widen) = inputs[0].shape[2], functions
+    loop_values: dict[str, object] = {"sums": scheme.sums, "out": output.type.c_name}
+    points = dsp.helper("dsp_points", "points", loop_values)
+    blocks = channels // 4
+    geometry = [output.size // output.shape[2], channels, blocks // unrolled_blocks(blocks),
+                output.shape[2], place["first"], place["spare_at"]]  # fmt: skip
+    if scheme.sums:
+        factor = columns_of.column_values(op, scheme)["sum_factor"]
+        geometry += [place["sums_at"], int(str(factor))]
+    arrays = (stream, CArray("g", "uint32_t", tuple(geometry), "geometry of the pixels"))
+    values = {
+        "points": dsp.tag_of(points), "tile": dsp.tag_of(tile), "widen": dsp.tag_of(widen)
+    }  # fmt: skip
+    helpers = columns_of.helpers(scheme, tile, widen, points)
+    proofs = (*op.proof(inputs), *dsp.proof(scheme, channels))
+    return CPlan("points", values, arrays, helpers, place["scratch"], proofs)
 
 
 def _window(op: Conv2d, scheme: dsp.Scheme, runs: Runs, source: TensorInfo) -> Helper | None:
@@ -100,6 +126,9 @@ def tile_helper(
         "out": output.type.c_name,
         **dsp.requant_values(op.requant, 2),
     }
+    if scheme.mode == "products":
+        # the stream holds it, so that layers of different shifts share the function
+        values["shift"] = 0
     return dsp.helper("dsp_tile", f"tile_{scheme.mode}{scheme.bits}", values)
 
 

@@ -14,17 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hw_models.plane_form import PlaneForm, plane_form, plane_loop
+from ...hw_models.plane_form import LARGEST_STEP, PlaneForm, fills, plane_form, plane_loop
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import WeightedOp
 from ..requant import Int64
-from . import dsp_depthwise_any
+from . import dsp_columns, dsp_depthwise_any
 from . import dsp_packing as dsp
-
-LARGEST_STEP = 255
-"""A store moves its base register by so many bytes at most."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +65,23 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     geometry = (
         form.halves, form.start, height, width, form.row_bytes // 2 - width,
         channels, output.shape[2] // channels, len(stream) // output.shape[2],
-        op.pad_value % (1 << 16),
+        pad_word(op), fills(form.planes * form.halves),
     )  # fmt: skip
-    values = {"tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop)}
+    pairs = pairs_helper(op)
+    values = {
+        "tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop),
+        "pairs": dsp.tag_of(pairs),
+    }  # fmt: skip
     arrays = (
         CArray("w", "uint32_t", stream, "for each channel: weights, bias, multiplier"),
         CArray("g", "uint32_t", geometry, "geometry of the plane and the channels"),
     )
-    helpers = (("dsp_guard", ()), ("dsp_finish", ()), gather, channel_loop, kernel)
+    helpers = (
+        ("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, channel_loop, pairs,
+        kernel,
+    )  # fmt: skip
     proofs = (*op.proof(inputs), *weight_proof(op))
-    scratch = 2 * form.planes * form.halves
+    scratch = 16 * fills(form.planes * form.halves)
     return CPlan("depthwise_conv2d", values, arrays, helpers, scratch, proofs)
 
 
@@ -85,6 +89,11 @@ def _gather_two(source: TensorInfo) -> Helper:
     """The function that brings two channels into two planes."""
     values = {"type": source.type.c_name, "signed": source.type.signed}
     return dsp.helper("dsp_gather_two", "gather_two", values)
+
+
+def pad_word(op: DepthwiseConv2d | Conv2d) -> int:
+    """The padding value in both halves of a word."""
+    return op.pad_value % (1 << 16) * dsp_columns.EVERY_HALF
 
 
 def weight_proof(op: WeightedOp) -> tuple[str, ...]:
@@ -125,6 +134,19 @@ def weight_stream(op: WeightedOp) -> tuple[int, ...]:
     return tuple(int(v) for v in parts.reshape(-1))
 
 
+def pairs_helper(op: DepthwiseConv2d | Conv2d) -> Helper:
+    """The function that takes the packed weights of a channel apart."""
+    fields, shift = _fields(op), _shift(op)
+    values: dict[str, object] = {
+        "fields": fields,
+        "words": fields[-1].word + 1,
+        "mask": ((((1 << op.weights.bits) - 1) * op.weights.step) << shift) * dsp_columns.EVERY_HALF,
+        "offset": ((op.weights.offset << shift) % (1 << 16)) * dsp_columns.EVERY_HALF,
+        "zeros": dsp.same_zero(op.requant) is None,
+    }
+    return dsp.helper("dsp_pairs", f"pairs{op.weights.bits}", values)
+
+
 def plane_helper(
     op: DepthwiseConv2d | Conv2d, output: TensorInfo, form: PlaneForm, rows: int | None = None
 ) -> Helper:
@@ -140,15 +162,8 @@ def _kernel_values(
     rows = band or rows
     shift = _shift(op)
     step_bytes = 2 * op.window.stride[1]
-    fields = _fields(op)
-    lanes = (((1 << op.weights.bits) - 1) * op.weights.step) << shift
-    offset = ((op.weights.offset << shift) % (1 << 16)) * 0x00010001
     loop = plane_loop(columns)
     return {
-        "fields": fields,
-        "words": fields[-1].word + 1,
-        "mask": lanes * 0x00010001,
-        "offset": offset,
         "late": op.requant.p - shift,
         "row_bytes": form.row_bytes,
         "odd": form.odd,

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...hw_models.plane_form import fills
 from ...hw_models.taps_form import is_straight, phases_of, row_steps, taps_form
 from ...hw_models.work import GROUP, padded
 from ..ops.base import CArray, CPlan, Helper, TensorInfo, Window
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..pack import code_expressions
+from . import dsp_columns
 from . import dsp_packing as dsp
 
 
@@ -104,8 +106,8 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         "channels": channels,
         "plane_halves": plane_halves,
         # a word may reach past the plane
-        "halves": phases * plane_halves + 4,
-        "pad_value": op.pad_value,
+        "fills": fills(phases * plane_halves + 4),
+        "pad_word": op.pad_value % (1 << 16) * dsp_columns.EVERY_HALF,
         "pair_words": pair_words,
         "dense": form.mode == "dense",
         "kernel_rows": kernel_rows,
@@ -125,7 +127,7 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         CArray("c", "uint32_t", tuple(constants.reshape(-1).tolist()), "bias, multiplier, zero"),
     )
     helpers: tuple[Helper, ...] = (
-        ("dsp_guard", ()), ("dsp_finish", ()), gather, ("unpack", unpack), kernel
+        ("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, ("unpack", unpack), kernel
     )  # fmt: skip
-    scratch = 4 * pair_words + 2 * (phases * plane_halves + 4)
+    scratch = 4 * pair_words + 16 * fills(phases * plane_halves + 4)
     return CPlan("depthwise_any", values, arrays, helpers, scratch, op.proof(inputs))

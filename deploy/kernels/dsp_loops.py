@@ -46,7 +46,9 @@ def stream(
         group = slice(start, start + size)
         words = dsp.pack_words(codes[group], scheme)
         body = _tiles(words, constants[group], scheme, together, dsp.same_zero(op.requant) is None)
-        found += [4 * len(body), looped + sums if looped else 0, *body]
+        # tiles of product groups multiply their sums by a word
+        factor = [1 << scheme.shift] if column_step == 8 and scheme.mode == "products" else []
+        found += [4 * len(body), looped + sums if looped else 0, *factor, *body]
     layout = ["biases", f"weights ({scheme.mode} of {scheme.bits} bits)"]
     note = ", ".join(reversed(layout) if scheme.late else layout)
     note = f"bytes here and in the column's loop; for {together} channels each: {note}, multipliers"

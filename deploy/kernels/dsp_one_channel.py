@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.plane_form import PlaneForm, band_rows, plane_form
+from ...hw_models.plane_form import PlaneForm, band_rows, fills, plane_form
 from ..ops.base import CArray, CPlan, TensorInfo
 from ..ops.conv2d import Conv2d
 from . import dsp_depthwise, dsp_depthwise_any
@@ -32,12 +32,14 @@ def plan(
     rows, columns, outputs = output.shape
     band = band_rows(rows)
     kernel = dsp_depthwise.plane_helper(op, output, form, band)
+    pairs = dsp_depthwise.pairs_helper(op)
     gather = dsp_depthwise_any.gather_helper(source)
     stream = dsp_depthwise.weight_stream(op)
     plane_rows = (band - 1) * window.stride[0] + window.kernel[0]
     halves = form.row_bytes // 2 * plane_rows + 4
     values = {
         "tile": dsp.tag_of(kernel),
+        "pairs": dsp.tag_of(pairs),
         "gather": dsp.tag_of(gather),
         "height": height,
         "width": width,
@@ -48,13 +50,14 @@ def plan(
         "band_rows": window.stride[0] * band,
         "plane_rows": plane_rows,
         "row_halves": form.row_bytes // 2,
-        "halves": halves,
+        "pad_word": dsp_depthwise.pad_word(op),
+        "fills": fills(halves),
         "outputs": outputs,
         "words": len(stream) // outputs,
         "band_outputs": band * columns * outputs,
         "bordered": window.pad[0] > 0 or window.pad[2] > 0,
     }
     arrays = (CArray("w", "uint32_t", stream, "for each output: weights, bias, multiplier"),)
-    helpers = (("dsp_guard", ()), ("dsp_finish", ()), gather, kernel)
+    helpers = (("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, pairs, kernel)
     proofs = (*op.proof(inputs), *dsp_depthwise.weight_proof(op))
-    return CPlan("one_channel", values, arrays, helpers, 2 * halves, proofs)
+    return CPlan("one_channel", values, arrays, helpers, 16 * fills(halves), proofs)
