@@ -74,7 +74,9 @@ def _figure(value: float | None, unit: str) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return lines + ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
+    for row in rows:
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
+    return lines
 
 
 def with_evidence(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from adaqat import hw_models
 from adaqat.deploy import targets
 from adaqat.deploy.check import check
+from adaqat.deploy.device import Count
 from adaqat.deploy.emit import layout
 from adaqat.deploy.emulate import RegionCount
 from adaqat.deploy.report import Report, hardware_of, new_report
@@ -42,12 +43,8 @@ def test_counted_cycles_get_the_same_waits(tiny_graph: Any) -> None:
     report = new_report(model, BOARD)
     waits = report.totals["stall_cycles"]
 
-    class Counts:
-        total = RegionCount("total", 1, 900, 1200.0, 3, {})
-        nodes: dict[str, RegionCount] = {}
-        stack_bytes, code_bytes, node_code_bytes = 8, 100, {}
-
-    report.add_counts(Counts(), hardware_of(model, BOARD))  # type: ignore[arg-type]
+    total = RegionCount("total", 1, 900, 1200.0, 3, {})
+    report.add_counts(Count({}, total, 8, 100, {}, {}), hardware_of(model, BOARD))
     assert report.totals["latency_ms"] == pytest.approx((1200 + waits) / 120e3)
 
 
