@@ -20,7 +20,7 @@ from ..hw_models.table import Row, Table
 from . import targets
 from .check import check
 from .count_cache import CountCache
-from .counted_models import Counted, count_models
+from .counted_models import Counted, built_core, count_models
 from .device import Device
 from .emit import CModel, array_bytes, layout
 from .errors import UsageError
@@ -161,7 +161,8 @@ def measure_tables(
         progress(done, len(tasks))
     tables = []
     for target, core in chosen:
-        toolchain, built = _compiler(core, compiler), load_core(core.code_of or core.name)
+        toolchain = _compiler(core, compiler)
+        built = built_core(core, toolchain)
         around = _run_bytes(target, built, toolchain)
         flags = toolchain.flags(built)
         tables.append(new_table(target, core, toolchain, flags, around, tuple(rows[target.name])))
