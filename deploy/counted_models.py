@@ -20,6 +20,7 @@ from .count_cache import CountCache, key_of
 from .decoders import decoder_of
 from .emit import CModel, layout, sources
 from .measured_cases import MEASURED
+from .qemu import qemu_version
 from .toolchain import Toolchain
 from .types import IntArray
 from .vectors import make_inputs
@@ -62,7 +63,7 @@ def count_models(
     Raises:
         ToolError: a failed build, a fault, or a core that no emulator here can count.
     """
-    built = load_core(core.code_of or core.name)
+    built = built_core(core, toolchain)
     codes = [make_inputs(m.graph, samples=1, seed=1, extremes=False) for m in models]
     keys = [_key(m, c, built, toolchain) for m, c in zip(models, codes, strict=True)]
     traces: dict[str, Traced] = {}
@@ -83,6 +84,11 @@ def count_models(
             cache.put(key, trace.to_json())
             traces[key] = trace
     return [_priced(traces[key], core) for key in keys]
+
+
+def built_core(core: Core, toolchain: Toolchain) -> Core:
+    """The core whose flags the compiler gets: ``core.code_of`` is shown for GCC only."""
+    return load_core(core.code_of) if core.code_of and toolchain.kind == "gcc" else core
 
 
 def _batches(
@@ -135,7 +141,7 @@ def _key(model: CModel, codes: IntArray, core: Core, toolchain: Toolchain) -> st
 def _harness() -> str:
     """Hash over what surrounds the network: start-up, harness, counting hook, emulator."""
     root = files("adaqat.templates") / "c"
-    digest = hashlib.sha256(version("unicorn").encode())
+    digest = hashlib.sha256(f"{version('unicorn')} {qemu_version()}".encode())
     for name in _HARNESS:
         digest.update((root / name).read_bytes() + b"\0")
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache as remember
 from pathlib import Path
 
 from ..hw_models import Core, load_core
@@ -19,7 +20,7 @@ from ..hw_models.table import Row, Table
 from . import targets
 from .check import check
 from .count_cache import CountCache
-from .counted_models import Counted, count_models
+from .counted_models import Counted, built_core, count_models
 from .device import Device
 from .emit import CModel, array_bytes, layout
 from .errors import UsageError
@@ -139,16 +140,17 @@ def measure_tables(
     """
     chosen = [_measurable(name) for name in names]
     CountCache(cache)
-    present = dict.fromkeys(case.kind for case in cases())
-    wanted = [kind for kind in present if kinds is None or kind in set(kinds)]
     groups: dict[str, list[str]] = {}
     for target, core in chosen:
         groups.setdefault(core.code_of or core.name, []).append(target.name)
         _compiler(core, compiler)
+    present = dict.fromkeys(case.kind for target, _ in chosen for case in _cases_of(target))
+    only = present if kinds is None else set(kinds)
     # Longest first, so that no process ends up alone with a long one.
     tasks = [
         _Task(tuple(group), kind, bits, compiler, cache)
-        for kind in wanted
+        for kind in present
+        if kind in only
         for group in groups.values()
         for bits in (weight_bits if has_weights(kind) else (0,))
     ]
@@ -159,11 +161,18 @@ def measure_tables(
         progress(done, len(tasks))
     tables = []
     for target, core in chosen:
-        toolchain, built = _compiler(core, compiler), load_core(core.code_of or core.name)
+        toolchain = _compiler(core, compiler)
+        built = built_core(core, toolchain)
         around = _run_bytes(target, built, toolchain)
         flags = toolchain.flags(built)
         tables.append(new_table(target, core, toolchain, flags, around, tuple(rows[target.name])))
     return tables
+
+
+@remember
+def _cases_of(target: Target) -> list[Case]:
+    """The cases, under the kinds that the target's kernels count them as."""
+    return [counted_as(case, target.kernels) for case in cases()]
 
 
 def _measurable(name: str) -> tuple[Target, Core]:
@@ -193,10 +202,10 @@ def _run_all(tasks: list[_Task], workers: int) -> Iterator[dict[str, list[Row]]]
 
 def _run_task(task: _Task) -> dict[str, list[Row]]:
     cache = CountCache(task.cache)
-    chosen = [case for case in cases() if case.kind == task.kind]
     found: dict[str, list[Row]] = {}
     for name in task.targets:
         target, core = _measurable(name)
+        chosen = [case for case in _cases_of(target) if case.kind == task.kind]
         jobs = _jobs(chosen, name, (task.weight_bits,))
         models = [model for job in jobs for model in job.models]
         counts = iter(count_models(models, core, _compiler(core, task.compiler), cache))

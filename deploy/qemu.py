@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the same firmware image in QEMU, as an independent referee and for cores without Unicorn."""
 
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..hw_models import Core
@@ -30,6 +32,17 @@ def qemu_missing(core: Core) -> str | None:
     if shutil.which(PROGRAM) is None:
         return f"{PROGRAM} is not installed (apt-get install qemu-system-arm)"
     return None
+
+
+@cache
+def qemu_version() -> str:
+    """For example ``qemu-system-arm 7.2.22``; without a number where it does not tell one."""
+    try:
+        done = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return PROGRAM
+    found = re.search(r"version (\d[\d.]*)", done.stdout)
+    return f"{PROGRAM} {found[1]}" if found else PROGRAM
 
 
 def run_qemu(

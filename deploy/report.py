@@ -189,7 +189,7 @@ def _conditions(hardware: HwModel | None) -> dict[str, Any]:
     made = hardware.table.provenance
     return {
         "board": hardware.board.title if hardware.board else hardware.table.board,
-        "memory": "flash wait states estimated" if waits else "no wait states",
+        "memory": "flash wait states estimated" if waits else "no waits for flash added",
         "energy": hardware.energy.model_dump(),
         "table": {"name": hardware.table.file_name, "compiler": made.compiler_version},
     }

@@ -15,6 +15,7 @@ from ..hw_models.board import default_board
 from ..hw_models.compilers import compiled_by
 from ..hw_models.table import Energy, Provenance, Row, Table
 from .kernels import FAMILIES
+from .qemu import qemu_version
 from .targets import Target
 from .toolchain import Toolchain
 
@@ -80,7 +81,7 @@ REFERENCE = "another core has other cycles, so there are none"
 
 
 def _emulator(core: Core) -> str:
-    return "qemu" if core.unicorn is None else f"unicorn {version('unicorn')}"
+    return qemu_version() if core.unicorn is None else f"unicorn {version('unicorn')}"
 
 
 UNITS: dict[str, str] = {

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..hw_models import Architecture, Core
+from ..hw_models.compilers import GCC, PREFERRED
 from .errors import ToolError
 
-GCC: dict[Architecture, str] = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc"}
 _PACKAGES = {"arm": "gcc-arm-none-eabi", "riscv": "gcc-riscv64-unknown-elf"}
 INSTALL = (
     "install one: 'apt-get install {package}' or "
@@ -117,10 +117,9 @@ def find_toolchain(prefer: str | None = None, *, architecture: Architecture = "a
     gcc, install = GCC[architecture], INSTALL.format(package=_PACKAGES[architecture])
     wanted = prefer or os.environ.get("ADAQAT_CC") or None
     if wanted is None:
-        if architecture == "arm":
-            found = gcc_toolchain(gcc) or zig_toolchain()
-        else:
-            found = zig_toolchain() or gcc_toolchain(gcc)
+        makers = {"gcc": lambda: gcc_toolchain(gcc), "zig": zig_toolchain}
+        first, second = PREFERRED[architecture]
+        found = makers[first]() or makers[second]()
         if found is None:
             raise ToolError(f"cross compiler: none found; {gcc} or ziglang is needed; {install}")
         return found

@@ -34,8 +34,8 @@ class Core(Record):
     ``timing`` names the cycle table, ``None`` when no table is worth using.
     ``required_macros`` must be defined by the compiler with these flags: a compiler that leaves
     one out would silently build the slow portable kernels.
-    ``code_of`` names another core for which the same sources compile to the same bytes, so that
-    its counts hold here; only the cycles differ.
+    ``code_of`` names another core for which GCC compiles the same sources to the same bytes, so
+    that its counts hold here; only the cycles differ.
     ``kernels`` names kernel families of ``adaqat.deploy``, most specific first.
     """
 

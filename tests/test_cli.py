@@ -112,6 +112,8 @@ def test_targets(run_python: Run) -> None:
     rows = json.loads(adaqat(run_python, "targets", "--json").stdout)
     assert {"c99", "cortex-m4", "cortex-m0plus"} <= {row["name"] for row in rows}
     assert "cortex-m4" in adaqat(run_python, "targets").stdout
+    boards = {row["name"]: row["boards"] for row in rows}
+    assert "nucleo-l4r5zi" in boards["cortex-m4"] and boards["c99"] == []
 
 
 def test_mismatch_gives_exit_code_1(

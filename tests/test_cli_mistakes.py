@@ -141,13 +141,62 @@ def test_bad_budgets(run_python: Run, tiny_model: Path, budget: str, words: str)
     refused(adaqat(run_python, "compare", str(tiny_model), "--budget", budget), 2, words)
 
 
-def test_measure_refuses_a_target_without_a_core(run_python: Run, tmp_path: Path) -> None:
-    refused(adaqat(run_python, "measure", "-t", "c99", cwd=tmp_path), 2, "c99")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--target TARGET (may be repeated) or --all is needed"),
+        (("-t", "cortex-m4", "--all"), "one of them"),
+        (("-t", "cortex-m4", "--cache", "c", "--no-cache"), "at most one of --cache"),
+        (("-t", "cortex-m99"), "'cortex-m99' is unknown"),
+        (("-t", "cortex-m4", "--compiler", "tcc", "--cache", "c"), "'tcc' was asked for"),
+    ],
+)
+def test_measure_mistakes(
+    run_python: Run, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    refused(adaqat(run_python, "measure", *arguments, cwd=tmp_path), 2, words)
+    assert not list(tmp_path.glob("*.toml"))
 
 
-def test_compare_needs_a_cost_table(run_python: Run, tiny_model: Path) -> None:
-    refused(adaqat(run_python, "compare", str(tiny_model), "-t", "c99"), 2, "no cost table")
+def test_a_target_without_a_core_or_a_table(
+    monkeypatch: pytest.MonkeyPatch, tiny_graph: Any
+) -> None:
+    from adaqat.deploy import prediction, targets
+    from adaqat.deploy.errors import UsageError
+    from adaqat.deploy.measure import measure
+    from adaqat.deploy.report import check_board
+
+    bare = targets.Target("bare", "other")
+    monkeypatch.setattr(targets, "get", lambda name: bare)
+    with pytest.raises(UsageError, match="bare: has no core to count on"):
+        measure("bare")
+    with pytest.raises(UsageError, match="bare: has no cost table"):
+        prediction.predictions(tiny_graph, ["bare"], {})
+    with pytest.raises(UsageError, match="--board nucleo-l4r5zi: target bare has no cost table"):
+        check_board(bare, "nucleo-l4r5zi")
+
+
+@pytest.mark.parametrize(
+    ("target", "board", "words"),
+    [
+        ("cortex-m4", "z80", "there is no 'z80'; known are"),
+        ("cortex-m4", "nucleo-g0b1re", "has a cortex-m0plus, target cortex-m4 is for cortex-m4"),
+        ("c99", "ibex-demo-arty-a7", "target c99 is for riscv32; boards for it: none"),
+    ],
+)
+def test_boards_that_do_not_fit(
+    run_python: Run, tiny_model: Path, tmp_path: Path, target: str, board: str, words: str
+) -> None:
+    done = run_python(
+        *DEPLOY, str(tiny_model), "-t", target, "--board", board, "-o", str(tmp_path / "out")
+    )
+    refused(done, 2, words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_on_a_board_needs_one_target(run_python: Run, tiny_model: Path) -> None:
+    done = adaqat(run_python, "compare", str(tiny_model), "--board", "nucleo-l4r5zi")
+    refused(done, 2, "0 targets given; a board has one core")
 
 
 def test_training_without_torch(run_python: Run) -> None:

@@ -32,6 +32,7 @@ def _recipe(
     target: str | None,
     budget: Sequence[str],
     seed: int | None,
+    board: str | None = None,
 ) -> Recipe:
     """The recipe file or packaged recipe, with the command line's changes."""
     from importlib.resources import as_file, files
@@ -56,6 +57,8 @@ def _recipe(
         values["data"]["name"] = data
     if target is not None:
         values["search"]["target"] = target
+    if board is not None:
+        values["search"]["board"] = board
     if budget:
         values["search"]["budget"] = parse_budgets(budget)
     if seed is not None:
@@ -109,13 +112,19 @@ def run(
         list[str] | None,
         typer.Option(help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb"),
     ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(help="board with the target's core: clock, energy and waits for its flash"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
 ) -> None:
     """Train a mixed-precision network under a hardware budget."""
     try:
-        _train(recipe, out, model, data, data_root, target, budget or [], seed, resume, as_json)
+        folder = _folder(out)
+        chosen = _recipe(recipe, model, data, target, budget or [], seed, board)
+        _train(chosen, folder, data_root, resume, as_json)
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None or not (
@@ -126,24 +135,17 @@ def run(
         raise typer.Exit(int(code)) from None
 
 
-def _train(
-    name: str | None,
-    out: Path | None,
-    model: str | None,
-    data: str | None,
-    data_root: Path | None,
-    target: str | None,
-    budget: Sequence[str],
-    seed: int | None,
-    resume: bool,
-    as_json: bool,
-) -> None:
+def _folder(out: Path | None) -> Path:
     if out is None:
         raise UsageError("adaqat-train: no -o found; the folder of the run is needed")
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o: {out} is a file; a folder is needed")
-    recipe = _recipe(name, model, data, target, budget, seed)
+    return out
 
+
+def _train(
+    recipe: Recipe, out: Path, data_root: Path | None, resume: bool, as_json: bool
+) -> None:
     import numpy as np
 
     from ..deploy.frontends.torch import lower

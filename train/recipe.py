@@ -73,6 +73,8 @@ class SearchSection(_Section):
     """Arguments of `AdaQAT`. Without a budget and with strength 0 nothing is searched."""
 
     target: str = "cortex-m4"
+    board: str | None = None
+    """A board with the target's core: its clock, energy and flash waits price the network."""
     budget: dict[str, float] = Field(default_factory=dict)
     strength: float | None = Field(default=None, ge=0)
     mode: Literal["repaired", "adaqat"] = "repaired"

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..hw_models import load
 from . import ranks
 from .calibration import calibrate
 from .controller import AdaQAT
@@ -119,7 +120,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
     return AdaQAT(
         module,
         steps=steps,
-        target=search.target,
+        target=load(search.target, search.board) if search.board else search.target,
         budget=search.budget or None,
         strength=search.strength,
         mode=search.mode,

@@ -220,3 +220,21 @@ def test_the_table_is_that_of_the_compiler_that_builds(
     assert hw_models.load("toy").node_cost(work(4)).code_bytes == code
     assert hw_models.names() == ("toy",)
     assert hw_models.load("toy", compiler="zig").node_cost(work(4)).code_bytes == 290
+
+
+@pytest.mark.parametrize("architecture", ["arm", "riscv"])
+@pytest.mark.parametrize("forced", [None, "gcc", "zig"])
+def test_the_chosen_compiler_is_the_one_that_builds(
+    architecture: str, forced: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adaqat.deploy.errors import ToolError
+    from adaqat.deploy.toolchain import find_toolchain
+
+    monkeypatch.delenv("ADAQAT_CC", raising=False)
+    if forced:
+        monkeypatch.setenv("ADAQAT_CC", forced)
+    try:
+        builds = find_toolchain(architecture=architecture).kind
+    except ToolError as error:
+        pytest.skip(str(error))
+    assert compilers.compiler_here(architecture) == builds

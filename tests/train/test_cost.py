@@ -10,6 +10,7 @@ import pytest
 from torch import Tensor, nn
 
 from adaqat.deploy import UsageError, lower
+from adaqat.hw_models import load
 from adaqat.train import calibrate, prepare
 from adaqat.train.bits import BitWidth
 from adaqat.train.cost import BitOps, NetworkCost, Term
@@ -139,3 +140,26 @@ def test_budgets_that_exclude_each_other() -> None:
     cost = NetworkCost("toy", ("x", "y"), [Term("n", (w,), table)])
     with pytest.raises(UsageError, match="one by one but not together"):
         check_budget(cost, {"x": 3.0, "y": 3.0}, [w])
+
+
+def test_a_board_prices_waits_and_a_target_without_cycles_leaves_them_out(
+    residual: Make, images: Tensor
+) -> None:
+    module = prepare(residual(), images, min_bits=1).eval()
+    calibrate(module, [images])
+    plain = network_cost(module, "cortex-m4")
+    there = network_cost(module, load("cortex-m4", "nucleo-l4r5zi"))
+    assert there.total("cycles") == plain.total("cycles")
+    assert there.total("latency_ms") > plain.total("latency_ms")
+    generic = network_cost(module, "c99")
+    assert generic.metrics == ("instructions", "flash_kb")
+    with pytest.raises(UsageError, match=r"'latency_ms' found; c99 prices instructions, flash_kb"):
+        check_budget(generic, {"latency_ms": 5.0}, module.widths)
+
+
+def test_the_board_of_the_command_line_reaches_the_recipe() -> None:
+    from adaqat.train.cli import _recipe
+
+    recipe = _recipe("digits", None, None, "cortex-m0plus", [], None, "nucleo-g0b1re")
+    assert (recipe.search.target, recipe.search.board) == ("cortex-m0plus", "nucleo-g0b1re")
+    assert _recipe("digits", None, None, None, [], None).search.board is None
