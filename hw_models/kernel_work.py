@@ -10,12 +10,11 @@ because the density of packed weights depends on the form that the widths allow.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from math import ceil
 
-import numpy as np
-
-from .work import SPECIAL, Work, conv_is_direct, inside
+from .edges import Pad, Pair, Shape, edges
+from .work import SPECIAL, Work, conv_is_direct
 
 
 @dataclass(frozen=True)
@@ -33,56 +32,12 @@ class Tiling:
     rows: int
 
 
-FAMILIES = {
-    "dsp": Tiling(2, 2, 4),
-    "armv6m": Tiling(4, 1, 1),
-    "armv7m": Tiling(4, 1, 1),
-}
-MULTIPLIES = 20
-"""Multiplies that the kernels without DSP sum up at most before they take the result out."""
+FAMILIES = {"dsp": Tiling(2, 2, 4)}
 OVER_LIMIT, WINDOW_BLOCKS, FEWEST_BLOCKS = 1.06, 16, 3
 """Where the DSP kernels read past a run, read a window in straight code, or call once a run."""
 
-Pair = tuple[int, int]
-Pad = tuple[int, int, int, int]
-Shape = tuple[int, int, int]
-
-
 def _up(count: int, unit: int) -> int:
     return ceil(count / unit) * unit
-
-
-def unit(family: str, weight_bits: int, act_bits: int) -> int:
-    """Activations of a column word, to which a run of input bytes is filled up.
-
-    Without DSP it is the number of products that one multiply can carry: ``span`` digits of
-    32 / span bits hold the sums of all multiplies that one weight word takes part in.
-    """
-    if family == "dsp":
-        return 4
-    for span in (4, 2):
-        digit = 32 // span
-        worst = span * ((1 << weight_bits) - 1) * ((1 << act_bits) - 1)
-        together = min(((1 << digit) - 1) // worst, MULTIPLIES)
-        if weight_bits <= digit and together >= digit // weight_bits:
-            return span
-    return 1
-
-
-@cache
-def edges(
-    in_hw: Pair, out_hw: Pair, kernel: Pair, stride: Pair, dilation: Pair, pad: Pad, pixels: int
-) -> tuple[int, int]:
-    """(groups of ``pixels`` outputs that touch the border, kernel rows that cross its sides)."""
-    starts = [np.arange(out_hw[a]) * stride[a] - pad[a] for a in (0, 1)]
-    spans = [dilation[a] * (kernel[a] - 1) + 1 for a in (0, 1)]
-    within = [(s >= 0) & (s + span <= size)
-              for s, span, size in zip(starts, spans, in_hw, strict=True)]  # fmt: skip
-    flat = (within[0][:, None] & within[1][None, :]).reshape(-1)
-    filled = np.pad(flat, (0, -len(flat) % pixels), constant_values=True)
-    touching = int((~filled.reshape(-1, pixels).all(axis=1)).sum())
-    rows = inside(in_hw[0], out_hw[0], kernel[0], stride[0], dilation[0], pad[0])
-    return touching, rows * int((~within[1]).sum())
 
 
 @dataclass(frozen=True)
@@ -133,28 +88,18 @@ def _conv2d(
         return replace(rows, kind="conv2d", features=whole, form="whole")
     tiling = FAMILIES[family]
     depth_in = in_shape[2] // groups
-    if family == "dsp":
-        column = dsp_column(kernel, dilation, groups, depth_in)
-    elif groups != 1:
-        return None
-    else:
-        word = unit(family, weight_bits, act_bits)
-        run = kernel[1] * depth_in
-        column = Column(kernel[0], run, kernel[0] * _up(run, word), kernel[0] * (run % word), False)
-        # where a word holds two pixels, sums of two or four products end together
-        group = 2 if weight_bits == act_bits == 8 else 4
+    column = dsp_column(kernel, dilation, groups, depth_in)
     tiles = ceil(out_shape[0] * out_shape[1] / tiling.pixels) * groups
     stored = _up(out_shape[2] // groups, tiling.channels)
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, tiling.pixels
     )
     columns = tiles * tiling.pixels
-    depth = _up(column.depth, group) if family != "dsp" and word == 1 else column.depth
     direct = conv_is_direct(kernel, pad, groups, in_shape[2]) and stride == (1, 1)
     form = "direct" if direct else "border" if any(pad) else "inside"
     way = "straight_" if column.straight else ""
     features = {
-        "product": columns * stored * depth,
+        "product": columns * stored * column.depth,
         "result": columns * stored,
         f"{way}column": columns * column.depth,
         f"{way}run": columns * column.runs,
@@ -171,7 +116,7 @@ def _conv2d(
         {name: count for name, count in features.items() if count},
         macs=out_shape[0] * out_shape[1] * out_shape[2] * kernel[0] * kernel[1] * depth_in,
         form="grouped" if groups > 1 else f"straight_{form}" if column.straight else form,
-        stored={"code": groups * stored * depth, "channel": groups * stored, "layer": 1},
+        stored={"code": groups * stored * column.depth, "channel": groups * stored, "layer": 1},
     )  # fmt: skip
 
 
@@ -180,65 +125,13 @@ def _linear(
 ) -> Work:
     """Work of a fully connected layer in a family."""
     tiling = FAMILIES[family]
-    dsp = family == "dsp"
-    depth, rows = (_up(inputs, 4), _up(outputs, tiling.rows)) if dsp else (inputs, outputs)
-    # without DSP quads of wide rows go together and the others one by one
-    single = 0 if dsp else outputs % 4
-    features = {
-        "product": (rows - single) * depth,
-        "single_product": single * depth,
-        "result": rows - single,
-        "single_result": single,
-        "column": depth,
-        "layer": 1,
-    }
+    depth, rows = _up(inputs, 4), _up(outputs, tiling.rows)
     return Work(
         "linear", weight_bits, act_bits, act_signed,
-        {name: count for name, count in features.items() if count},
+        {"product": rows * depth, "result": rows, "column": depth, "layer": 1},
         macs=inputs * outputs,
         form="copied" if inputs % 4 else "direct",
         stored={"code": rows * depth, "channel": rows, "layer": 1},
-    )  # fmt: skip
-
-
-def _lanes_depthwise(
-    in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair, pad: Pad,
-    weight_bits: int, act_bits: int, act_signed: bool,
-) -> Work | None:  # fmt: skip
-    """Work of a depthwise convolution without DSP: planes whose words hold two image rows."""
-    (height, image_width, inputs), (out_rows, columns, channels) = in_shape, out_shape
-    rows = ceil(out_rows / 2)
-    width, lines = (columns - 1) * stride[1] + kernel[1], (rows - 1) * stride[0] + kernel[0]
-    if (
-        dilation != (1, 1) or kernel[0] * kernel[1] > 25 or kernel[1] < stride[1]
-        or 4 * width * max(stride[0], kernel[0]) > 4092
-    ):  # fmt: skip
-        return None
-    low = np.arange(lines) - pad[0]
-    high = low + (out_rows - rows) * stride[0]
-    inside_low, inside_high = (low >= 0) & (low < height), (high >= 0) & (high < height)
-    both, one = int((inside_low & inside_high).sum()), int((inside_low ^ inside_high).sum())
-    filled = min(image_width, width - pad[1])
-    taps = kernel[0] * kernel[1]
-    return Work(
-        "depthwise_conv2d", weight_bits, act_bits, act_signed,
-        {
-            "product": channels * rows * columns * taps,
-            "pair": channels * rows * columns,
-            "row": channels * rows,
-            "gather": inputs * both * filled,
-            "gather_row": inputs * both,
-            "edge": inputs * one * filled,
-            "edge_row": inputs * one,
-            "line": inputs * lines,
-            "plane": width * lines,
-            "code": channels * taps,
-            "channel": channels,
-            "layer": 1,
-        },
-        macs=out_rows * columns * channels * taps,
-        form="border" if any(pad) else "inside",
-        stored={"code": channels * taps, "channel": channels, "layer": 1},
     )  # fmt: skip
 
 
@@ -247,10 +140,6 @@ def _depthwise(
     pad: Pad, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
     """Work of a depthwise convolution in a family; None for what it leaves to others."""
-    if family != "dsp":
-        return _lanes_depthwise(
-            in_shape, out_shape, kernel, stride, dilation, pad, weight_bits, act_bits, act_signed
-        )
     if dilation != (1, 1):
         return None
     (height, width, _), (rows, columns, channels) = in_shape, out_shape

@@ -23,12 +23,14 @@ QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
 """Activations in the unrolled loop of these."""
-TILE = {("lanes", True): 185, ("fields", True): 258, ("lanes", False): 113, ("fields", False): 158}
+TILE = {("lanes", True): 125, ("fields", True): 198, ("lanes", False): 88, ("fields", False): 133}
 """Instructions around the pieces of four pixels, by form and whether the core has Thumb-1 only."""
 RUN = {("lanes", True): 14, ("fields", True): 22, ("lanes", False): 12, ("fields", False): 0}
 """Instructions around a call that reads one run of four pixels."""
 CHANNEL = 250.0
 """Instructions around one channel of a depthwise layer."""
+FILLED = 14.0
+"""Instructions of a column word of a linear layer that is not full."""
 
 
 def sparse(form: FieldsShape | LanesShape) -> float:
@@ -136,10 +138,15 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
 ]:  # fmt: skip
     """(estimated instructions, form) of the fields forms of a linear layer."""
     return [
-        ((outputs * form.row_cost(core, depth)
-          + copy_cost(core, form.span, depth, grid.act_low < 0)) * sparse(form), form)
+        ((outputs * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+          + FILLED * filled(form, depth)) * sparse(form), form)
         for form in fields_shapes(core, grid)
-    ]
+    ]  # fmt: skip
+
+
+def filled(form: FieldsShape, depth: int) -> int:
+    """Column words of a linear layer that hold less than ``span`` activations."""
+    return ceil(form.multiplies(depth) / form.fields) * form.fields - depth // form.span
 
 
 def choose_linear(

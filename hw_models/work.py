@@ -258,8 +258,16 @@ def pool2d_work(
     pad: tuple[int, int, int, int],
     act_bits: int,
     act_signed: bool,
+    kernels: Kernels = (),
 ) -> Work:
     """Work of a max or average pool; shapes are (H, W, C), pad is (top, left, bottom, right)."""
+    for family in kernels:
+        if (family, kind) in SPECIAL:
+            special: Work | None = SPECIAL[family, kind](
+                in_shape, out_shape, kernel, stride, pad, act_bits, act_signed
+            )
+            if special is not None:
+                return special
     taps_in, taps_out = window_taps(in_shape[:2], out_shape[:2], kernel, stride, (1, 1), pad)
     pixels = out_shape[0] * out_shape[1]
     channels = out_shape[2]

@@ -60,7 +60,9 @@ def depthwise_plan(
     span = (source.type.lo - centre, source.type.hi - centre)
     low, high = group_range(values, group, *span)
     # where the lanes have room the weights carry the left shift of the results
-    scale = op.requant.p if LANE_MIN < low << op.requant.p and high << op.requant.p <= LANE_MAX else 0
+    scale = op.requant.p if core.thumb1 else 0
+    if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
+        scale = 0
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     biased = low <= LANE_MIN

@@ -31,12 +31,15 @@ def _pool_shape(kind: str, window: Window, source: TensorInfo) -> tuple[int, int
     return rows, columns, source.shape[2]
 
 
-def _pool_work(kind: str, window: Window, source: TensorInfo, output: TensorInfo) -> Work:
+def _pool_work(
+    kind: str, window: Window, source: TensorInfo, output: TensorInfo, kernels: Sequence[str]
+) -> Work:
     return pool2d_work(
         kind,
         (source.shape[0], source.shape[1], source.shape[2]),
         (output.shape[0], output.shape[1], output.shape[2]),
         window.kernel, window.stride, window.pad, source.type.bits, source.type.signed,
+        kernels,
     )  # fmt: skip
 
 
@@ -71,7 +74,7 @@ class MaxPool2d(Op):
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
     ) -> Work:
         """Features for cost tables."""
-        return _pool_work(self.kind, self.window, inputs[0], output)
+        return _pool_work(self.kind, self.window, inputs[0], output, kernels)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""
@@ -138,7 +141,7 @@ class AvgPool2d(Op):
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
     ) -> Work:
         """Features for cost tables."""
-        return _pool_work(self.kind, self.window, inputs[0], output)
+        return _pool_work(self.kind, self.window, inputs[0], output, kernels)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""
