@@ -23,12 +23,14 @@ QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
 """Activations in the unrolled loop of these."""
-COPY = 5.0
-"""Instructions to bring an activation into its column word, once per linear layer."""
-TILE_RUN = 25.0
+TILE = {("lanes", True): 125, ("fields", True): 198, ("lanes", False): 88, ("fields", False): 133}
+"""Instructions around the pieces of four pixels, by form and whether the core has Thumb-1 only."""
+RUN = {("lanes", True): 14, ("fields", True): 22, ("lanes", False): 12, ("fields", False): 0}
 """Instructions around a call that reads one run of four pixels."""
 CHANNEL = 250.0
 """Instructions around one channel of a depthwise layer."""
+FILLED = 14.0
+"""Instructions of a column word of a linear layer that is not full."""
 
 
 def sparse(form: FieldsShape | LanesShape) -> float:
@@ -69,12 +71,36 @@ def spread_cost(core: Core, form: FieldsShape | LanesShape, run: int, signed: bo
         part_cost = (3 * part - 1 + sums) if part else 0
     else:
         word = 2 * form.span + shifted + sums
-        loop = (3 + shifted // 2 + sums if form.span == 4 else 5 + shifted + 2 * sums) + 2
+        loop = (2 + shifted + sums if form.span == 4 else 5 + shifted + 2 * sums) + 2
         part_cost = (2 * part + sums) if part else 0
     if part and shifted:
         part_cost += 12
     fixed = 11 + 4 * sums + (6 if sums and form.span == 4 else 0)
     return 24 + PIXELS * (fixed + loops * loop + words * word + part_cost)
+
+
+def reading_cost(
+    core: Core, form: FieldsShape | LanesShape, runs: int, run: int, signed: bool
+) -> float:
+    """Instructions that bring all runs of four pixels into the column."""
+    each = spread_cost(core, form, run, signed) + RUN[form.form, core.thumb1]
+    return TILE[form.form, core.thumb1] + runs * each
+
+
+def copy_cost(core: Core, span: int, depth: int, signed: bool) -> float:
+    """Instructions that bring the activations of a linear layer into column words, or add them up.
+
+    Args:
+        core: the family.
+        span: activations in a word; 1 for the form of four rows.
+        depth: activations.
+        signed: whether they are.
+    """
+    if core.thumb1:
+        return 45 + (5.25 + 2 * signed) * depth
+    if span == 1:
+        return 0.0
+    return 15 + ((4.55 if span == 2 else 4.0) + signed) * depth
 
 
 def choose_conv(
@@ -92,19 +118,18 @@ def choose_conv(
 
     def total(form: FieldsShape | LanesShape) -> float:
         kernel = outputs * form.cost(core, padded_depth(form, runs, run))
-        return (kernel + runs * spread_cost(core, form, run, grid.act_low < 0)) * sparse(form)
+        return (kernel + reading_cost(core, form, runs, run, grid.act_low < 0)) * sparse(form)
 
     return min([*fields_shapes(core, grid), *lanes_shapes(grid)], key=total)
 
 
-def rows_cost(core: Core, outputs: int, depth: int, signed: bool) -> float:
-    """Instructions of a linear layer whose rows go four at a time, byte by byte."""
+def rows_cost(core: Core, outputs: int, depth: int) -> float:
+    """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
     if core.thumb1:
         quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
-        copied = 6.0 * depth if signed else 0.0
-        return quads * quad + tail * (40 + 5.25 * depth) + copied
-    quad = 75 + 9 * depth + 2 * ceil(depth / UNROLL)
+        return quads * quad + tail * (40 + 5.25 * depth)
+    quad = 59 + 9 * depth + 2 * ceil(depth / UNROLL)
     return quads * quad + tail * (30 + 4.25 * depth)
 
 
@@ -113,9 +138,15 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
 ]:  # fmt: skip
     """(estimated instructions, form) of the fields forms of a linear layer."""
     return [
-        ((outputs * form.row_cost(core, depth) + COPY * depth) * sparse(form), form)
+        ((outputs * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+          + FILLED * filled(form, depth)) * sparse(form), form)
         for form in fields_shapes(core, grid)
-    ]
+    ]  # fmt: skip
+
+
+def filled(form: FieldsShape, depth: int) -> int:
+    """Column words of a linear layer that hold less than ``span`` activations."""
+    return ceil(form.multiplies(depth) / form.fields) * form.fields - depth // form.span
 
 
 def choose_linear(
@@ -132,7 +163,8 @@ def choose_linear(
     """
     found = linear_fields(core, grid, outputs, depth)
     best = _best(found)
-    if best is None or (rows and rows_cost(core, outputs, depth, grid.act_low < 0) < best[0]):
+    wide = rows_cost(core, outputs, depth) + copy_cost(core, 1, depth, grid.act_low < 0)
+    if best is None or (rows and wide < best[0]):
         return None
     return best[1]
 
@@ -163,6 +195,7 @@ def goes_by_plane(
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
-    reading = runs * (spread_cost(core, form, run, grid.act_low < 0) + TILE_RUN)
-    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading
+    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
+        core, form, runs, run, grid.act_low < 0
+    )
     return by_plane < ceil(pixels / PIXELS) * tile

@@ -207,7 +207,7 @@ class FieldsShape:
         """Instructions of one row of a linear layer, its result included."""
         words = ceil(self.multiplies(depth) / self.fields)
         blocks = ceil(words / self.words)
-        late = 3 if self.step == 2 else 0
+        late = 5 if self.step == 2 else 0
         if core.thumb1:
             return 32 + late + words * self.word_instructions(core) + (
                 4 + self.far_row(core)

@@ -54,7 +54,7 @@ Kernels = Sequence[str]
 
 SPECIAL: dict[tuple[str, str], Callable[..., Work | None]] = {}
 """How a kernel family counts a kind, by (family, kind): the arguments of the kind's own function,
-None where the family leaves the shape to the next one. ``hw_models/kernel_work`` fills it."""
+None where the family leaves the shape to the next one. the families' ``*_work`` modules fill it."""
 
 
 def special_work(kernels: Kernels, kind: str, *shape: object) -> Work | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..ops.conv2d import Conv2d
 from ..requant import Requant
 from ...hw_models.thumb_choice import padded_depth
 from .thumb_choice import choose
-from .thumb_forms import PIXELS, Core, Fields, Form, Lanes
+from .thumb_forms import LANE_MAX, LANE_MIN, PIXELS, Core, Fields, Form, Lanes, group_range
 from .thumb_spread import quads, spread_helper
 from .thumb_pack import (
     field_weights,
@@ -24,6 +25,8 @@ from .thumb_pack import (
     z_varies,
 )
 
+APART: Helper = ("thumb_apart", ())
+"""Keeps the functions that layers share as they are."""
 T_SIGNED_LIMIT = (1 << 31) - (1 << 15)
 """Bound of |t| below which the ARMv6-M sequence for signed multipliers is exact."""
 
@@ -65,6 +68,8 @@ def conv_plan(
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
     shift = op.requant.p + (form.step == 2)
+    if core.thumb1 and isinstance(form, Lanes):
+        form, shift = shifted(form, shift, source)
     rule = requant_literals(core, op.requant, shift, late=sums and not early)
     kernel = kernel_helper(core, form, rule, early)
     spread = spread_helper(core, form, source, sums, run)
@@ -102,10 +107,21 @@ def conv_plan(
             records(op.requant, extra_bias(form, op), core),
             CArray("g", "uint32_t", numbers, "geometry, in the order of the function it goes to"),
         ),
-        (*rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel, driver),
+        (APART, *rule_helpers(core, op.requant), *copy, ("thumb_job", ()), spread, kernel, driver),
         4 * layout["column_words"] + padded * ((PIXELS + 1) if contiguous else 1) * run,
         (*op.proof([source]), *form.proof()),
     )  # fmt: skip
+
+
+def shifted(form: Lanes, shift: int, source: TensorInfo) -> tuple[Lanes, int]:
+    """(form whose weights carry the left shift of the results, 0), or both as given."""
+    codes = form.codes.astype(np.int64) << shift
+    ends = (source.type.lo - form.centre, source.type.hi - form.centre)
+    low, high = group_range(codes, form.group, *ends)
+    if shift == 0 or codes.min() < -128 or codes.max() > 127 or low <= LANE_MIN or high > LANE_MAX:
+        return form, shift
+    reach = max(-low, high)
+    return replace(form, codes=codes.astype(np.int8), scale=shift, biased=False, reach=reach), 0
 
 
 def driver_helper(
@@ -222,7 +238,7 @@ def weight_array(core: Core, form: Form, run: int, groups: int = 1) -> CArray:
         width = codes.shape[1] // (form.codes.shape[1] // run)
         rows = codes.reshape(len(codes), -1, width)
         whole = run // 4 * 4
-        first = rows[:, :, :whole].reshape(len(codes), -1, whole // 4, 4)[..., [0, 2, 1, 3]]
+        first = rows[:, :, :whole].reshape(*rows.shape[:2], whole // 4, 4)[..., [0, 2, 1, 3]]
         codes = np.concatenate(
             [first.reshape(*rows.shape[:2], whole), rows[:, :, whole:]], axis=2
         ).reshape(len(codes), -1)
@@ -241,4 +257,5 @@ def extra_bias(form: Form, op: Any) -> Any:
     if isinstance(form, Fields):
         # the sum of activations is taken after the shift, so the offset's share is in it
         return centre * values.sum(axis=1)
+    # codes that carry a left shift mean the same weights
     return centre * (values - form.offset).sum(axis=1).astype(np.int64)

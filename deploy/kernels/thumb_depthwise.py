@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ...hw_models.thumb_planes import HIGH, TAPS_MAX, Plane, plane_of, taps_group
+from ...hw_models.thumb_planes import HIGH, Plane, plane_of, taps_group
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo, Window
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import Weights
 from ..types import IntType
-from .thumb_conv import ident_of, record_tag, requant_fits, requant_literals, rule_helpers
-from .thumb_forms import LANE_MIN, Core, grid_of, group_range
+from .thumb_conv import APART, ident_of, record_tag, requant_fits, requant_literals, rule_helpers
+from .thumb_forms import LANE_MAX, LANE_MIN, Core, grid_of, group_range
 from .thumb_pack import records
 
 def plan_depthwise(
@@ -56,15 +56,20 @@ def depthwise_plan(
     group, centre = how
     plane = geometry_of(op.window, source.shape, output.shape)
     channels = output.shape[2]
-    rule = requant_literals(core, op.requant, op.requant.p, late=False)
     values = op.weights.values.reshape(channels, -1)
     span = (source.type.lo - centre, source.type.hi - centre)
     low, high = group_range(values, group, *span)
+    # where the lanes have room the weights carry the left shift of the results
+    scale = op.requant.p if core.thumb1 else 0
+    if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
+        scale = 0
+    low, high = low << scale, high << scale
+    rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     biased = low <= LANE_MIN
     pad = op.pad_value - centre
     kernel = _kernel(core, op, rule, group, biased, plane)
     fill, fill_words = _fill(core, source, centre, plane)
-    array, packing = _weights(op.weights, plane.taps)
+    array, packing = _weights(op.weights, plane.taps, scale)
     segments = [
         number
         for kind, first, at, count in plane.segments
@@ -72,15 +77,15 @@ def depthwise_plan(
                        at * plane.at_step + plane.left, count)
     ]  # fmt: skip
     geometry = {
-        "taps": plane.taps, "multiplier": channels // source.shape[2], "out_channels": channels,
+        "multiplier": channels // source.shape[2], "out_channels": channels,
         "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": plane.words,
         "pad_word": pad * 65537, "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
         "row_bytes": 4 * plane.columns * plane.step_x, "line_bytes": 4 * plane.step_y,
-        "width": plane.width, "code_bytes": packing.pop("row_bytes"), "zero": rule["z"],
+        "width": plane.width, "zero": rule["z"],
         "segments": len(plane.segments), **fill_words,
         "fixed_low": pad * 65536 - centre, "fixed_high": pad - centre * 65536,
     }  # fmt: skip
-    driver = _driver(source, tuple(geometry), packing, rule, plane.flat)
+    driver = _driver(source, tuple(geometry), packing, rule, plane.flat, plane.taps)
     numbers = tuple(value & 0xFFFFFFFF for value in (*geometry.values(), *segments))
     return CPlan(
         "depthwise_conv2d",
@@ -91,7 +96,7 @@ def depthwise_plan(
             CArray("g", "uint32_t", numbers,
                    "geometry, in the order of the function it goes to, then parts of a plane"),
         ),
-        (*rule_helpers(core, op.requant), ("thumb_plane_job", ()), fill, kernel, driver),
+        (APART, *rule_helpers(core, op.requant), ("thumb_plane_job", ()), fill, kernel, driver),
         4 * plane.words,
         (
             *op.proof([source]),
@@ -104,17 +109,17 @@ def depthwise_plan(
 
 def _driver(
     source: TensorInfo, names: tuple[str, ...], packing: dict[str, Any], rule: dict[str, Any],
-    flat: bool,
+    flat: bool, taps: int,
 ) -> Helper:  # fmt: skip
     values = {
-        "act": source.type.c_name, "taps_max": TAPS_MAX, "thumb1": rule["thumb1"],
+        "act": source.type.c_name, "taps": taps, "thumb1": rule["thumb1"],
         "signed_m": rule["signed_m"], "z_varies": rule["z_varies"], "record": rule["record"],
         "index": {name: i for i, name in enumerate(names)}, **packing, "flat": flat,
     }  # fmt: skip
     tag = f"{'f' if flat else ''}{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
-    if packing["packed"]:
-        tag += f"b{packing['code_bits']}s{packing['step']}o{-packing['offset']}"
-    values["ident"] = f"depthwise_{source.type.c_name[0]}{tag}".replace("-", "m")
+    tag += f"t{taps}b{packing['bits']}"
+    tag += f"s{packing['scale']}" if packing["scale"] else ""
+    values["ident"] = f"depthwise_{source.type.c_name[0]}{tag}"
     return "thumb_depthwise", (("k", values),)
 
 
@@ -196,24 +201,24 @@ def _fill(
     return ("thumb_plane", (("k", values),)), numbers
 
 
-def _weights(weights: Weights, taps: int) -> tuple[CArray, dict[str, Any]]:
-    """Codes in containers of 1, 2, 4 or 8 bits, every channel from a whole byte."""
-    rows = weights.rows()
-    ends = (weights.offset, weights.offset + weights.step * ((1 << weights.bits) - 1))
-    bits = 1 << (weights.bits - 1).bit_length()
-    per_byte = 8 // bits
-    if per_byte == 1 and -128 <= ends[0] and ends[1] <= 127:
-        data = weights.values.reshape(rows.shape)
-        packing = {"code": "int8_t", "per_byte": 1, "row_bytes": taps}
-        note = "weights, channel after channel"
+def _weights(weights: Weights, taps: int, scale: int) -> tuple[CArray, dict[str, Any]]:
+    """Weights of every channel: signed fields in half-words where these are smaller than bytes."""
+    values = weights.values.reshape(weights.codes.shape[0], -1)
+    low = weights.offset
+    high = low + weights.step * ((1 << weights.bits) - 1)
+    bits = max(low.bit_length() if low >= 0 else (-low - 1).bit_length(), high.bit_length()) + 1
+    each = 16 // bits
+    halves = -(-taps // each)
+    if bits <= 8 and 2 * halves >= taps:
+        packing = {"code": "int8_t", "each": 1, "bits": 8, "units": taps}
+        data, note = values, "weights, channel after channel"
+    elif bits > 8:
+        packing = {"code": "int16_t", "each": 1, "bits": 16, "units": taps}
+        data, note = values, "weights, channel after channel"
     else:
-        wide = np.pad(rows, ((0, 0), (0, -taps % per_byte))).astype(np.int64)
-        wide = wide.reshape(len(rows), -1, per_byte)
-        data = (wide << (np.arange(per_byte) * bits)).sum(axis=2)
-        packing = {"code": "uint8_t", "per_byte": per_byte, "row_bytes": data.shape[1]}
-        note = f"codes of {bits} bits, channel after channel"
+        packing = {"code": "uint16_t", "each": each, "bits": bits, "units": halves}
+        wide = np.pad(values, ((0, 0), (0, halves * each - taps))) & ((1 << bits) - 1)
+        data = (wide.reshape(len(values), halves, each) << (np.arange(each) * bits)).sum(axis=2)
+        note = f"signed weights of {bits} bits, {each} in a half-word, channel after channel"
     array = CArray("w", str(packing["code"]), tuple(int(v) for v in data.reshape(-1)), note)
-    return array, packing | {
-        "code_bits": bits, "code_mask": (1 << bits) - 1, "step": weights.step,
-        "offset": weights.offset, "packed": note.startswith("codes"),
-    }  # fmt: skip
+    return array, packing | {"scale": scale}

@@ -51,11 +51,13 @@ class Lanes(LanesShape):
         codes: int8 ``[OC, K]``.
         biased: 0x8000 is added before the split, which removes the condition on negative lanes.
         reach: largest magnitude of a lane.
+        scale: left shift that the codes carry.
     """
 
     codes: NDArray[np.int8]
     biased: bool
     reach: int
+    scale: int = 0
 
     def body(self, core: Core) -> int:
         """Instructions of one group, all pixels."""

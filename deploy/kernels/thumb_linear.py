@@ -20,6 +20,7 @@ from ..ops.linear import Linear
 from ..ops.weighted import Weights
 from ..types import IntType
 from .thumb_conv import (
+    APART,
     extra_bias,
     record_tag,
     requant_fits,
@@ -100,7 +101,7 @@ def linear_plan(
     else:
         more, weights, kernel, scratch = _rows(core, form, source, rule, early)
         extra, proof = -form.shift_in * op.weights.values.sum(axis=1), ()
-    helpers: tuple[Helper, ...] = (*rule_helpers(core, op.requant), ("thumb_row_job", ()))
+    helpers: tuple[Helper, ...] = (APART, *rule_helpers(core, op.requant), ("thumb_row_job", ()))
     if more["rows"]:
         values["kernel_ident"] = dict(kernel[1])["k"]["ident"]
         helpers += (kernel,)

@@ -36,6 +36,7 @@ def lane_weights(form: Lanes, core: Core, groups: int = 1) -> CArray:
     else:
         note = "signed codes, channel after channel"
     note += f"; weight = {form.step}*code + {form.offset}"
+    note += f", times {form.step << form.scale >> (form.step == 2)}" if form.scale else ""
     return CArray("w", "int8_t", _ints(rows), note)
 
 

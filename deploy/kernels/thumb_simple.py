@@ -10,6 +10,7 @@ from typing import Any
 from ..ops.add import Add
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.pool2d import AvgPool2d, MaxPool2d
+from .thumb_conv import APART
 from .thumb_forms import Core
 
 UNROLLED = 4
@@ -54,7 +55,7 @@ def plan_add(
         "multipliers, constant, elements, where the loop is entered",
     )  # fmt: skip
     proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs))
-    return CPlan("add", {"kernel_ident": values["ident"]}, (array,), (helper,), 0, proof)
+    return CPlan("add", {"kernel_ident": values["ident"]}, (array,), (APART, helper), 0, proof)
 
 
 def plan_pool(
