@@ -29,6 +29,7 @@ from .emit import CModel, array_bytes, layout
 from .errors import ToolError, UsageError
 from .kernels import FAMILIES
 from .measured_cases import CHAINS, MEASURED, Case, cases, chain, has_weights
+from .qemu import qemu_version
 from .row_fit import Sample, fit_row
 from .table_file import table_text
 from .toolchain import Toolchain, find_toolchain
@@ -176,7 +177,7 @@ def _measure_case(case: Case, job: _Job, target: str, toolchain: Toolchain) -> S
     with Device(model, core, toolchain=toolchain) as device:
         count = device.count(codes)
     if count is None:
-        raise ToolError(f"{core}: cannot be counted; a core with a Unicorn model is needed")
+        raise ToolError(f"{core}: cannot be counted; a core that Unicorn or QEMU models is needed")
     node = count.nodes[MEASURED]
     if node.cycles is None:
         raise ToolError(f"{core}: no cycles; a cycle table is needed; add hw_models/timing")
@@ -226,7 +227,7 @@ def _table(
             compiler=toolchain.kind,
             compiler_version=toolchain.version,
             flags=" ".join(toolchain.flags(described)),
-            emulator=f"unicorn {version('unicorn')}",
+            emulator=qemu_version() if described.unicorn is None else f"unicorn {version('unicorn')}",
             timing=core,
             timing_sha256=timing_hash(core),
             template_sha256=template_hash(described.kernels),

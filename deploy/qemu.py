@@ -32,6 +32,19 @@ def qemu_missing(core: Core) -> str | None:
     return None
 
 
+def qemu_version() -> str:
+    """The first line QEMU prints about itself.
+
+    Raises:
+        ToolError: it is not installed.
+    """
+    path = shutil.which(PROGRAM)
+    if path is None:
+        raise ToolError(f"{PROGRAM}: not installed; it is needed to count; install it")
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[0].strip() if done.stdout else PROGRAM
+
+
 def run_qemu(
     elf: Path,
     core: Core,

@@ -17,7 +17,7 @@ from .block_counter import MAX_DEPTH, hook_library, raise_for_status
 from .cycles import Block, Instruction, edge_cost, price_block
 from .decoders import decoder_of
 from .elf import Image, read_image
-from .emulate import RUN_REGION, Emulation, RegionCount, _region_table, _sum, _Sum
+from .emulate import RUN_REGION, Emulation, RegionCount, _region_table, _Sum, _sum
 from .errors import ToolError
 from .qemu import qemu_missing, run_qemu
 

@@ -18,7 +18,10 @@ PIPELINE_RULES = (
     "mla", "long_mul", "long_mla", "divide", "load_double", "store_double", "it",
     "address_dependence", "misaligned_target", "misaligned_wide_run",
 )  # fmt: skip
-OPTIONAL_RULES = ("simd",)
+OPTIONAL_RULES = (
+    "simd", "loop", "vector_memory", "vector_gather", "vector_integer", "vector_multiply",
+    "vector_move",
+)  # fmt: skip
 
 
 class Rule(Record):
@@ -29,6 +32,7 @@ class Rule(Record):
     per_register: further cycles per register of a multiple transfer.
     use_penalty: extra cycles when the very next instruction reads the loaded register.
     folded: cost when the instruction before is 16 bits wide.
+    overlapped: cost directly after a vector instruction of another pipe.
     min_run: number of misaligned 32-bit instructions in a row from which the rule holds.
     """
 
@@ -39,6 +43,7 @@ class Rule(Record):
     per_register: float | None = Field(default=None, ge=0)
     use_penalty: float = Field(default=0, ge=0)
     folded: float | None = Field(default=None, ge=0)
+    overlapped: float | None = Field(default=None, ge=0)
     min_run: int | None = Field(default=None, ge=1)
 
 

@@ -61,7 +61,8 @@ def test_every_loop_is_there():
     text = ""
     for make in NETS:
         for bits in (8, 4, 2):
-            text += str([n.plan for n in layout(make(bits, 8, signed=False), get(TARGET), "n").nodes])
+            model = layout(make(bits, 8, signed=False), get(TARGET), "n")
+            text += str([node.plan for node in model.nodes])
     for found in ("'looped': True", "'far': True", "'fields': 2", "'fields': 4", "'half': True",
                   "'half': False", "'odd': True", "'share': 1", "'share': 2", "'share': 4",
                   "'tail': True", "'narrow': 2", "'unrolled': 0", "'single': True", "'pairs': True",
