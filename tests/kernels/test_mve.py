@@ -23,7 +23,12 @@ from adaqat.deploy.verification import Tally, compare_host
 from adaqat.hw_models import load_core
 
 TARGET = "cortex-m55"
-WIDTHS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
+QUICK = ((8, 8), (5, 3), (4, 8), (2, 2), (1, 1))
+WIDTHS = [
+    pytest.param(w, a, marks=() if (w, a) in QUICK else pytest.mark.slow)
+    for w in range(1, 9)
+    for a in range(1, 9)
+]
 
 
 def on_device(model, codes, toolchain: Toolchain | None = None, optimise="-O2"):
