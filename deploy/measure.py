@@ -227,7 +227,7 @@ def _table(
             compiler=toolchain.kind,
             compiler_version=toolchain.version,
             flags=" ".join(toolchain.flags(described)),
-            emulator=qemu_version() if described.unicorn is None else f"unicorn {version('unicorn')}",
+            emulator=f"unicorn {version('unicorn')}" if described.unicorn else qemu_version(),
             timing=core,
             timing_sha256=timing_hash(core),
             template_sha256=template_hash(described.kernels),

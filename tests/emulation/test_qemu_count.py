@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from .conftest import TINY_NODES, BuildTiny
 
 from adaqat.deploy.emulate import emulate
 from adaqat.deploy.errors import ToolError
@@ -13,6 +12,8 @@ from adaqat.deploy.qemu import qemu_missing
 from adaqat.deploy.qemu_count import count_in_qemu, parse_counts
 from adaqat.deploy.vector_decoder import vector_group
 from adaqat.hw_models import load_core
+
+from .conftest import TINY_NODES, BuildTiny
 
 
 @pytest.mark.parametrize("name", ["cortex-m3", "cortex-m4", "cortex-m33"])
