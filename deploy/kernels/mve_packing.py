@@ -24,19 +24,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.mve_geometry import (
+    LANES,
+    LOOPED,
+    Tile,
+    field_counts,
+    fields_of,
+    rounds_of,
+    steps_of,
+)
 from ..ops.base import CArray, Helper
 from ..ops.weighted import WeightedOp
 from ..requant import Int64, Requant
 from ..types import IntType
 
 WORD = 1 << 32
-LANES = 16
-SLOWER = 1.017
-"""Several codes share a byte where that costs no more than this."""
-STRAIGHT, LOOPED = 9, 8
-"""Column steps without a loop at most, and those of one round of a loop."""
-TILE_COST, ROWS_COST = 22, 27
-"""Instructions of a tile around its products."""
 FLIP = 0x80
 
 
@@ -68,7 +70,7 @@ class Scheme:
     @property
     def steps(self) -> int:
         """Vectors of a column."""
-        return -(-self.codes.shape[1] // LANES)
+        return steps_of(self.codes.shape[1])
 
     @property
     def depth(self) -> int:
@@ -91,36 +93,17 @@ class Scheme:
         return (self.offset << self.p) % WORD
 
 
-def choose(
-    op: WeightedOp, act: IntType, products: int, around: int, unmix: tuple[int, int]
-) -> Scheme:
-    """The densest layout that costs at most `SLOWER` of the fewest instructions.
-
-    Args:
-        op: the layer.
-        act: type of its input.
-        products: instructions of one vector step of a tile.
-        around: the other instructions of a tile.
-        unmix: instructions that take apart the sums of bytes of four codes, and of two.
-    """
+def choose(op: WeightedOp, act: IntType, tile: Tile) -> Scheme:
+    """The densest layout that costs next to no more than single codes."""
     weights = op.weights
     codes = weights.rows().astype(np.int64)
-    plain = Scheme(1, codes, weights.step, weights.offset, act, op.requant.p)
-    best = products * plain.steps + around
-    for fields in field_counts(weights.bits):
-        if best + unmix[fields == 2] <= SLOWER * best:
-            return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
-    return plain
-
-
-def field_counts(bits: int) -> tuple[int, ...]:
-    """How many codes of so many bits can share a byte, the most first."""
-    return tuple(fields for fields in (4, 2) if fields * bits <= 8)
+    fields = fields_of(tile, steps_of(codes.shape[1]), field_counts(weights.bits))
+    return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
 
 
 def loop_values(steps: int) -> dict[str, object]:
     """How many steps stand before the loop, and how many rounds of it follow."""
-    rounds = 0 if steps <= STRAIGHT else (steps - 1) // LOOPED
+    rounds = rounds_of(steps)
     return {"straight": steps - LOOPED * rounds, "looped": rounds > 0, "round": LOOPED}
 
 

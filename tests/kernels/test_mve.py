@@ -23,7 +23,12 @@ from adaqat.deploy.verification import Tally, compare_host
 from adaqat.hw_models import load_core
 
 TARGET = "cortex-m55"
-WIDTHS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
+QUICK = ((8, 8), (5, 3), (4, 8), (2, 2), (1, 1))
+WIDTHS = [
+    pytest.param(w, a, marks=() if (w, a) in QUICK else pytest.mark.slow)
+    for w in range(1, 9)
+    for a in range(1, 9)
+]
 
 
 def on_device(model, codes, toolchain: Toolchain | None = None, optimise="-O2"):
@@ -61,7 +66,8 @@ def test_every_loop_is_there():
     text = ""
     for make in NETS:
         for bits in (8, 4, 2):
-            text += str([n.plan for n in layout(make(bits, 8, signed=False), get(TARGET), "n").nodes])
+            model = layout(make(bits, 8, signed=False), get(TARGET), "n")
+            text += str([node.plan for node in model.nodes])
     for found in ("'looped': True", "'far': True", "'fields': 2", "'fields': 4", "'half': True",
                   "'half': False", "'odd': True", "'share': 1", "'share': 2", "'share': 4",
                   "'tail': True", "'narrow': 2", "'unrolled': 0", "'single': True", "'pairs': True",
