@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .kernel_work import edges
+from .edges import edges
 from .mve_geometry import (
     BLOCK,
     CONV_TILE,
