@@ -118,7 +118,6 @@ def layer_helpers(flavour: Flavour, *more: Helper) -> tuple[Helper, ...]:
     return (
         *guard,
         ("clamp", ()),
-        ("requant", ()),
         ("compact_layer", ()),
         ("compact_scale", (("simd", flavour.simd),)),
         ("compact_finish", ()),
