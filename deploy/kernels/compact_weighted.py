@@ -40,6 +40,8 @@ def plan_conv(
         inputs: its input.
         output: its result.
     """
+    source: tuple[int, ...]
+    result: tuple[int, ...]
     if isinstance(op, Linear):
         window, groups, pad_value = Window((1, 1)), 1, 0
         source, result = (1, 1, inputs[0].size), (1, 1, output.size)
@@ -56,7 +58,7 @@ def plan_conv(
     blocks = -(-row // block)
     row_bytes = blocks * block * weights.bits // 8
     layer = Layer(
-        tuple(source), tuple(result), window, op.requant, blocks, weights.step,
+        source, result, window, op.requant, blocks, weights.step,
         weights.offset, pad_value,
     )  # fmt: skip
     fields = layer.fields(weights=True)
@@ -130,7 +132,8 @@ def plan_depthwise(
     else:
         codes = tuple(code_expressions(weights.bits, "w"))
         own = ("compact_depthwise8",
-               (("tag", tag), ("act", act.c_name), ("bits", weights.bits), ("codes", codes)))  # fmt: skip
+               (("tag", tag), ("act", act.c_name), ("bits", weights.bits),
+                ("codes", codes)))  # fmt: skip
     apart = window_distance(window, source, result, read_first=False)
     return CPlan(
         "layer",
@@ -191,7 +194,8 @@ def _dot_helpers(
     shared: dict[str, object] = {
         "tag": tag, "act": act, "simd": simd, "bytes": len(codes) * bits // 8,
     }  # fmt: skip
-    dot = {**shared, "adds": function == "runs", "rows": rows, "codes": codes, "extend": "s" if act == "int8_t" else "u"}
+    dot = {**shared, "adds": function == "runs", "rows": rows, "codes": codes,
+           "extend": "s" if act == "int8_t" else "u"}  # fmt: skip
     conv = {**shared, "sums": not values, "block": len(codes), "tile": len(rows)}
     window: tuple[Helper, ...] = (("compact_window", ()),) if function == "runs" else ()
     return layer_helpers(

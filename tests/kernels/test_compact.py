@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings size and ram: the simulator's integers at every pair of widths, strict flags, linking."""
+"""Settings size and ram: the simulator's integers at all pairs of widths, strict flags, linking."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = ("size", "ram")
 
 
 def awkward(weight_bits: int, act_bits: int, *, signed: bool, extreme: bool = False, seed: int = 0):
-    """Shapes that meet every branch of the compact kernels: tails, strides, uneven pads, few outputs."""
+    """Shapes for every branch of the compact kernels: tails, strides, uneven pads, few outputs."""
     make = Maker(seed, weight_bits, extreme=extreme)
     act = IntType(act_bits, signed)
     x = input_node((9, 8, 3), act)
@@ -72,7 +72,9 @@ def test_emulated(core, setting, weight_bits, act_bits):
         assert tally.mismatches == 0, tally.first
 
 
-@pytest.mark.parametrize(("kind", "optimise"), [("zig", "-O2"), ("gcc", "-Os"), ("gcc", "-O0"), ("gcc", "-O3")])
+@pytest.mark.parametrize(
+    ("kind", "optimise"), [("zig", "-O2"), ("gcc", "-Os"), ("gcc", "-O0"), ("gcc", "-O3")]
+)
 def test_other_compilers_and_levels(kind, optimise):
     pytest.importorskip("unicorn")
     if kind == "zig":
@@ -85,7 +87,8 @@ def test_other_compilers_and_levels(kind, optimise):
         model = layout(net, get("cortex-m4"), "net", "size")
         tally = Tally(model, "cortex-m4")
         codes = make_inputs(net, samples=6)
-        with Device(model, "cortex-m4", toolchain=find_toolchain(kind), optimise=optimise) as device:
+        options = {"toolchain": find_toolchain(kind), "optimise": optimise}
+        with Device(model, "cortex-m4", **options) as device:
             tally.add(codes, device.trace(codes))
         assert tally.mismatches == 0, tally.first
 
@@ -166,9 +169,10 @@ def test_nothing_is_predicted_and_the_setting_is_named():
         assert report.to_json()["target"]["optimise"] == setting
         predicted = [k for k in report.totals if k.startswith("predicted")]
         assert predicted
-        for row, keys in ((report.totals, predicted),
-                          *((r, ("predicted_instructions", "predicted_cycles")) for r in report.nodes)):
-            assert all((row[key] is not None) == (setting == "speed") for key in keys)
+        rows = [report.totals[key] for key in predicted]
+        for node in report.nodes:
+            rows += [node["predicted_instructions"], node["predicted_cycles"]]
+        assert all((value is not None) == (setting == "speed") for value in rows)
 
 
 def test_an_unknown_setting_is_refused():
