@@ -124,8 +124,8 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     started, wrong = time.monotonic(), 0
-    print("| network | bits | setting | MACs | instructions | predicted | instr/MAC | cycles | predicted"
-          " | code | constants | RAM | stack | mismatches |")  # fmt: skip
+    print("| network | bits | setting | MACs | instructions | predicted | instr/MAC | cycles"
+          " | predicted | code | constants | RAM | stack | mismatches |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name in options.networks.split(","):
         for pair in options.bits.split(","):

@@ -26,7 +26,8 @@ class Setting(StrEnum):
         known = [one.value for one in cls]
         if text not in known:
             raise UsageError(
-                f"--optimise: {text!r} is unknown; known settings: {', '.join(known)}; choose one of them"
+                f"--optimise: {text!r} is unknown; known settings: {', '.join(known)}; choose one"
+                " of them"
             )
         return cls(text)
 

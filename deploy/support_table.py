@@ -42,7 +42,8 @@ def _kernels(kind: str) -> str:
     """Whether there is portable C, and which families of cores have kernels of their own."""
     if not exists(f"c/ops/{kind}.c.j2"):
         return "no"
-    special = sorted(name for name, family in FAMILIES.items() if kind in family.planners)
+    # the flavours of one family count as one
+    special = sorted({n.partition("_")[0] for n, f in FAMILIES.items() if kind in f.planners})
     return f"yes; own kernels: {', '.join(special)}" if special else "yes"
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..ops.base import CArray, Helper, Window
-from ..requant import Requant
+from ..requant import Int64, Requant
 
 NEGATIVE, CONSTANT = 64, 128
 """Flags beside the shift of a channel: a negative multiplier; the bias is the code itself."""
@@ -70,7 +69,9 @@ class Layer:
             weights: whether the layer has an array of weights.
         """
         rule, window = self.requant, self.window
-        zero, lo, hi, shift = (0, 0, 0, 0) if rule is None else (_zero(rule), rule.lo, rule.hi, rule.p)
+        zero, lo, hi, shift = 0, 0, 0, 0
+        if rule is not None:
+            zero, lo, hi, shift = _zero(rule), rule.lo, rule.hi, rule.p
         pointers: list[tuple[str, int | str]] = [
             ("pointer", "w") if weights else ("number", 0),
             *((("pointer", n) if rule else ("number", 0)) for n in ("bias", "m", "s")),
@@ -118,7 +119,6 @@ def layer_helpers(flavour: Flavour, *more: Helper) -> tuple[Helper, ...]:
     return (
         *guard,
         ("clamp", ()),
-        ("requant", ()),
         ("compact_layer", ()),
         ("compact_scale", (("simd", flavour.simd),)),
         ("compact_finish", ()),
@@ -126,5 +126,5 @@ def layer_helpers(flavour: Flavour, *more: Helper) -> tuple[Helper, ...]:
     )
 
 
-def _ints(values: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[int, ...]:
+def _ints(values: Int64) -> tuple[int, ...]:
     return tuple(int(v) for v in values)

@@ -3,9 +3,9 @@
 
 The compact kernels write their result from its first byte to its last, one step after another, and
 what a step reads follows from the shape. A write must never reach a byte that is still to be read:
-for all steps k ::
+for all steps k (and all j > k where a step reads everything before it writes) ::
 
-    result + end[k] <= input + min(first[j] for j >= k)      j > k where a step reads before it writes
+    result + end[k] <= input + min(first[j] for j >= k)
 
 with ``end[k]`` the bytes written up to step k and ``first[j]`` the first byte that step j reads.
 The largest ``end[k] - min(first[j])`` is the smallest legal distance of input and result.
@@ -63,4 +63,4 @@ def window_distance(
 
 def order_proof(apart: int, what: str) -> str:
     """The comment line of a kernel's order."""
-    return f"element order: safe in place where {what} starts {apart} bytes or more above the result"
+    return f"element order: safe where address of {what} - address of the result >= {apart}"

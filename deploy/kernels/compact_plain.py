@@ -11,8 +11,8 @@ from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.requantize import Requantize
 from ..requant import AddRequant
 from .compact_layer import (
-    RECORD_BYTES,
     HALF,
+    RECORD_BYTES,
     SIGNED_HALF,
     Flavour,
     Layer,

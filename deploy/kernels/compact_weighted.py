@@ -40,6 +40,8 @@ def plan_conv(
         inputs: its input.
         output: its result.
     """
+    source: tuple[int, ...]
+    result: tuple[int, ...]
     if isinstance(op, Linear):
         window, groups, pad_value = Window((1, 1)), 1, 0
         source, result = (1, 1, inputs[0].size), (1, 1, output.size)
@@ -56,7 +58,7 @@ def plan_conv(
     blocks = -(-row // block)
     row_bytes = blocks * block * weights.bits // 8
     layer = Layer(
-        tuple(source), tuple(result), window, op.requant, blocks, weights.step,
+        source, result, window, op.requant, blocks, weights.step,
         weights.offset, pad_value,
     )  # fmt: skip
     fields = layer.fields(weights=True)
@@ -68,17 +70,20 @@ def plan_conv(
     direct = direct and row % block == 0
     lean = lean and not direct
     act = inputs[0].type
-    tag = f"{'v' if values else 'w'}{weights.bits}{'s' if act.signed else 'u'}"
-    helpers = _lean_helpers(flavour, weights, values, act.c_name, tag) if lean else _column_helpers(
-        flavour, weights.bits, values, act.c_name, tag
-    )  # fmt: skip
+    tag = f"{'v' if values else 'w'}{weights.bits}{'s' if act.signed else 'u'}{'r' if lean else ''}"
+    runs = lean and source[2] % block == 0 and window_in_runs(window, pad_value)
+    function = "runs" if runs else "lean" if lean else "conv"
+    if lean and not runs:
+        helpers = _lean_helpers(flavour, weights, values, act.c_name, tag)
+    else:
+        helpers = _dot_helpers(flavour, function, weights.bits, values, act.c_name, tag)
     apart = window_distance(window, source, result, read_first=not (direct or lean))
     packed = _pack(weights.rows(), weights, values, row_bytes)
     return CPlan(
         "layer",
         {
             "fields": fields,
-            "function": f"lean_{tag}" if lean else f"conv_{tag}",
+            "function": f"{function}_{tag}",
             "column": not (direct or lean),
             "direct": direct,
         },
@@ -127,7 +132,8 @@ def plan_depthwise(
     else:
         codes = tuple(code_expressions(weights.bits, "w"))
         own = ("compact_depthwise8",
-               (("tag", tag), ("act", act.c_name), ("bits", weights.bits), ("codes", codes)))  # fmt: skip
+               (("tag", tag), ("act", act.c_name), ("bits", weights.bits),
+                ("codes", codes)))  # fmt: skip
     apart = window_distance(window, source, result, read_first=False)
     return CPlan(
         "layer",
@@ -144,6 +150,13 @@ def plan_depthwise(
 def pads_fit(window: Window) -> bool:
     """Whether every window holds at least one position of the image, whatever the image."""
     return all(pad < kernel for pad, kernel in zip(window.pad, window.kernel * 2, strict=True))
+
+
+def window_in_runs(window: Window, pad_value: int) -> bool:
+    """Whether what lies inside the image is runs of adjacent pixels, and nothing else counts."""
+    # dilated windows are cut at the image's sides only where there is nothing to cut
+    plain = window.dilation[1] == 1 and (window.dilation[0] == 1 or not any(window.pad))
+    return plain and pads_fit(window) and not (any(window.pad) and pad_value)
 
 
 def _as_values(flavour: Flavour, weights: Weights) -> bool:
@@ -167,8 +180,8 @@ def _pack(rows: np.ndarray, weights: Weights, values: bool, row_bytes: int) -> C
     return CArray("w", "uint8_t", tuple(int(v) for v in data.reshape(-1)), note)
 
 
-def _column_helpers(
-    flavour: Flavour, bits: int, values: bool, act: str, tag: str
+def _dot_helpers(
+    flavour: Flavour, function: str, bits: int, values: bool, act: str, tag: str
 ) -> tuple[Helper, ...]:
     simd = flavour.simd and values
     rows = tuple(range(4 if simd else 2))
@@ -181,10 +194,15 @@ def _column_helpers(
     shared: dict[str, object] = {
         "tag": tag, "act": act, "simd": simd, "bytes": len(codes) * bits // 8,
     }  # fmt: skip
-    dot = {**shared, "rows": rows, "codes": codes, "extend": "s" if act == "int8_t" else "u"}
+    dot = {**shared, "adds": function == "runs", "rows": rows, "codes": codes,
+           "extend": "s" if act == "int8_t" else "u"}  # fmt: skip
     conv = {**shared, "sums": not values, "block": len(codes), "tile": len(rows)}
+    window: tuple[Helper, ...] = (("compact_window", ()),) if function == "runs" else ()
     return layer_helpers(
-        flavour, ("compact_dot", tuple(dot.items())), ("compact_conv", tuple(conv.items()))
+        flavour,
+        *window,
+        ("compact_dots", tuple(dot.items())),
+        (f"compact_{function}", tuple(conv.items())),
     )
 
 
