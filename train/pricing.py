@@ -25,6 +25,8 @@ from .cost import BitOps, NetworkCost, Term
 from .module import QuantModule
 from .records import Record
 
+TABLE_KIND = {"affine": "requantize", "pointwise": "lookup", "shuffle": "transpose"}
+"""Kinds of table rows that are called otherwise than the records."""
 METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
 """What a table prices; kB is 1024 bytes."""
 
@@ -44,7 +46,11 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
     metrics = (
         METRICS if model.nj_per_cycle is not None else tuple(m for m in METRICS if m != "energy_uj")
     )
-    records = [r for r in module.network.records if r.kind not in ("input", "flatten")]
+    records = [
+        r
+        for r in module.network.records
+        if r.kind not in ("input", "flatten") and model.prices(TABLE_KIND.get(r.kind, r.kind))
+    ]
     shared: dict[str, dict[str, float]] = {}
     terms = [_term(module, model, record, metrics, shared) for record in records]
     fixed = {"flash_kb": model.run_bytes(len(terms)) / 1024}
@@ -165,4 +171,5 @@ def record_work(
             return elementwise_work(
                 "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels)
             )
-    return elementwise_work(record.kind, elements, len(record.inputs), act_bits, signed)
+    kind = TABLE_KIND.get(record.kind, record.kind)
+    return elementwise_work(kind, elements, len(record.inputs), act_bits, signed)

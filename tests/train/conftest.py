@@ -26,6 +26,9 @@ class ToyTarget:
     clock_mhz = 1.0
     nj_per_cycle = 0.5
 
+    def prices(self, kind: str) -> bool:
+        return True
+
     def node_cost(self, work: Work) -> Cost:
         packed = work.weight_bits <= 4 and work.act_bits <= 4
         mac = [0, 0.5, 0.6, 0.75, 0.9][max(work.weight_bits, work.act_bits)] if packed else 1.0
