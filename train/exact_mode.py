@@ -120,7 +120,7 @@ def _tensors(record: Record, constants: Constants) -> dict[str, Tensor]:
             rule[name] = torch.from_numpy(matrix.astype(np.float64))
     if constants.requant is not None:
         requant = constants.requant
-        rule = {
+        rule |= {
             "m": torch.from_numpy(requant.m.astype(np.float64)),
             "s": torch.from_numpy(np.ldexp(1.0, requant.s)),
             "z": torch.from_numpy(requant.z.astype(np.float64)),
