@@ -218,7 +218,7 @@ class QuantModule(nn.Module):
             case "affine":
                 return self._batch_norm(record.bn, x)
             case "add":
-                return inputs[0] + inputs[1] * record.attrs["signs"][1]
+                return inputs[0] + inputs[1] if record.attrs["signs"][1] > 0 else x - inputs[1]
             case "mul":
                 return inputs[0] * inputs[1]
             case "pointwise":

@@ -44,7 +44,7 @@ def _grids(b: Builder, op: TfOperator) -> tuple[np.float32, np.float32, int]:
     return np.float32(b.source(op).output.scale), np.float32(out_scale), zero
 
 
-def _real(function: Callable[[np.ndarray], np.ndarray]) -> Codes:  # type: ignore[type-arg]
+def _real(function: Callable[[np.ndarray], np.ndarray]) -> Codes:
     def codes(b: Builder, op: TfOperator, x: Int64) -> Int64:
         first, last, zero = _grids(b, op)
         value = function(first * x.astype(np.float32)).astype(np.float32)
