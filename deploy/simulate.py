@@ -76,7 +76,9 @@ def quantize_input(graph: Graph, x: Float64) -> IntArray:
     node = graph.input_node
     assert isinstance(node.op, Input)
     info = node.output
-    if node.op.layout == "NCHW" and len(info.shape) == 3:
+    if node.op.layout == "NCL" and x.ndim == 3:
+        x = x[:, :, None]
+    if node.op.layout in ("NCHW", "NCL") and len(info.shape) == 3:
         x = np.moveaxis(x, 1, -1)
     if x.shape[1:] != info.shape:
         raise UsageError(

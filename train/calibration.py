@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..deploy.errors import UsageError
 from .module import QuantModule
-from .records import GRID_KINDS
+from .pointwise import nonnegative as pointwise_nonnegative
+from .records import GRID_KINDS, WEIGHTED
 
 SAMPLE = 1 << 15
 """Values per grid that the range search sees."""
@@ -92,7 +93,11 @@ def set_signs(module: QuantModule, input_signed: bool) -> None:
             value = True
         elif record.kind == "input":
             value = not input_signed
-        elif record.kind in ("conv2d", "linear") or record.bn is not None:
+        elif record.kind in WEIGHTED or record.bn is not None:
+            value = False
+        elif record.kind == "pointwise":
+            value = pointwise_nonnegative(record.attrs, inputs[0])
+        elif record.kind == "add" and record.attrs["signs"][1] < 0:
             value = False
         else:
             value = all(inputs)

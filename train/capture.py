@@ -11,9 +11,11 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from ..deploy.errors import UnsupportedError
-from .nodes import Call, Unsupported, shape_of
+from .moves import is_split
+from .nodes import Call, Unsupported, is_sequence, shape_of
 from .read_call import read_node
-from .records import GRID_KINDS, NO_CLAMP, Record
+from .records import GRID_KINDS, NO_CLAMP, WEIGHTED, Record
+from .shuffles import find_shuffles
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Network:
 
     records: tuple[Record, ...]
     output: str
+    sequence: bool = False
+    """The user's output is N x C x L, which the records hold as N x C x 1 x L."""
 
 
 def capture(model: nn.Module, example_input: Tensor) -> Network:
@@ -109,15 +113,20 @@ class _Fuser:
         for node, call in calls:
             self._place(node, call)
         output = self.names[calls[-1][1].inputs[0]]
-        return Network(tuple(self.records.values()), output)
+        return Network(tuple(self.records.values()), output, is_sequence(calls[-1][0].args[0]))
 
     def _read(self) -> list[tuple[fx.Node, Call]]:
         calls: list[tuple[fx.Node, Call]] = []
         inputs = 0
+        shuffles, hidden = find_shuffles(self.graph.graph)
         for node in self.graph.graph.nodes:
-            if node.op == "placeholder" and node.users:
+            if node in hidden or is_split(node):
+                continue
+            if node in shuffles:
+                calls.append((node, shuffles[node]))
+            elif node.op == "placeholder" and node.users:
                 inputs += 1
-                calls.append((node, Call("input", [])))
+                calls.append((node, Call("input", [], {"sequence": is_sequence(node)})))
             elif node.op == "output":
                 calls.append((node, self._output(node)))
             elif node.op.startswith("call") and shape_of(node) is not None:
@@ -213,7 +222,7 @@ class _Fuser:
         if record.kind not in GRID_KINDS or record.kind == "input":
             return False
         if call.kind == "batchnorm":
-            if record.kind not in ("conv2d", "linear") or record.bn or record.clamp != NO_CLAMP:
+            if record.kind not in WEIGHTED or record.bn or record.clamp != NO_CLAMP:
                 return False
             self.records[record.name] = replace(record, bn=call.bn)
         else:

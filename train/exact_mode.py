@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..deploy.requant import AddRequant, Requant
+from ..deploy.types import IntType
 from .module import QuantModule
-from .operations import apply_weights, max_pool, window_sum
+from .operations import apply_weights, bilinear_sum, move, window_sum
 from .records import Record
 from .rounding import PIECE
 from .snap import Constants, snap_network
@@ -46,13 +47,16 @@ class ExactModule(nn.Module):
     def quantize(self, x: Tensor) -> Tensor:
         """Input codes of a real batch: clamp(floor(x/scale + 0.5)), float64."""
         type_ = self.constants[self.network.records[0].name].type
+        if self.network.records[0].attrs.get("sequence"):
+            x = x.unsqueeze(2)
         return torch.floor(x.double() / self.input_scale + 0.5).clamp(type_.lo, type_.hi)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Real outputs: output codes times their scale."""
         codes = self._run(self.quantize(x).float(), False)[self.network.output]
-        return codes.double() * self.output_scale
+        result = codes.double() * self.output_scale
+        return result.squeeze(2) if self.network.sequence else result
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
@@ -81,21 +85,25 @@ class ExactModule(nn.Module):
         return values
 
     def _step(self, record: Record, inputs: list[Tensor]) -> Tensor:
+        moved = move(record, inputs)
+        if moved is not None:
+            return moved
         rule, constants = self._rules[record.name], self.constants[record.name]
         match record.kind:
-            case "flatten":
-                return inputs[0].flatten(1)
-            case "maxpool2d":
-                return max_pool(record, inputs[0])
-            case "concat":
-                return torch.cat(inputs, 1)
+            case "pointwise":
+                return _looked_up(rule["table"], inputs[0], self.constants[record.inputs[0]].type)
             case "add":
-                assert constants.add is not None
-                return _in_pieces(inputs, lambda *parts: _add(constants.add, parts))
+                add = constants.add
+                assert add is not None
+                return _in_pieces(inputs, lambda *parts: _add(add, parts))
             case "avgpool2d":
                 acc = window_sum(record, inputs[0])
             case "affine":
                 acc = inputs[0]
+            case "mul":
+                acc = inputs[0] * inputs[1]
+            case "upsample_bilinear":
+                acc = bilinear_sum(record, inputs[0].double(), (rule["rows"], rule["columns"]))
             case _:
                 acc = apply_weights(
                     record, inputs[0].to(rule["weight"].dtype), rule["weight"], None
@@ -140,9 +148,14 @@ def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]
     """Constants as float64 tensors; ``s`` as the power of two."""
     constants = network[record.name]
     rule: dict[str, Tensor] = {}
+    if constants.table is not None:
+        rule["table"] = torch.from_numpy(constants.table.astype(np.float64))
+    if constants.matrices is not None:
+        for name, matrix in zip(("rows", "columns"), constants.matrices, strict=True):
+            rule[name] = torch.from_numpy(matrix.astype(np.float64))
     if constants.requant is not None:
         requant = constants.requant
-        rule = {
+        rule |= {
             "m": torch.from_numpy(requant.m.astype(np.float64)),
             "s": torch.from_numpy(np.ldexp(1.0, requant.s)),
             "z": torch.from_numpy(requant.z.astype(np.float64)),
@@ -156,6 +169,15 @@ def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]
         kind = np.float32 if bound <= FLOAT32_WHOLE else np.float64
         rule["weight"] = torch.from_numpy(grid.astype(kind))
     return rule
+
+
+def _looked_up(table: Tensor, codes: Tensor, type_: IntType) -> Tensor:
+    """Entries ``[1 or C, 2^bits]`` of codes whose channels are on axis 1."""
+    index = (codes - type_.lo).long()
+    if len(table) == 1:
+        return table[0][index]
+    rows = torch.arange(len(table)).reshape(1, -1, *[1] * (codes.dim() - 2))
+    return table[rows, index]
 
 
 def exact(module: QuantModule) -> ExactModule:

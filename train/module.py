@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +14,8 @@ from ..deploy.errors import UsageError
 from . import ranks
 from .bits import BitWidth
 from .capture import Network
-from .operations import apply_weights, max_pool, window_sum
+from .operations import apply_weights, move, out_first, window_sum
+from .pointwise import evaluate
 from .quantizers import ActQuantizer, WeightQuantizer
 from .records import GRID_KINDS, BatchNorm, Record
 from .replay import Replay
@@ -217,7 +217,8 @@ class QuantModule(nn.Module):
                     values.pop(name, None)
         if keep and self.replay is not None:
             self.replay.remember(x, self.parameters(), kept)
-        return values[self.network.output]
+        result = values[self.network.output]
+        return result.squeeze(2) if self.network.sequence else result
 
     def _first_override(self) -> int | None:
         """First record that computes with the width of a probe; None outside probes."""
@@ -229,29 +230,34 @@ class QuantModule(nn.Module):
         return None
 
     def _run(self, record: Record, inputs: list[Tensor]) -> Tensor:
+        moved = move(record, inputs)
+        if moved is not None:
+            return moved
         x = inputs[0]
         match record.kind:
             case "input":
-                return x
-            case "conv2d" | "linear":
+                return x.unsqueeze(2) if record.attrs.get("sequence") else x
+            case "conv2d" | "conv_transpose2d" | "linear":
                 return self._batch_norm(record.bn, self._weighted(record, x))
             case "affine":
                 return self._batch_norm(record.bn, x)
             case "add":
-                return inputs[0] + inputs[1]
-            case "concat":
-                return torch.cat(inputs, 1)
-            case "flatten":
-                return x.flatten(1)
-            case "maxpool2d":
-                return max_pool(record, x)
+                return inputs[0] + inputs[1] if record.attrs["signs"][1] > 0 else x - inputs[1]
+            case "mul":
+                return inputs[0] * inputs[1]
+            case "pointwise":
+                path = record.attrs.get("slopes")
+                return evaluate(record.attrs, x, None if path is None else self.tensor(path))
+            case "upsample_bilinear":
+                size, corners = record.attrs["size"], record.attrs["corners"]
+                return F.interpolate(x, size, mode="bilinear", align_corners=corners)
             case _:
                 mean: Tensor = window_sum(record, x) / record.attrs["divisor"]
                 return mean
 
     def _weighted(self, record: Record, x: Tensor) -> Tensor:
         assert record.weight is not None
-        weight = self.tensor(record.weight)
+        weight = out_first(record, self.tensor(record.weight))
         if self.mode == "quant":
             weight = self.weight_quantizer(record)(weight)
         return apply_weights(

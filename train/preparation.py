@@ -15,6 +15,7 @@ from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
 from .capture import Network, capture
 from .module import QuantModule
+from .operations import out_first
 from .quantizers import ActQuantizer, DorefaWeights, LsqWeights, WeightQuantizer
 from .records import GRID_KINDS, WEIGHTED, Record
 
@@ -108,7 +109,8 @@ def prepare(
     parameters = dict(copied.named_parameters())
     for record in network.records:
         if record.weight is not None and record.weight not in weights:
-            width, weight = plan.weights[record.weight], parameters[record.weight]
+            width = plan.weights[record.weight]
+            weight = out_first(record, parameters[record.weight])
             weights[record.weight] = (
                 DorefaWeights(width, weight)
                 if weight_quantizer == "dorefa"
@@ -145,6 +147,7 @@ def _grids(network: Network) -> tuple[Network, dict[str, str]]:
     records: list[Record] = []
     parent: dict[str, str] = {}
     grid_of: dict[str, str] = {}
+    by_name: dict[str, Record] = {}
 
     def find(name: str) -> str:
         while parent[name] != name:
@@ -159,7 +162,7 @@ def _grids(network: Network) -> tuple[Network, dict[str, str]]:
         elif record.kind == "concat":
             inputs = []
             for i, name in enumerate(record.inputs):
-                source = next(r for r in records if r.name == name)
+                source = by_name[name]
                 if find(grid_of[name]) == find(records[0].name):
                     regrid = f"{record.name}_in{i}"
                     records.append(Record(regrid, "affine", record.source, (name,), source.shape))
@@ -174,8 +177,9 @@ def _grids(network: Network) -> tuple[Network, dict[str, str]]:
         else:
             grid_of[record.name] = grid_of[record.inputs[0]]
         records.append(record)
+        by_name[record.name] = record
     return (
-        Network(tuple(records), network.output),
+        replace(network, records=tuple(records)),
         {name: find(grid) for name, grid in grid_of.items()},
     )
 

@@ -25,6 +25,8 @@ from .cost import BitOps, NetworkCost, Term
 from .module import QuantModule
 from .records import Record
 
+TABLE_KIND = {"affine": "requantize", "pointwise": "lookup", "shuffle": "transpose"}
+"""Kinds of table rows that are called otherwise than the records."""
 METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
 """What a table prices; kB is 1024 bytes."""
 
@@ -42,7 +44,11 @@ def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCo
         raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
     model = load(target) if isinstance(target, str) else target
     metrics = _priced(model)
-    records = [r for r in module.network.records if r.kind not in ("input", "flatten")]
+    records = [
+        r
+        for r in module.network.records
+        if r.kind not in ("input", "flatten") and model.prices(TABLE_KIND.get(r.kind, r.kind))
+    ]
     for record in records:
         _allow(module, model, record)
     shared: dict[str, dict[str, float]] = {}
@@ -208,7 +214,8 @@ def record_work(
                 "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels),
                 record.channels, kernels,
             )  # fmt: skip
+    kind = TABLE_KIND.get(record.kind, record.kind)
     return elementwise_work(
-        record.kind, elements, len(record.inputs), act_bits, signed,
-        channels=record.channels, kernels=kernels,
+        kind, elements, len(record.inputs), act_bits, signed, channels=record.channels,
+        kernels=kernels,
     )  # fmt: skip

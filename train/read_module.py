@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from .convs import make_conv, make_conv_transpose
+from .joins import make_reshape
+from .moves import make_pad, make_shuffle, make_upsample
 from .nodes import (
     SUPPORTED,
     Call,
     Unsupported,
-    make_adaptive,
-    make_average,
     make_batch_norm,
     make_clamp,
-    make_conv,
     make_linear,
-    make_reshape,
-    make_window,
     shape_of,
 )
+from .pools import make_adaptive, make_average, make_window
 from .records import BatchNorm
 
 
@@ -29,7 +28,19 @@ def read_module(node: fx.Node, module: nn.Module) -> Call:
     assert isinstance(inp, fx.Node)
     bias = f"{path}.bias" if getattr(module, "bias", None) is not None else None
     match module:
-        case nn.Conv2d():
+        case nn.ConvTranspose2d() | nn.ConvTranspose1d():
+            return make_conv_transpose(
+                inp,
+                f"{path}.weight",
+                bias,
+                module.kernel_size,
+                module.stride,
+                module.padding,
+                module.dilation,
+                module.groups,
+                module.output_padding,
+            )
+        case nn.Conv2d() | nn.Conv1d():
             if module.padding_mode != "zeros":
                 raise Unsupported(
                     f"padding mode {module.padding_mode!r}; zeros is supported; use zero padding"
@@ -71,7 +82,31 @@ def read_module(node: fx.Node, module: nn.Module) -> Call:
             return make_clamp(inp, 0, 6)
         case nn.Hardtanh():
             return make_clamp(inp, module.min_val, module.max_val)
-        case nn.MaxPool2d() if not module.return_indices:
+        case nn.LeakyReLU():
+            slope = float(module.negative_slope)
+            return Call("pointwise", [inp], {"function": "leaky_relu", "slope": slope})
+        case nn.PReLU():
+            return Call("pointwise", [inp], {"function": "prelu", "slopes": f"{path}.weight"})
+        case nn.GELU():
+            attrs = {"function": "gelu", "approximate": module.approximate}
+            return Call("pointwise", [inp], attrs)
+        case nn.ELU():
+            return Call("pointwise", [inp], {"function": "elu", "alpha": float(module.alpha)})
+        case nn.Softplus():
+            numbers = {"beta": float(module.beta), "threshold": float(module.threshold)}
+            return Call("pointwise", [inp], {"function": "softplus", **numbers})
+        case (
+            nn.Sigmoid() | nn.Tanh() | nn.Hardswish() | nn.Hardsigmoid() | nn.SiLU() | nn.Mish()
+            | nn.SELU() | nn.Softsign()
+        ):  # fmt: skip
+            return Call("pointwise", [inp], {"function": type(module).__name__.lower()})
+        case nn.ZeroPad2d() | nn.ZeroPad1d() | nn.ConstantPad1d() | nn.ConstantPad2d():
+            return make_pad(inp, module.padding, None, getattr(module, "value", 0.0))
+        case nn.Upsample():
+            return make_upsample(inp, out, module.mode, module.align_corners, module.scale_factor)
+        case nn.ChannelShuffle():
+            return make_shuffle(inp, module.groups)
+        case nn.MaxPool2d() | nn.MaxPool1d() if not module.return_indices:
             return make_window(
                 "maxpool2d",
                 inp,
@@ -82,7 +117,7 @@ def read_module(node: fx.Node, module: nn.Module) -> Call:
                 module.ceil_mode,
                 out,
             )
-        case nn.AvgPool2d():
+        case nn.AvgPool2d() | nn.AvgPool1d():
             return make_average(
                 inp,
                 module.kernel_size,
@@ -90,16 +125,16 @@ def read_module(node: fx.Node, module: nn.Module) -> Call:
                 module.padding,
                 module.ceil_mode,
                 module.count_include_pad,
-                module.divisor_override,
+                getattr(module, "divisor_override", None),
                 out,
             )
-        case nn.AdaptiveAvgPool2d():
+        case nn.AdaptiveAvgPool2d() | nn.AdaptiveAvgPool1d():
             return make_adaptive("avgpool2d", inp, out)
         case nn.AdaptiveMaxPool2d() if not module.return_indices:
             return make_adaptive("maxpool2d", inp, out)
-        case nn.Flatten():
-            return make_reshape(inp, out)
-        case nn.Identity() | nn.Dropout() | nn.Dropout1d() | nn.Dropout2d():
+        case nn.Flatten() | nn.Unflatten():
+            return make_reshape(node, inp)
+        case nn.Identity() | nn.Dropout() | nn.Dropout1d() | nn.Dropout2d() | nn.AlphaDropout():
             return Call("identity", [inp])
     raise Unsupported(
         f"module {type(module).__name__}; {SUPPORTED} are supported; replace it "

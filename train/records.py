@@ -10,9 +10,11 @@ from typing import Any
 
 NO_CLAMP = (-inf, inf)
 
-WEIGHTED = ("conv2d", "linear")
+WEIGHTED = ("conv2d", "conv_transpose2d", "linear")
 """Kinds with weights."""
-GRID_KINDS = ("input", "conv2d", "linear", "add", "avgpool2d", "affine")
+GRID_KINDS = (
+    "input", *WEIGHTED, "add", "mul", "avgpool2d", "affine", "pointwise", "upsample_bilinear",
+)  # fmt: skip
 """Kinds whose output gets a grid of its own; the other kinds pass their input's grid on."""
 
 
@@ -35,13 +37,20 @@ class Record:
 
     Attributes:
         name: unique; the name of the lowered node.
-        kind: input, conv2d, linear, add, concat, maxpool2d, avgpool2d, affine or flatten.
-            ``affine`` is a batch normalisation, an activation or a change of grid on its own.
+        kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, maxpool2d, avgpool2d,
+            affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle or flatten.
+            ``affine`` is a batch normalisation, an activation or a change of grid on its own,
+            ``pointwise`` any other function of one value, ``flatten`` any change of shape that
+            keeps the order of the features.
         source: module path (and function) in the user's network, for messages.
         inputs: names of the records it reads.
-        shape: output shape without the batch, in PyTorch order: (C, H, W) or (F,).
+        shape: output shape without the batch, in PyTorch order: (C, H, W) or (F,). Sequences
+            (C, L) count as maps (C, 1, L).
         attrs: ``kernel``, ``stride``, ``dilation`` (pairs), ``pad`` (top, left, bottom, right),
-            ``groups``, ``divisor``, as the kind needs.
+            ``groups``, ``divisor``, ``out_pad`` (transposed convolution), ``signs`` (of the terms
+            of an add), ``function`` with its numbers (pointwise), ``size`` and ``corners``
+            (upsampling), ``start`` and ``step`` (slice), ``sequence`` (an input (C, L)), as the
+            kind needs.
         weight: path of the weight parameter.
         bias: path of the bias parameter.
         bn: fused batch normalisation.

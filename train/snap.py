@@ -9,7 +9,7 @@ the fold), and the weights keep the grid they were trained on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from torch import Tensor
 from ..deploy.errors import UnsupportedError
 from ..deploy.requant import AddRequant, Requant, snap, snap_add
 from ..deploy.types import IntType
+from .interpolation import bilinear_matrix
 from .module import QuantModule
+from .operations import out_first
+from .pointwise import evaluate
 from .records import GRID_KINDS, Record
 
 Float64 = NDArray[np.float64]
@@ -39,6 +42,8 @@ class Constants:
         weight_bits: width of a code.
         step: a weight means ``step*code + offset``.
         offset: see ``step``.
+        table: output codes of a pointwise function, ``[1 or C, 2^bits]``.
+        matrices: whole-number weights of a bilinear upsampling, rows ``[OH, H]`` and columns.
     """
 
     type: IntType
@@ -49,6 +54,8 @@ class Constants:
     weight_bits: int = 0
     step: int = 1
     offset: int = 0
+    table: Int64 | None = None
+    matrices: tuple[Int64, Int64] | None = None
 
 
 def snap_network(module: QuantModule) -> dict[str, Constants]:
@@ -83,8 +90,8 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
     lo, hi = module.act_quantizer(record.name).limits(record.clamp)
     inputs = [done[name] for name in record.inputs]
     if record.kind == "add":
-        rule = snap_add(
-            [i.scale / grid.scale for i in inputs],
+        add_rule = snap_add(
+            [s * i.scale / grid.scale for s, i in zip(record.attrs["signs"], inputs, strict=True)],
             [(i.type.lo, i.type.hi) for i in inputs],
             input_zeros=[0] * len(inputs),
             zero=0,
@@ -92,22 +99,35 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
             hi=hi,
             name=record.source,
         )
-        return Constants(grid.type, grid.scale, add=rule)
+        return Constants(grid.type, grid.scale, add=add_rule)
     source = inputs[0]
+    if record.kind == "pointwise":
+        return replace(grid, table=_table(module, record, source, grid, lo, hi))
+    if record.kind == "mul":
+        products = [a * b for a in (source.type.lo, source.type.hi)
+                    for b in (inputs[1].type.lo, inputs[1].type.hi)]  # fmt: skip
+        unit = source.scale * inputs[1].scale / grid.scale
+        rule = _single(unit, min(products), max(products), lo, hi, record.source)
+        return replace(grid, requant=rule)
+    if record.kind == "upsample_bilinear":
+        before = module.records[record.inputs[0]].shape
+        rows, columns = (
+            bilinear_matrix(before[1 + axis], record.attrs["size"][axis], record.attrs["corners"])
+            for axis in (0, 1)
+        )
+        parts = int(rows[0].sum() * columns[0].sum())
+        rule = _single(
+            source.scale / (parts * grid.scale), source.type.lo * parts, source.type.hi * parts,
+            lo, hi, record.source,
+        )  # fmt: skip
+        return replace(grid, requant=rule, matrices=(rows, columns))
     if record.kind == "avgpool2d":
         count = int(np.prod(record.attrs["kernel"]))
-        ratio = np.array([source.scale / (record.attrs["divisor"] * grid.scale)])
-        requant = snap(
-            ratio,
-            np.zeros(1),
-            np.array([count * source.type.lo]),
-            np.array([count * source.type.hi]),
-            zero=0,
-            lo=lo,
-            hi=hi,
-            name=record.source,
+        unit = source.scale / (record.attrs["divisor"] * grid.scale)
+        rule = _single(
+            unit, count * source.type.lo, count * source.type.hi, lo, hi, record.source
         )
-        return Constants(grid.type, grid.scale, requant)
+        return replace(grid, requant=rule)
     factor, shift = _batch_norm(module, record)
     if record.kind == "affine":
         low, high = (np.full(record.channels, end) for end in (source.type.lo, source.type.hi))
@@ -124,13 +144,13 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
         return Constants(grid.type, grid.scale, requant)
     assert record.weight is not None
     quantizer = module.weight_quantizer(record)
-    codes = quantizer.codes(module.tensor(record.weight)).numpy()
+    codes = quantizer.codes(out_first(record, module.tensor(record.weight))).numpy()
     step, offset = quantizer.grid
-    unit = quantizer.scale().detach().double().numpy()
+    steps = quantizer.scale().detach().double().numpy()
     values = (step * codes + offset).reshape(len(codes), -1)
     ends = np.stack([values * source.type.lo, values * source.type.hi])
     requant = snap(
-        unit * source.scale * factor / grid.scale,
+        steps * source.scale * factor / grid.scale,
         shift / grid.scale,
         ends.min(axis=0).sum(axis=1),
         ends.max(axis=0).sum(axis=1),
@@ -142,6 +162,25 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
     return Constants(
         grid.type, grid.scale, requant, None, codes, quantizer.width.bits, step, offset
     )
+
+
+def _single(ratio: float, low: int, high: int, lo: int, hi: int, name: str) -> Requant:
+    """A rule with one set of constants and no offset."""
+    return snap(np.array([ratio]), np.zeros(1), np.array([low]), np.array([high]), zero=0, lo=lo,
+                hi=hi, name=name)  # fmt: skip
+
+
+def _table(
+    module: QuantModule, record: Record, source: Constants, grid: Constants, lo: int, hi: int
+) -> Int64:
+    """Output code of every input code: clamp(floor(f(code * scale) / scale' + 0.5))."""
+    codes = torch.arange(source.type.lo, source.type.hi + 1, dtype=torch.float64)
+    path = record.attrs.get("slopes")
+    slopes = None if path is None else module.tensor(path).detach()
+    rows = 1 if slopes is None else record.channels
+    real = evaluate(record.attrs, (codes * source.scale).expand(rows, -1).T, slopes).T
+    table = torch.floor(real / grid.scale + 0.5).clamp(lo, hi)
+    return np.ascontiguousarray(table.numpy().astype(np.int64))
 
 
 def _batch_norm(module: QuantModule, record: Record) -> tuple[Float64, Float64]:

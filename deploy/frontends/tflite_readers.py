@@ -25,6 +25,8 @@ from ..tflite_rule import TfliteRequant, quantize_multipliers
 from .tflite import Builder, Unreadable
 from .tflite_elementwise import ELEMENTWISE
 from .tflite_file import TfOperator, TfTensor
+from .tflite_functions import FUNCTIONS
+from .tflite_moves import MOVES
 from .tflite_window import SAME, same_window
 
 
@@ -159,5 +161,7 @@ READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     "RESHAPE": read_reshape,
     "SQUEEZE": read_reshape,
     **ELEMENTWISE,
+    **FUNCTIONS,
+    **MOVES,
 }
 """How each operator is read, by its name in the schema."""

@@ -14,19 +14,25 @@ from ...train.snap import Constants
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.add import Add
-from ..ops.base import Op, Window
+from ..ops.base import Op
 from ..ops.concat import Concat
 from ..ops.conv2d import Conv2d
+from ..ops.conv_transpose2d import ConvTranspose2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.linear import Linear
+from ..ops.lookup import Lookup
+from ..ops.mul import Mul
 from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.requantize import Requantize
 from ..ops.source import Input, Reshape
+from ..ops.transpose import Transpose
+from ..ops.upsample import UpsampleBilinear
 from ..ops.weighted import Weights
 from ..passes import run_passes
 from ..requant import Requant
 from ..simulate import quantize_input, simulate
 from ..types import IntArray
+from .geometry import moving_op, nhwc, transposed_window, window_of
 
 Order = NDArray[np.int64]
 """For a flattened map: PyTorch feature index of every feature of the graph's tensor."""
@@ -86,30 +92,56 @@ class _Builder:
     def add(self, record: Record) -> None:
         constants = self.constants[record.name]
         inputs = tuple(self.nodes[name] for name in record.inputs)
+        if record.kind == "shuffle":
+            inputs = self._shuffled(record, inputs)
         op = self._op(record, constants, inputs)
         self.nodes[record.name] = Node.make(
             record.name, op, inputs, scale=constants.scale, zero=0, source=record.source
         )
 
+    def _shuffled(self, record: Record, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The nodes before the last one of a channel shuffle: split the channels and swap."""
+        height, width, channels = inputs[0].output.shape
+        groups = record.attrs["groups"]
+        steps = {
+            "split": Reshape((height * width, groups, channels // groups)),
+            "turned": Transpose((0, 2, 1)),
+        }
+        for name, op in steps.items():
+            node = Node.make(f"{record.name}_{name}", op, inputs, source=record.source)
+            self.nodes[node.name] = node
+            inputs = (node,)
+        return inputs
+
     def _op(self, record: Record, constants: Constants, inputs: tuple[Node, ...]) -> Op:
-        shape = _nhwc(record.shape)
+        shape = nhwc(record.shape)
+        moved = self._moved(record, shape)
+        if moved is not None:
+            return moved
         match record.kind:
             case "input":
-                return Input(shape, constants.type, "NCHW" if len(shape) == 3 else "NC")
-            case "conv2d" | "linear":
+                layout = "NCL" if record.attrs.get("sequence") else "NCHW"
+                return Input(shape, constants.type, layout if len(shape) == 3 else "NC")
+            case "conv2d" | "conv_transpose2d" | "linear":
                 return self._weighted(record, constants)
+            case "pointwise":
+                assert constants.table is not None
+                order = self._ordered_like(record)
+                table = constants.table
+                rows = table if order is None or len(table) == 1 else table[order]
+                return Lookup(rows, constants.type)
+            case "mul":
+                assert constants.requant is not None
+                self._same_orders(record)
+                return Mul((0, 0), constants.requant, constants.type)
+            case "upsample_bilinear":
+                assert constants.requant is not None
+                corners = int(record.attrs["corners"])
+                size = record.attrs["size"]
+                return UpsampleBilinear(size, corners, constants.requant, constants.type)
             case "add":
                 assert constants.add is not None
-                orders = [self.orders.get(name) for name in record.inputs]
-                if len({None if o is None else o.tobytes() for o in orders}) > 1:
-                    raise UnsupportedError(
-                        [
-                            f"{record.source}: a flattened map added to features of another "
-                            "order; tensors of one order are supported; add before flattening"
-                        ]
-                    )
-                if orders[0] is not None:
-                    self.orders[record.name] = orders[0]
+                self._same_orders(record)
                 return Add(constants.add, constants.type)
             case "concat":
                 if any(name in self.orders for name in record.inputs):
@@ -126,12 +158,40 @@ class _Builder:
                     )
                 return Reshape(shape)
             case "maxpool2d":
-                return MaxPool2d(_window(record))
+                return MaxPool2d(window_of(record.attrs))
             case "avgpool2d":
                 assert constants.requant is not None
-                return AvgPool2d(_window(record), constants.requant, constants.type)
+                return AvgPool2d(window_of(record.attrs), constants.requant, constants.type)
         assert constants.requant is not None
         return Requantize(self._ordered(record, constants.requant), constants.type)
+
+    def _moved(self, record: Record, shape: tuple[int, ...]) -> Op | None:
+        """Operators that only move codes."""
+        if record.kind in ("slice", "pad") and record.inputs[0] in self.orders:
+            raise UnsupportedError(
+                [f"{record.source}: a {record.kind} of a flattened map; maps and features of a"
+                 " linear layer are supported; do it before flattening"]
+            )  # fmt: skip
+        return moving_op(record.kind, record.attrs, shape)
+
+    def _same_orders(self, record: Record) -> None:
+        orders = [self.orders.get(name) for name in record.inputs]
+        if len({None if o is None else o.tobytes() for o in orders}) > 1:
+            raise UnsupportedError(
+                [
+                    f"{record.source}: a flattened map joined with features of another "
+                    "order; tensors of one order are supported; join before flattening"
+                ]
+            )
+        if orders[0] is not None:
+            self.orders[record.name] = orders[0]
+
+    def _ordered_like(self, record: Record) -> Order | None:
+        """The order of the first input, which the result shares."""
+        order = self.orders.get(record.inputs[0])
+        if order is not None:
+            self.orders[record.name] = order
+        return order
 
     def _weighted(self, record: Record, constants: Constants) -> Op:
         assert constants.codes is not None and constants.requant is not None
@@ -143,25 +203,30 @@ class _Builder:
                 constants.requant,
                 constants.type,
             )
+        window = window_of(record.attrs)
         ohwi = np.ascontiguousarray(codes.transpose(0, 2, 3, 1))
+        if record.kind == "conv_transpose2d":
+            return ConvTranspose2d(
+                _weights(ohwi[:, ::-1, ::-1], constants), constants.requant, constants.type,
+                transposed_window(record.attrs), record.attrs["stride"], record.attrs["groups"],
+            )  # fmt: skip
         if record.depthwise:
             return DepthwiseConv2d(
-                _weights(ohwi, constants), constants.requant, constants.type, _window(record)
+                _weights(ohwi, constants), constants.requant, constants.type, window
             )
         return Conv2d(
             _weights(ohwi, constants),
             constants.requant,
             constants.type,
-            _window(record),
+            window,
             record.attrs["groups"],
         )
 
     def _ordered(self, record: Record, rule: Requant) -> Requant:
         """Per-feature constants in the order of the graph's features."""
-        order = self.orders.get(record.inputs[0])
+        order = self._ordered_like(record)
         if order is None:
             return rule
-        self.orders[record.name] = order
         return Requant(
             rule.p, rule.bias[order], rule.m[order], rule.s[order], rule.z[order], rule.lo, rule.hi
         )
@@ -198,26 +263,14 @@ def _weights(codes: NDArray[np.uint8], constants: Constants) -> Weights:
     )
 
 
-def _window(record: Record) -> Window:
-    attrs = record.attrs
-    return Window(
-        tuple(attrs["kernel"]),
-        tuple(attrs["stride"]),
-        tuple(attrs["dilation"]),
-        tuple(attrs["pad"]),
-    )
-
-
-def _nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
-
-
 def _compare(
     graph: Graph, builder: _Builder, expected: dict[str, torch.Tensor], example: torch.Tensor
 ) -> None:
     """Every node, every integer."""
     values = simulate(graph, quantize_input(graph, example.double().numpy()), keep=True)
     for node in graph.nodes:
+        if node.name not in expected:
+            continue  # a step inside a channel shuffle
         wanted = builder.to_graph_layout(node.name, expected[node.name].numpy().astype(np.int64))
         got = values[node.name].astype(np.int64)
         if not np.array_equal(wanted, got):

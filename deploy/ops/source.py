@@ -20,7 +20,8 @@ class Input(Op):
     Attributes:
         shape: without the batch axis, channels last.
         type: type of the codes.
-        layout: axis order of the source model's float input: "NCHW", "NHWC" or "NC".
+        layout: axis order of the source model's float input: "NCHW", "NCL" (a sequence, here of
+            shape (1, L, C)), "NHWC" or "NC".
     """
 
     shape: tuple[int, ...]
@@ -31,8 +32,8 @@ class Input(Op):
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """As declared."""
         need(
-            self.layout in ("NCHW", "NHWC", "NC"),
-            f"input: layout {self.layout!r}; NCHW, NHWC and NC are supported",
+            self.layout in ("NCHW", "NCL", "NHWC", "NC"),
+            f"input: layout {self.layout!r}; NCHW, NCL, NHWC and NC are supported",
         )
         return self.shape, self.type
 

@@ -13,12 +13,18 @@ from pathlib import Path
 from ..check import check
 from ..graph import Graph
 from .drop_identity import drop_identity
+from .drop_unused import drop_unused
+from .fuse_padding import fuse_padding
+from .merge_tables import merge_tables
 from .positive_multipliers import positive_multipliers
 
 Pass = Callable[[Graph], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
     drop_identity,
+    fuse_padding,
+    merge_tables,
+    drop_unused,
     positive_multipliers,
 )
 

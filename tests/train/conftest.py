@@ -30,6 +30,9 @@ class ToyTarget:
     def latency_ms(self, cycles: float, stall_cycles: float = 0.0) -> float:
         return (cycles + stall_cycles) / self.clock_mhz / 1000
 
+    def prices(self, kind: str) -> bool:
+        return True
+
     def node_cost(self, work: Work) -> Cost:
         packed = work.weight_bits <= 4 and work.act_bits <= 4
         mac = [0, 0.5, 0.6, 0.75, 0.9][max(work.weight_bits, work.act_bits)] if packed else 1.0

@@ -185,10 +185,11 @@ def test_every_problem_is_named_at_once() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.act = nn.GELU()
+            self.act = nn.GLU(1)
+            self.scale = nn.Parameter(torch.ones(4, 1, 1))
 
         def forward(self, x: Tensor) -> Tensor:
-            return torch.sigmoid(self.act(x)) * 2
+            return torch.erf(torch.cat([self.act(x)] * 2, 1)) * self.scale
 
     parts = {
         "inner": Inner(),
@@ -196,18 +197,18 @@ def test_every_problem_is_named_at_once() -> None:
         "pool": nn.AvgPool2d(3, padding=1, count_include_pad=False),
     }
     with pytest.raises(UnsupportedError) as caught:
-        capture(Body(lambda s, x: s.pool(s.c(s.inner(x))) + 1, **parts), X)
+        capture(Body(lambda s, x: s.pool(s.c(s.inner(x))) / s.pool(x), **parts), X)
     text = "\n".join(caught.value.problems)
     for part in (
-        "inner.act: module GELU",
-        "inner.sigmoid: function sigmoid",
-        "inner.mul",
+        "inner.act: module GLU",
+        "inner.erf: function erf",
+        "inner.mul: a product of a constant tensor",
         "c: padding mode 'reflect'",
         "pool: count_include_pad=False",
-        "add: an addition of a constant",
+        "truediv: a division by a tensor",
     ):
         assert part in text
-    assert len(caught.value.problems) == 6
+    assert len(caught.value.problems) == 7
     assert all(problem.count(";") >= 2 for problem in caught.value.problems)
 
 

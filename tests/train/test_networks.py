@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole networks: torch exact mode = simulator = host C, at W8A8 and at random mixed widths."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_networks import Excite, Tcn, UNet, trained
+
+from adaqat.deploy import dequantize_output, lower, quantize_input, simulate
+from adaqat.deploy.emit import layout
+from adaqat.deploy.targets import get
+from adaqat.deploy.vectors import make_inputs
+from adaqat.deploy.verification import compare_host
+from adaqat.train import calibrate, exact, prepare
+
+NETWORKS = {
+    "unet_transposed": (lambda: UNet("transposed"), (3, 12, 8)),
+    "unet_nearest": (lambda: UNet("nearest"), (3, 8, 12)),
+    "unet_bilinear": (lambda: UNet("bilinear"), (3, 8, 8)),
+    "unet_corners": (lambda: UNet("corners"), (3, 8, 8)),
+    "tcn_steps": (lambda: Tcn(steps=True), (4, 23)),
+    "tcn_one": (lambda: Tcn(steps=False), (4, 16)),
+    "excite": (Excite, (3, 10, 12)),
+}
+ZOO = (
+    "resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1",
+    "mnasnet0_5", "efficientnet_b0", "regnet_y_400mf", "densenet121",
+)  # fmt: skip
+
+
+def prove(model: nn.Module, x: Tensor, *, mixed: bool, host: bool = True) -> float:
+    """Lower (which compares every node with exact mode) and compare with C; relative error."""
+    module = prepare(model, x, join_bits=None if mixed else 8).eval()
+    if mixed:
+        rng = random.Random(7)
+        for width in module.widths:
+            if not width.fixed:
+                width.n = float(rng.randint(2, 8))
+    calibrate(module, [x])
+    graph = lower(module, x)
+    far = torch.cat([x * 40, -x * 40])
+    codes = quantize_input(graph, far.double().numpy())
+    with torch.no_grad():
+        wanted, real = exact(module)(far).numpy(), model(x)
+        found = dequantize_output(graph, simulate(graph, codes))
+        if found.ndim == 4:
+            found = np.moveaxis(found, -1, 1).reshape(wanted.shape)
+        assert np.array_equal(wanted, found)
+        error = (exact(module)(x) - real).norm() / real.norm()
+    if host:
+        result = compare_host(layout(graph, get("c99"), "net"), make_inputs(graph, samples=12))
+        assert result.mismatches == 0, result.first
+    return float(error)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_own_networks(name: str, mixed: bool) -> None:
+    torch.manual_seed(3)
+    make, shape = NETWORKS[name]
+    x = torch.randn(6, *shape)
+    error = prove(trained(make(), x), x, mixed=mixed)
+    # calibration alone is a usable baseline at 8 bits
+    assert error < (4.0 if mixed else 0.12)
+
+
+def torchvision() -> Any:
+    """The package; its CPU wheel lacks two operators that no network here needs."""
+    try:
+        return importlib.import_module("torchvision")
+    except ImportError:
+        pytest.skip("torchvision is not installed")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for operator in ("nms", "qnms"):
+        torch.library.define(
+            f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
+        )
+    return importlib.import_module("torchvision")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", ZOO)
+def test_torchvision(name: str, mixed: bool) -> None:
+    torch.manual_seed(0)
+    model = torchvision().models.get_model(name, weights=None, num_classes=10)
+    x = torch.randn(4, 3, 64, 64)
+    model.train()
+    with torch.no_grad():
+        for _ in range(8):
+            model(x)
+    error = prove(model.eval(), x, mixed=mixed, host=name != "resnet18")
+    assert mixed or error < 0.15
