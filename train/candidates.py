@@ -25,6 +25,9 @@ UNIFORM = (2, 3, 4, 6, 8)
 SENSITIVITY_STEPS = 2
 """Mini-batches over which sensitivities are averaged; the divergence needs no more."""
 
+MEASURED = 6
+"""Sensitivities are measured up to here; more bits cost next to nothing (and are extrapolated)."""
+
 Assignment = dict[BitWidth, int]
 Judge = Callable[[Mapping[str, Assignment]], dict[str, float]]
 """Loss of every candidate, by name; smaller is better."""
@@ -63,22 +66,26 @@ class Sensitivity:
         for width in widths:
             known = self.total.setdefault(width.name, {})
             for bits in width.allowed:
-                if bits != width.integer:
+                if bits != width.integer and (bits <= MEASURED or len(width.allowed) < 4):
                     signal = "loss" if here[1] is None else "kl"
                     value = ranks.mean(bit_worth(here, probe({width: bits}), signal))
                     known[bits] = known.get(bits, 0.0) + value
         self.batches += 1
 
     def damage(self, width: BitWidth) -> dict[int, float]:
-        """Price of every number of bits, 0 for the width it was measured from; never negative.
+        """Price of every number of bits, never negative.
 
         A hair more for fewer bits, so that free bits are taken.
         """
-        known = self.total.get(width.name, {})
-        return {
-            bits: max(known.get(bits, 0.0) / max(self.batches, 1), 0.0) + 1e-9 * (MAX_BITS - bits)
-            for bits in width.allowed
-        }
+        known = {b: v / max(self.batches, 1) for b, v in self.total.get(width.name, {}).items()}
+        damage = {}
+        for bits in width.allowed:
+            value = known.get(bits)
+            if value is None:  # above what was measured: a quarter of the error per bit
+                near = max((b for b in known if b < bits), default=None)
+                value = 0.0 if near is None else known[near] * 4.0 ** (near - bits)
+            damage[bits] = max(value, 0.0) + 1e-9 * (MAX_BITS - bits)
+        return damage
 
 
 def uniform_points(
@@ -119,17 +126,6 @@ def fill(cost: NetworkCost, bits: Mapping[BitWidth, int]) -> Assignment:
     domains = {w: [b for b in w.allowed if b >= now] for w, now in bits.items()}
     damage = {w: {b: float(MAX_BITS - b) for b in domain} for w, domain in domains.items()}
     return solve(cost, {m: v for m, v in limits.items() if v > 0}, domains, damage) or dict(bits)
-
-
-def spend(
-    cost: NetworkCost,
-    budget: Mapping[str, float],
-    bits: Mapping[BitWidth, int],
-    damage: Mapping[BitWidth, Mapping[int, float]],
-) -> Assignment:
-    """Raise widths as far as the budget reaches, those first whose bits are worth most."""
-    domains = {w: [b for b in w.allowed if b >= now] for w, now in bits.items()}
-    return solve(cost, budget, domains, damage) or dict(bits)
 
 
 def distinct(candidates: Mapping[str, Assignment]) -> dict[str, Assignment]:

@@ -94,5 +94,7 @@ def describe(
         figures["budget"] = controller.budget
         figures["predicted"] = controller.costs()
         figures["strength"] = controller.strength
+        figures["method"] = controller.method
+        figures["candidates"] = [asdict(trial) for trial in controller.trials]
         figures["why"] = [asdict(verdict) for verdict in controller.verdicts()]
     return figures

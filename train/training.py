@@ -122,6 +122,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         target=search.target,
         budget=search.budget or None,
         strength=search.strength,
+        method=search.method,
         mode=search.mode,
         search=search.part,
         warm_up=search.warm_up,
@@ -132,4 +133,5 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         freeze=search.freeze,
         max_crossings=search.max_crossings,
         margin=search.margin,
+        candidates=search.candidates,
     )
