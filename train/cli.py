@@ -22,7 +22,14 @@ from ..deploy.errors import AdaqatError, UsageError
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-RECIPES = ("digits", "fashion_mnist", "cifar10_resnet8")
+RECIPES = (
+    "digits",
+    "fashion_mnist",
+    "fashion_mnist_ds_cnn",
+    "cifar10_resnet8",
+    "cifar10_resnet20",
+    "cifar10_mobilenet",
+)
 
 
 def _recipe(

@@ -18,8 +18,8 @@ from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
 from .preparation import prepare
-from .recipe import Recipe
 from .pricing import table_name
+from .recipe import Recipe
 from .result import RunResult, accuracy, describe
 from .session import Listener, Run
 

@@ -5,7 +5,7 @@ All candidates see the same mini-batches and the same falling learning rate, and
 network at the end of the search (which has trained at the search's own widths: a slight advantage
 of the first candidate that the short training reduces). The score is the cross-entropy on the
 validation split, never the test split; without a validation split, on the first training images.
-Everything is put back afterwards, so that a run is the same whether candidates were judged or given.
+Everything is put back afterwards: a run is the same whether candidates were judged or given.
 """
 
 from __future__ import annotations
