@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
 from .preparation import prepare
+from .plots import TensorBoard
 from .pricing import table_name
 from .recipe import Recipe
 from .result import RunResult, accuracy, describe
@@ -65,6 +68,8 @@ def fit(
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
     example = data.test[0][:8].clone()
+    if recipe.watch.tensorboard and out is not None and not ranks.rank():
+        listener = _both(listener, TensorBoard(out))
     run = Run(recipe, data, out, listener, table_name(recipe.search.target))
     # before copies are made: the layout decides the order of sums
     model.to(memory_format=run.layout)  # type: ignore[call-overload]
@@ -94,6 +99,15 @@ def fit(
         (out / "result.json").write_text(text, encoding="utf-8")
     run.log("done", **{k: figures[k] for k in ("accuracy", "seconds")})
     return RunResult(module, example, figures, controller, data.test)
+
+
+def _both(first: Listener | None, second: Listener) -> Listener:
+    def listen(event: Mapping[str, Any]) -> None:
+        if first is not None:
+            first(event)
+        second(event)
+
+    return listen
 
 
 def _refuse_early(recipe: Recipe, model: nn.Module, data: Data) -> None:
