@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..deploy.errors import UsageError
 from . import ranks
+from .arena import Arena
 from .bits import BitWidth, override
 from .candidates import SENSITIVITY_STEPS, Assignment, Judge, Sensitivity, Trial
 from .controller_state import controller_state, load_controller_state
@@ -50,7 +51,7 @@ class AdaQAT:
         module: prepared and calibrated.
         target: cost table (a model, a name) or ``bitops``; default: the one given to `prepare`.
         budget: hard limits by metric (``latency_ms``, ``cycles``, ``instructions``, ``energy_uj``,
-            ``flash_kb``); the strength follows from them.
+            ``flash_kb``, ``ram_kb``); the strength follows from them.
         strength: nats per 1x of the all-8 cost, one number or by metric; instead of a budget.
         method: ``adaqat``, or a rival for comparison: ``uniform`` (the widest uniform point),
             ``knapsack`` (sensitivities and an integer program), ``fracbits``, ``softmax``.
@@ -103,6 +104,8 @@ class AdaQAT:
         self.cost: NetworkCost = network_cost(module, chosen)  # type: ignore[arg-type]
         self.module, self.method, self.mode, self.freeze_rule = module, method, mode, freeze
         self.budget = dict(budget or {})
+        # checked on the planned code itself; the other metrics come from the table
+        self.ram_kb = self.budget.pop("ram_kb", None)
         self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}
         self.warm_up = warm_up
         self.signal = "loss" if mode == "adaqat" else signal
@@ -117,6 +120,9 @@ class AdaQAT:
             if not w.fixed and any(self.cost.share(m, w) > 0 for m in self.strength)
         }
         check_budget(self.cost, self.budget, list(self.widths.values()))
+        self.arena = Arena(module, self.cost.name)
+        if self.ram_kb is not None:
+            self.arena.check(self.ram_kb, self.widths.values())
         shared = (self.widths, self.cost, self.strength, self.reference)
         self.search: Search
         if method in ("fracbits", "softmax"):

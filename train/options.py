@@ -41,6 +41,11 @@ def check_options(
             "AdaQAT: budget and strength found; one of them is supported; a "
             "budget sets the strength by itself"
         )
+    if budget and set(budget) == {"ram_kb"}:
+        raise UsageError(
+            "budget: only ram_kb found; widths hardly move it, so it limits a search but cannot "
+            "steer one; add flash_kb, cycles or latency_ms, or a strength"
+        )
     if method != "adaqat" and not budget:
         raise UsageError(
             f"method: {method!r} without a budget found; it chooses widths for one; give a budget"

@@ -25,6 +25,25 @@ def propose(controller: AdaQAT) -> dict[str, Assignment]:
     Raises:
         UsageError: nothing meets it any more.
     """
+    found = _within_tables(controller)
+    if controller.ram_kb is None:
+        return found
+    limit, arena = controller.ram_kb, controller.arena
+    fitting = {name: bits for name, bits in found.items() if arena.kilobytes(bits) <= limit}
+    if fitting:
+        return fitting
+    size, bits = arena.smallest(list(controller.widths.values()))
+    inside = all(controller.cost.total(m, bits) <= v for m, v in controller.budget.items())
+    if size <= limit and inside:
+        return {"smallest arena": bits}
+    raise UsageError(
+        f"budget: ram_kb = {limit:g} and the other limits can be met one by one, but none of the "
+        "assignments found meets them together; allow more"
+    )
+
+
+def _within_tables(controller: AdaQAT) -> dict[str, Assignment]:
+    """The same without the limit on the arena."""
     wanted = _wanted(controller)
     if not controller.budget:
         return {controller.method: wanted}

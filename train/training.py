@@ -35,7 +35,7 @@ def fit(
     resume: bool = False,
     listener: Listener | None = None,
 ) -> RunResult:
-    """Run a recipe.
+    """Run a recipe; in each process of ``torchrun``, a share of every mini-batch.
 
     Args:
         recipe: the recipe, or the path of its TOML file.
@@ -53,6 +53,21 @@ def fit(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(Path(recipe))
     torch.set_num_threads(recipe.threads)
+    joined = ranks.start()
+    try:
+        return _fit(recipe, out, data_root, resume, listener)
+    finally:
+        if joined:
+            ranks.stop()
+
+
+def _fit(
+    recipe: Recipe,
+    out: Path | None,
+    data_root: Path | None,
+    resume: bool,
+    listener: Listener | None,
+) -> RunResult:
     data = load_data(
         recipe.data.name, data_root, seed=recipe.seed, validation=recipe.data.validation
     )

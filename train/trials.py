@@ -74,7 +74,9 @@ def _validate(phase: QuantisedPhase) -> float:
     with phase.module.running(stats="probe"):
         phase.module.train()
         for x, y in batches((images[:VALIDATION], labels[:VALIDATION]), 256):
-            if len(x) % ranks.size() == 0 and len(x) > 1:
+            count_all = len(x) // ranks.size() * ranks.size()
+            x, y = x[:count_all], y[:count_all]
+            if len(x) > ranks.size():
                 output = phase.module(ranks.share(x)).float()
                 loss = F.cross_entropy(output, ranks.share(y), reduction="sum")
                 total += ranks.mean(float(loss)) * ranks.size()
