@@ -22,6 +22,7 @@ MAX_LINES = 300
 LEAVES = {"deploy.requant", "deploy.types", "deploy.errors"}
 """Modules of deploy that train may read; reasons in docs/decisions/0002-number-leaves.md."""
 JOINS = {
+    "train/arena.py": {"deploy.emit", "deploy.frontends.torch", "deploy.targets"},
     "train/cli.py": {
         "deploy.budget",
         "deploy.frontends.torch",
@@ -29,7 +30,8 @@ JOINS = {
         "deploy.simulate",
     }
 }
-"""The trainer's command line writes a deployable model, so it alone joins both sides."""
+"""The trainer's command line writes a deployable model, and a limit on working memory is checked on
+the planned code; nothing else joins both sides."""
 TORCH_SIDE = {"deploy/frontends/torch.py"}
 OWN = {"adaqat", *PACKAGES}
 TORCH = {"torch", "torchvision"}

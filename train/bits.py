@@ -97,8 +97,8 @@ class BitWidth(nn.Module):
         if not kept:
             raise UsageError(
                 f"{self.name}: {self.lo} to {self.hi} bits wanted, the target has "
-                f"{', '.join(map(str, sorted(known))) or 'none'}; fix this width to one of these or "
-                "choose another target"
+                f"{', '.join(map(str, sorted(known))) or 'none'}; fix this width to one of "
+                "these or choose another target"
             )
         self.allowed, self.lo, self.hi = kept, kept[0], kept[-1]
         self.n = min(self.n, float(self.hi))

@@ -10,6 +10,7 @@ deployment; torch is imported only when a run starts.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,14 @@ from ..deploy.errors import AdaqatError, UsageError
 if TYPE_CHECKING:
     from .recipe import Recipe
 
-RECIPES = ("digits", "fashion_mnist", "cifar10_resnet8")
+RECIPES = (
+    "digits",
+    "fashion_mnist",
+    "fashion_mnist_ds_cnn",
+    "cifar10_resnet8",
+    "cifar10_resnet20",
+    "cifar10_mobilenet",
+)
 
 
 def _recipe(
@@ -156,6 +164,8 @@ def _train(
     progress = _Progress()
     with progress.bar:
         result = fit(recipe, out, data_root=data_root, resume=resume, listener=progress)
+        if int(os.environ.get("RANK", "0")):
+            return  # another process of torchrun writes the model
         graph = lower(result.module, result.example, name=recipe.name)
         save(graph, out / "model.adaqat")
         images, labels = result.test

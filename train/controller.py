@@ -10,22 +10,28 @@ import torch
 from torch import Tensor
 
 from ..deploy.errors import UsageError
+from . import ranks
+from .arena import Arena
 from .bits import BitWidth, override
+from .candidates import SENSITIVITY_STEPS, Assignment, Judge, Sensitivity, Trial
+from .controller_state import controller_state, load_controller_state
 from .cost import NetworkCost
 from .module import QuantModule
+from .options import check_options, first_strengths
 from .pricing import network_cost
-from .project import check_budget, solve
-from .replay import Replay
-from .rule import FREEZES, damage_curve
+from .project import check_budget
+from .proposals import propose
+from .relaxed import RelaxedSearch
 from .released import PaperSearch
+from .replay import Replay
 from .search import RepairedSearch, Search, Verdict
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
 
 Closure = Callable[[], Tensor | tuple[Tensor, Tensor]]
-PAPER_STRENGTH = 0.02 * 64
-"""The released lambda, 0.02 per unit of N_w*N_a, in units of the all-8 cost (64)."""
+LOOKS = 8
+"""Mini-batches on which candidates are compared where nothing else judges them."""
 GAIN = 0.05
 """Exponent of the budget control: the strength follows (cost / budget) ** GAIN per step."""
 AVERAGE_PART = 0.4
@@ -45,9 +51,11 @@ class AdaQAT:
         module: prepared and calibrated.
         target: cost table (a model, a name) or ``bitops``; default: the one given to `prepare`.
         budget: hard limits by metric (``latency_ms``, ``cycles``, ``instructions``, ``energy_uj``,
-            ``flash_kb``); the strength follows from them.
+            ``flash_kb``, ``ram_kb``); the strength follows from them.
         strength: nats per 1x of the all-8 cost, one number or by metric; instead of a budget.
-        mode: ``repaired`` (default) or ``adaqat``, the published rule for comparison.
+        method: ``adaqat``, or a rival for comparison: ``uniform`` (the widest uniform point),
+            ``knapsack`` (sensitivities and an integer program), ``fracbits``, ``softmax``.
+        mode: rule of ``adaqat``: ``repaired`` (default), or ``adaqat``, the published one.
         steps: training steps planned in all; the search is their first ``search`` part.
         search: part of the steps that searches.
         warm_up: steps before the first probe.
@@ -58,6 +66,13 @@ class AdaQAT:
         freeze: ``upper``, ``lower`` or ``break_even`` (``adaqat``).
         max_crossings: rises tolerated before a width freezes (``adaqat``).
         margin: part of a budget held back where possible: predicted costs are that uncertain.
+        candidates: at the end of a search under a budget, compare its result with the uniform
+            points and a knapsack, and keep the best (``adaqat`` only).
+
+    Attributes:
+        judge: prices candidates (`QuantisedPhase` trains each a little); without one, they are
+            compared by their loss on the next few mini-batches, probed side by side.
+        trials: what was compared.
 
     Raises:
         UsageError: an unknown option, or a budget that cannot be met.
@@ -71,6 +86,7 @@ class AdaQAT:
         target: HwModel | str | None = None,
         budget: Mapping[str, float] | None = None,
         strength: float | Mapping[str, float] | None = None,
+        method: str = "adaqat",
         mode: str = "repaired",
         search: float = 0.35,
         warm_up: int = 20,
@@ -81,30 +97,22 @@ class AdaQAT:
         freeze: str = "upper",
         max_crossings: int = 10,
         margin: float = 0.02,
+        candidates: bool = True,
     ) -> None:
-        for label, value, known in [
-            ("mode", mode, ("repaired", "adaqat")),
-            ("signal", signal, ("kl", "loss")),
-            ("freeze", freeze, FREEZES),
-        ]:
-            if value not in known:
-                raise UsageError(f"{label}: {value!r} found; {', '.join(known)} are supported")
-        if budget and strength is not None:
-            raise UsageError(
-                "AdaQAT: budget and strength found; one of them is supported; a "
-                "budget sets the strength by itself"
-            )
-        if steps < 1:
-            raise UsageError(f"steps: {steps} found; at least 1 is needed")
+        check_options(method, mode, signal, freeze, budget, strength, steps)
         chosen = target if target is not None else module.target
         self.cost: NetworkCost = network_cost(module, chosen)  # type: ignore[arg-type]
-        self.module, self.mode, self.freeze_rule = module, mode, freeze
+        self.module, self.method, self.mode, self.freeze_rule = module, method, mode, freeze
         self.budget = dict(budget or {})
+        # checked on the planned code itself; the other metrics come from the table
+        self.ram_kb = self.budget.pop("ram_kb", None)
         self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}
         self.warm_up = warm_up
         self.signal = "loss" if mode == "adaqat" else signal
-        self.search_steps = max(1, int(steps * search))
-        self.strength = self._strengths(strength)
+        # uniform widths need no look at the data, sensitivities a few mini-batches
+        look = {"uniform": 1, "knapsack": warm_up + SENSITIVITY_STEPS}
+        self.search_steps = look.get(method, max(1, int(steps * search)))
+        self.strength = first_strengths(self.cost, self.budget, strength, mode)
         self.reference = {m: self.cost.reference(m) or 1.0 for m in self.strength}
         self.widths = {
             w.name: w
@@ -112,38 +120,43 @@ class AdaQAT:
             if not w.fixed and any(self.cost.share(m, w) > 0 for m in self.strength)
         }
         check_budget(self.cost, self.budget, list(self.widths.values()))
+        self.arena = Arena(module, self.cost.name)
+        if self.ram_kb is not None:
+            self.arena.check(self.ram_kb, self.widths.values())
         shared = (self.widths, self.cost, self.strength, self.reference)
-        self.search: Search = (
-            PaperSearch(
+        self.search: Search
+        if method in ("fracbits", "softmax"):
+            self.search = RelaxedSearch(
+                *shared, 0.0, method=method, limits=self.aim, steps=self.search_steps
+            )
+        elif mode == "adaqat":
+            self.search = PaperSearch(
                 *shared, eta or 0.1, module=module, max_crossings=max_crossings, freeze=freeze
             )
-            if mode == "adaqat"
-            else RepairedSearch(
+        else:
+            self.search = RepairedSearch(
                 *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
             )
-        )
+        self.sensitivity = Sensitivity()
+        self.comparing = candidates and method == "adaqat" and bool(self.budget)
+        self.judge: Judge | None = None
+        self.trials: list[Trial] = []
+        self.pending: dict[str, Assignment] = {}
+        self.scores: dict[str, float] = {}
+        self.looks = 0
         self.count = 0
         self.done = not self.widths
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
         self.sum_n = dict.fromkeys(self.widths, 0.0)
         self.averaged = 0
-        module.replay = None if self.done else Replay(module.network.records)
+        self._attach()
 
-    def _strengths(self, strength: float | Mapping[str, float] | None) -> dict[str, float]:
-        if self.budget:
-            return {m: 1.0 if m == "flash_kb" else 3.0 for m in self.budget}
-        if isinstance(strength, Mapping):
-            unknown = sorted(set(strength) - set(self.cost.metrics))
-            if unknown:
-                raise UsageError(
-                    f"strength: {', '.join(unknown)} found; {self.cost.name} prices "
-                    f"{', '.join(self.cost.metrics)}"
-                )
-            return dict(strength)
-        if strength is None:
-            strength = PAPER_STRENGTH if self.mode == "adaqat" else 1.0
-        metric = next(m for m in ("bitops", "cycles", "instructions") if m in self.cost.metrics)
-        return {metric: float(strength)}
+    def _attach(self) -> None:
+        """Let the module help the search as long as it goes on."""
+        relaxed = isinstance(self.search, RelaxedSearch)
+        self.module.replay = None if self.done or relaxed else Replay(self.module.network.records)
+        mixing = isinstance(self.search, RelaxedSearch) and not self.done
+        self.module.mixture = self.search.share if mixing else None  # type: ignore[attr-defined]
 
     def loss_term(self) -> Tensor:
         """``sum strength * C(N) / C(all 8)``: the hardware part of the total loss.
@@ -169,21 +182,33 @@ class AdaQAT:
         if self.done:
             return False
         self.count += 1
-        if self.count > self.warm_up:
+        if self.pending:
+            self._look(closure)
+        elif self.count > self.warm_up and self.method != "uniform":
             if loss is None or (self.signal == "kl" and output is None):
                 loss, output = self._run(closure, {})
-            self.search.update(
-                lambda bits: self._run(closure, bits),
-                loss.detach(),
-                None if output is None else output.detach(),
-            )
-            self._average()
-            self._control()
+            self._advance(closure, loss.detach(), None if output is None else output.detach())
         if self.module.replay is not None:
             self.module.replay.forget()
-        if self.count >= self.search_steps or all(w.frozen for w in self.widths.values()):
+        if not self.pending and (
+            self.count >= self.search_steps or all(w.frozen for w in self.widths.values())
+        ):
             self.finish()
         return not self.done
+
+    def _advance(self, closure: Closure, loss: Tensor, output: Tensor | None) -> None:
+        """One step of the search."""
+        needed = self.comparing or self.method == "knapsack"
+        if needed and self.sensitivity.batches < SENSITIVITY_STEPS:
+            self.sensitivity.measure(
+                self.widths.values(), lambda bits: self._run(closure, bits), (loss, output)
+            )
+        if self.method == "knapsack":
+            return
+        self.search.update(lambda bits: self._run(closure, bits), loss, output)
+        if not isinstance(self.search, RelaxedSearch):
+            self._average()
+            self._control()
 
     def _run(self, closure: Closure, bits: Mapping[BitWidth, int]) -> tuple[Tensor, Tensor | None]:
         with torch.no_grad(), self.module.running(stats="probe"), override(bits):
@@ -206,46 +231,51 @@ class AdaQAT:
 
     def _control(self) -> None:
         """Multiplicative control of the strengths by the cost of the rounded average widths."""
-        now = {w: self._rounded(w, self.smooth_n[name]) for name, w in self.widths.items()}
+        now = {w: w.nearest(self.smooth_n[name]) for name, w in self.widths.items()}
         for metric, limit in self.aim.items():
             factor = (self.cost.total(metric, now) / limit) ** GAIN
             self.strength[metric] = min(max(self.strength[metric] * factor, 1e-4), 1e4)
 
-    @staticmethod
-    def _rounded(width: BitWidth, n: float) -> int:
-        return min(max(int(n + 0.5), width.lo), width.hi)
-
     def finish(self) -> dict[str, int]:
-        """Round, project onto the budget with exact costs, take free bits, freeze everything."""
-        wanted = {}
-        for name, width in self.widths.items():
-            if width.frozen or (self.mode == "adaqat" and self.freeze_rule != "break_even"):
-                wanted[width] = width.integer
-            else:
-                n = self.sum_n[name] / self.averaged if self.averaged else width.n
-                wanted[width] = self._rounded(width, n)
-        final = self._project(wanted) if self.budget else wanted
-        for width, bits in final.items():
+        """Round, project onto the budget with exact costs, compare, take free bits, freeze."""
+        found = propose(self)
+        if len(found) > 1 and self.judge is not None:
+            self.scores = self.judge(found)
+        elif len(found) > 1 and self.looks == 0 and self.count:
+            self.pending = found
+            self.scores = dict.fromkeys(found, 0.0)
+            return {}
+        return self._settle(found)
+
+    def _look(self, closure: Closure) -> None:
+        """Compare candidates on one more mini-batch."""
+        for name, bits in self.pending.items():
+            self.scores[name] += ranks.mean(float(self._run(closure, bits)[0])) / LOOKS
+        self.looks += 1
+        if self.looks == LOOKS:
+            found, self.pending = self.pending, {}
+            self._settle(found)
+
+    def _settle(self, found: Mapping[str, Assignment]) -> dict[str, int]:
+        """Take the best candidate."""
+        best = min(found, key=lambda name: self.scores.get(name, 0.0))
+        self.trials = [
+            Trial(
+                name,
+                {w.name: b for w, b in bits.items()},
+                self.scores.get(name),
+                {m: self.cost.total(m, bits) for m in self.cost.metrics},
+                name == best,
+            )
+            for name, bits in found.items()
+        ]
+        for width, bits in found[best].items():
             width.freeze(bits)
         for width in self.module.widths:
             width.frozen = True
         self.done = True
-        self.module.replay = None
-        return {w.name: b for w, b in final.items()}
-
-    def _project(self, wanted: Mapping[BitWidth, int]) -> dict[BitWidth, int]:
-        """Least damage, at most one bit below what was learned (more only if it must be)."""
-        damage = {w: damage_curve(self.search.worth.get(w.name, {})) for w in wanted}
-        for limits in (self.aim, self.budget):
-            for reach in (1, 2, 8):
-                domains = {w: range(max(w.lo, b - reach), w.hi + 1) for w, b in wanted.items()}
-                found = solve(self.cost, limits, domains, damage)
-                if found is not None:
-                    return found
-        raise UsageError(
-            "budget: no widths meet it any more; widths that were frozen by hand "
-            "stand in the way; free them or allow more"
-        )
+        self._attach()
+        return {w.name: b for w, b in found[best].items()}
 
     def verdicts(self) -> list[Verdict]:
         """Why each width is what it is, from its last probe."""
@@ -261,27 +291,9 @@ class AdaQAT:
 
     def state(self) -> dict[str, Any]:
         """Everything but the widths themselves (the module holds those), as plain JSON values."""
-        search = self.search
-        return {
-            "count": self.count,
-            "turn": search.turn,
-            "done": self.done,
-            "strength": dict(self.strength),
-            "smooth_n": dict(self.smooth_n),
-            "sum_n": dict(self.sum_n),
-            "averaged": self.averaged,
-            "worth": {n: {str(k): v for k, v in d.items()} for n, d in search.worth.items()},
-            "last": {n: list(v) for n, v in search.last.items()},
-        }
+        return controller_state(self)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` gave."""
-        search = self.search
-        self.count, search.turn, self.done = state["count"], state["turn"], state["done"]
-        self.strength.update(state["strength"])
-        self.smooth_n, self.sum_n = dict(state["smooth_n"]), dict(state["sum_n"])
-        self.averaged = state["averaged"]
-        if self.done:
-            self.module.replay = None
-        search.worth = {n: {int(k): v for k, v in d.items()} for n, d in state["worth"].items()}
-        search.last = {n: (v[0], v[1], v[2]) for n, v in state["last"].items()}
+        load_controller_state(self, state)
+        self._attach()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
+from .reference_models import autoencoder, ds_cnn, mobilenet_v1_025, tcn
 
 
 class Block(nn.Module):
@@ -90,28 +91,62 @@ def digits_resnet(channels: int, classes: int) -> nn.Module:
     return ResNet(channels, classes, (8, 16, 24), (1, 2, 2))
 
 
-def resnet8(channels: int, classes: int) -> nn.Module:
+def _scaled(widths: tuple[int, ...], multiplier: float) -> tuple[int, ...]:
+    """Channels times a multiplier, in whole groups of 4 (a word of 8-bit activations)."""
+    return tuple(max(4, 4 * round(w * multiplier / 4)) for w in widths)
+
+
+def resnet8(channels: int, classes: int, multiplier: float = 1.0) -> nn.Module:
     """ResNet-8 of MLPerf Tiny (Banbury et al., 2021): 78 k parameters, 12.5 M MACs at 32x32."""
-    return ResNet(channels, classes, (16, 32, 64), (1, 2, 2))
+    return ResNet(channels, classes, _scaled((16, 32, 64), multiplier), (1, 2, 2))
+
+
+def resnet20(channels: int, classes: int, multiplier: float = 1.0) -> nn.Module:
+    """ResNet-20 (He et al., 2016) with 1x1 shortcuts: 0.27 M parameters, 41 M MACs at 32x32."""
+    widths = _scaled((16, 16, 16, 32, 32, 32, 64, 64, 64), multiplier)
+    return ResNet(channels, classes, widths, (1, 1, 1, 2, 1, 1, 2, 1, 1))
 
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "digits_resnet": digits_resnet,
     "resnet8": resnet8,
+    "resnet20": resnet20,
     "small_cnn": SmallCnn,
+    "ds_cnn": ds_cnn,
+    "mobilenet_v1_025": mobilenet_v1_025,
+    "autoencoder": autoencoder,
+    "tcn": tcn,
 }
+SCALED: dict[str, Callable[[int, int, float], nn.Module]] = {
+    "resnet8": resnet8,
+    "resnet20": resnet20,
+}
+"""Networks whose channels a name like ``resnet8@0.75`` multiplies."""
 
 
 def build_model(name: str, channels: int, classes: int) -> nn.Module:
     """A network by name, or ``file.py:function`` / ``package.module:function`` of the user.
 
-    The function is called with (input channels, classes).
+    The function is called with (input channels, classes). ``resnet8@0.75`` has three quarters of
+    the channels.
 
     Raises:
         UsageError: an unknown name, or something that gives no module.
     """
     if name in MODELS:
         return MODELS[name](channels, classes)
+    base, at, factor = name.partition("@")
+    if at:
+        try:
+            multiplier = float(factor)
+        except ValueError:
+            multiplier = 0.0
+        if base not in SCALED or not 0.1 <= multiplier <= 4:
+            raise UsageError(
+                f"model: {name!r} found; NAME@MULTIPLIER with {', '.join(SCALED)} and a number from "
+                "0.1 to 4 is supported"
+            )
+        return SCALED[base](channels, classes, multiplier)
     place, _, attribute = name.partition(":")
     if not attribute:
         raise UsageError(

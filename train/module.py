@@ -7,22 +7,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
-from . import ranks
-from .bits import BitWidth
+from .batch_norm import batch_norm
+from .bits import BitWidth, override
 from .capture import Network
 from .operations import apply_weights, move, out_first, window_sum
 from .pointwise import evaluate
 from .quantizers import ActQuantizer, WeightQuantizer
-from .records import GRID_KINDS, BatchNorm, Record
+from .records import GRID_KINDS, Record
 from .replay import Replay
 from .rounding import Substitute
 
-SETTINGS = ("granularity", "input_signed", "mode", "replay", "stats", "target")
+SETTINGS = ("granularity", "input_signed", "mixture", "mode", "replay", "stats", "target")
 Observer = Callable[[str, Tensor], None]
+Mixture = Callable[[BitWidth], "list[tuple[int, Tensor]] | None"]
+"""Bits and shares of a width's tensors; None for a width that is not mixed."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class QuantModule(nn.Module):
         self.adaqat_acts = self._table("act", act_quantizers)
         self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
         self.replay: Replay | None = None
+        self.mixture: Mixture | None = None
         # Behind the attributes above: a layer called "network" keeps its name in state_dict.
         self._modules.update(model.named_children())
         self._parameters.update(model.named_parameters(recurse=False))
@@ -203,7 +207,7 @@ class QuantModule(nn.Module):
                 if observer is not None:
                     observer(record.name, out.clamp(*record.clamp))
                 out = (
-                    self.act_quantizer(record.name)(out, record.clamp)
+                    self._activation(record, out)
                     if self.mode == "quant"
                     else out.clamp(*record.clamp)
                 )
@@ -238,9 +242,9 @@ class QuantModule(nn.Module):
             case "input":
                 return x.unsqueeze(2) if record.attrs.get("sequence") else x
             case "conv2d" | "conv_transpose2d" | "linear":
-                return self._batch_norm(record.bn, self._weighted(record, x))
+                return batch_norm(self, record.bn, self._weighted(record, x))
             case "affine":
-                return self._batch_norm(record.bn, x)
+                return batch_norm(self, record.bn, x)
             case "add":
                 return inputs[0] + inputs[1] if record.attrs["signs"][1] > 0 else x - inputs[1]
             case "mul":
@@ -255,37 +259,30 @@ class QuantModule(nn.Module):
                 mean: Tensor = window_sum(record, x) / record.attrs["divisor"]
                 return mean
 
+    def _activation(self, record: Record, x: Tensor) -> Tensor:
+        quantizer = self.act_quantizer(record.name)
+        return self._mixed(quantizer.width, lambda: quantizer(x, record.clamp))
+
+    def _mixed(self, width: BitWidth, quantise: Callable[[], Tensor]) -> Tensor:
+        """A quantised tensor, or a mixture of it at several widths while a search asks for it."""
+        parts = None if self.mixture is None else self.mixture(width)
+        if parts is None:
+            return quantise()
+        values = []
+        for bits, part in parts:
+            with override({width: bits}):
+                values.append(quantise() * part)
+        return torch.stack(values).sum(0) if len(values) > 1 else values[0]
+
     def _weighted(self, record: Record, x: Tensor) -> Tensor:
         assert record.weight is not None
         weight = out_first(record, self.tensor(record.weight))
         if self.mode == "quant":
-            weight = self.weight_quantizer(record)(weight)
+            quantizer, real = self.weight_quantizer(record), weight
+            weight = self._mixed(quantizer.width, lambda: quantizer(real))
         return apply_weights(
             record, x, weight, None if record.bias is None else self.tensor(record.bias)
         )
-
-    def _batch_norm(self, bn: BatchNorm | None, x: Tensor) -> Tensor:
-        if bn is None:
-            return x
-        weight = None if bn.weight is None else self.tensor(bn.weight)
-        bias = None if bn.bias is None else self.tensor(bn.bias)
-        batch = self.training and self.stats in ("probe", "update")
-        update = self.training and self.stats == "update"
-        mean, var, momentum = self.tensor(bn.mean), self.tensor(bn.var), bn.momentum
-        if update and bn.counter is not None:
-            counter = self.tensor(bn.counter)
-            counter.add_(1)
-            momentum = 1.0 / float(counter) if momentum is None else momentum
-        momentum = momentum or 0.0
-        if batch and ranks.size() > 1:
-            out, new_mean, new_var = ranks.batch_norm(x, weight, bias, bn.eps)
-            if update:
-                mean.lerp_(new_mean, momentum)
-                var.lerp_(new_var, momentum)
-            return out
-        if batch and not update:
-            return F.batch_norm(x, None, None, weight, bias, True, 0.0, bn.eps)
-        return F.batch_norm(x, mean, var, weight, bias, batch, momentum, bn.eps)
 
     @contextmanager
     def running(self, *, mode: str | None = None, stats: str | None = None) -> Iterator[None]:

@@ -63,7 +63,9 @@ class Objective:
             targets = targets.lerp(targets[order], 1 - part)
         if smooth > 0:
             targets = targets * (1 - smooth) + smooth / classes
-        x = ranks.share(x).contiguous(memory_format=self.run.layout if x.dim() == 4 else torch.contiguous_format)
+        x = ranks.share(x).contiguous(
+            memory_format=self.run.layout if x.dim() == 4 else torch.contiguous_format
+        )
         soft = None
         if self.teacher is not None:
             with torch.no_grad(), self.run.narrow():

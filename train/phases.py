@@ -17,6 +17,7 @@ from .module import QuantModule
 from .objective import Average, Batch, Objective
 from .result import accuracy
 from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
+from .trials import judge
 
 FLOAT_FILE, FILE = "float.safetensors", "checkpoint.safetensors"
 
@@ -128,6 +129,9 @@ class QuantisedPhase:
         self.progress = Progress()
         self.random: Tensor | None = None
         self.tail = section.epochs - section.exact_epochs
+        self.net = ranks.spread(module)
+        if controller is not None and run.recipe.search.adapt > 0:
+            controller.judge = lambda candidates: judge(self, candidates)
         if found is None:
             self._save()
             return
@@ -143,7 +147,6 @@ class QuantisedPhase:
     def train(self) -> None:
         """All epochs that are left."""
         run, module, progress = self.run, self.module, self.progress
-        self.net = ranks.spread(module)
         while progress.epoch < self.section.epochs:
             in_tail = progress.epoch >= self.tail
             if progress.epoch == self.tail and progress.index == 0:
@@ -169,17 +172,36 @@ class QuantisedPhase:
             self.average.apply()
         images, labels = self.run.data.train
         pairs = batches((images[:8192], labels[:8192]), 256, seed=0)
-        reestimate_batch_norm(self.module, [x.contiguous(memory_format=self.run.layout) if x.dim() == 4 else x for x, _ in pairs])
+        reestimate_batch_norm(
+            self.module,
+            [x.contiguous(memory_format=self.run.layout) if x.dim() == 4 else x for x, _ in pairs],
+        )
 
     def _step(self, batch: Batch, integers: bool) -> None:
         """One optimiser step; with ``integers`` the forward pass is the integer network's own."""
-        run, module, progress, controller = self.run, self.module, self.progress, self.controller
+        run, progress, controller = self.run, self.progress, self.controller
         step = progress.epoch * run.per_epoch + progress.index
         steps = self.section.epochs * run.per_epoch
         searching = controller is not None and not controller.done
         # A fresh cosine after the freeze: widths set at a low rate would not recover.
         rate = 1.0 if searching else cosine(step - progress.frozen_at, steps - progress.frozen_at)
         set_rates(self.optimizer, rate * min(1.0, (step + 1) / RAMP))
+
+        loss = self.optimise(batch, integers, searching)
+        progress.total += loss
+        progress.index += 1
+        frozen = searching and controller is not None and controller.done
+        if frozen:
+            progress.frozen_at = step + 1
+        if self.average is not None and not integers:
+            if frozen or (controller is not None and not controller.done):
+                self.average.restart()
+            else:
+                self.average.update()
+
+    def optimise(self, batch: Batch, integers: bool = False, search: bool = False) -> float:
+        """Forward, backward, controller, optimiser; returns the loss."""
+        run, module = self.run, self.module
 
         def closure() -> tuple[Tensor, Tensor]:
             with run.narrow():
@@ -192,20 +214,11 @@ class QuantisedPhase:
         loss = self.objective.loss(output, batch)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if searching and controller is not None:
-            controller.step(closure, loss=loss, output=output)
+        if search and self.controller is not None:
+            self.controller.step(closure, loss=loss, output=output)
         torch.nn.utils.clip_grad_norm_(module.network_parameters(), self.section.clip)
         self.optimizer.step()
-        progress.total += float(loss.detach())
-        progress.index += 1
-        frozen = searching and controller is not None and controller.done
-        if frozen:
-            progress.frozen_at = step + 1
-        if self.average is not None and not integers:
-            if frozen or (controller is not None and not controller.done):
-                self.average.restart()
-            else:
-                self.average.update()
+        return float(loss.detach())
 
     def _end_of_epoch(self) -> None:
         progress, controller = self.progress, self.controller
@@ -220,7 +233,13 @@ class QuantisedPhase:
             widths={w.name: round(w.n, 3) for w in self.module.widths if not w.fixed},
             costs={} if controller is None else controller.costs(),
             strength={} if controller is None else dict(controller.strength),
-            probes={} if controller is None else {v.name: [v.probed, v.worth, v.price] for v in controller.verdicts() if v.probed is not None},
+            probes={}
+            if controller is None
+            else {
+                v.name: [v.probed, v.worth, v.price]
+                for v in controller.verdicts()
+                if v.probed is not None
+            },
         )
         self._save()
 

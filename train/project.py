@@ -143,7 +143,7 @@ def check_budget(
             )
         if not limit > 0:
             raise UsageError(f"budget: {metric} = {limit}; a positive number is needed")
-    domains = {w: range(w.lo, w.hi + 1) for w in widths}
+    domains = {w: w.allowed for w in widths}
     for metric, limit in budget.items():
         smallest = cost.total(metric, solve(cost, {}, domains, least=metric))
         if smallest > limit:

@@ -62,7 +62,8 @@ def share(x: Tensor) -> Tensor:
         return x
     if len(x) % count:
         raise UsageError(
-            f"batch: {len(x)} samples for {count} processes; a multiple is needed; change data.batch"
+            f"batch: {len(x)} samples for {count} processes; a multiple is needed; change "
+            "data.batch"
         )
     return x.chunk(count)[rank()]
 

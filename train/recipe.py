@@ -77,6 +77,7 @@ class SearchSection(_Section):
     """A board with the target's core: its clock, energy and flash waits price the network."""
     budget: dict[str, float] = Field(default_factory=dict)
     strength: float | None = Field(default=None, ge=0)
+    method: Literal["adaqat", "uniform", "knapsack", "fracbits", "softmax"] = "adaqat"
     mode: Literal["repaired", "adaqat"] = "repaired"
     part: float = Field(default=0.35, gt=0, le=1)
     warm_up: int = Field(default=20, ge=0)
@@ -87,6 +88,10 @@ class SearchSection(_Section):
     freeze: Literal["upper", "lower", "break_even"] = "upper"
     max_crossings: int = Field(default=10, ge=0)
     margin: float = Field(default=0.02, ge=0, lt=0.5)
+    candidates: bool = True
+    """Compare the result with uniform points and a knapsack, keep the best."""
+    adapt: int = Field(default=30, ge=0)
+    """Training steps of each candidate before it is judged; 0 judges by probes alone."""
 
 
 class TrainSection(OptimiserSection):

@@ -93,6 +93,11 @@ def describe(
         figures["target"] = controller.cost.name
         figures["budget"] = controller.budget
         figures["predicted"] = controller.costs()
+        if controller.ram_kb is not None:
+            figures["budget"] = {**controller.budget, "ram_kb": controller.ram_kb}
+            figures["predicted"]["ram_kb"] = controller.arena.kilobytes({})
         figures["strength"] = controller.strength
+        figures["method"] = controller.method
+        figures["candidates"] = [asdict(trial) for trial in controller.trials]
         figures["why"] = [asdict(verdict) for verdict in controller.verdicts()]
     return figures

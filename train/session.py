@@ -185,9 +185,7 @@ class Run:
                 file.truncate(min(size, log.stat().st_size))
 
 
-def differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """``key: old -> new`` for every setting that differs and matters."""
     found = []
     for key in [*new, *(k for k in old if k not in new)]:

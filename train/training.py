@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,8 +21,9 @@ from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
 from .preparation import prepare
-from .recipe import Recipe
+from .plots import TensorBoard
 from .pricing import table_name
+from .recipe import Recipe
 from .result import RunResult, accuracy, describe
 from .session import Listener, Run
 
@@ -33,7 +36,7 @@ def fit(
     resume: bool = False,
     listener: Listener | None = None,
 ) -> RunResult:
-    """Run a recipe.
+    """Run a recipe; in each process of ``torchrun``, a share of every mini-batch.
 
     Args:
         recipe: the recipe, or the path of its TOML file.
@@ -51,6 +54,21 @@ def fit(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(Path(recipe))
     torch.set_num_threads(recipe.threads)
+    joined = ranks.start()
+    try:
+        return _fit(recipe, out, data_root, resume, listener)
+    finally:
+        if joined:
+            ranks.stop()
+
+
+def _fit(
+    recipe: Recipe,
+    out: Path | None,
+    data_root: Path | None,
+    resume: bool,
+    listener: Listener | None,
+) -> RunResult:
     data = load_data(
         recipe.data.name, data_root, seed=recipe.seed, validation=recipe.data.validation
     )
@@ -66,6 +84,8 @@ def fit(
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
     example = data.test[0][:8].clone()
+    if recipe.watch.tensorboard and out is not None and not ranks.rank():
+        listener = _both(listener, TensorBoard(out))
     run = Run(recipe, data, out, listener, table_name(recipe.search.target))
     # before copies are made: the layout decides the order of sums
     model.to(memory_format=run.layout)  # type: ignore[call-overload]
@@ -97,6 +117,15 @@ def fit(
     return RunResult(module, example, figures, controller, data.test)
 
 
+def _both(first: Listener | None, second: Listener) -> Listener:
+    def listen(event: Mapping[str, Any]) -> None:
+        if first is not None:
+            first(event)
+        second(event)
+
+    return listen
+
+
 def _refuse_early(recipe: Recipe, model: nn.Module, data: Data) -> None:
     """Prepare an untrained copy, so that a bad budget or network fails in the first second."""
     training = model.training
@@ -123,6 +152,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         target=load(search.target, search.board) if search.board else search.target,
         budget=search.budget or None,
         strength=search.strength,
+        method=search.method,
         mode=search.mode,
         search=search.part,
         warm_up=search.warm_up,
@@ -133,4 +163,5 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         freeze=search.freeze,
         max_crossings=search.max_crossings,
         margin=search.margin,
+        candidates=search.candidates,
     )

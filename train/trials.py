@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges candidate widths: trains each for a short while from the same state, then validates it.
+
+All candidates see the same mini-batches and the same falling learning rate, and start from the
+network at the end of the search (which has trained at the search's own widths: a slight advantage
+of the first candidate that the short training reduces). The score is the cross-entropy on the
+validation split, never the test split; without a validation split, on the first training images.
+Everything is put back afterwards: a run is the same whether candidates were judged or given.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from . import ranks
+from .candidates import Assignment
+from .data import batches
+from .session import cosine, set_rates
+
+if TYPE_CHECKING:
+    from .phases import QuantisedPhase
+
+VALIDATION = 4096
+"""Images that judge, at most."""
+
+
+def judge(phase: QuantisedPhase, candidates: Mapping[str, Assignment]) -> dict[str, float]:
+    """Cross-entropy of every candidate after ``search.adapt`` steps."""
+    module, optimizer = phase.module, phase.optimizer
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    moments = copy.deepcopy(optimizer.state_dict())
+    random = torch.get_rng_state()
+    gradients = [None if p.grad is None else p.grad.clone() for p in module.parameters()]
+    replay, module.replay = module.replay, None
+    scores = {}
+    for name, bits in candidates.items():
+        for width, value in bits.items():
+            width.n = float(value)
+        _adapt(phase)
+        scores[name] = _validate(phase)
+        module.load_state_dict(before)
+        optimizer.load_state_dict(copy.deepcopy(moments))
+        torch.set_rng_state(random)
+    for parameter, gradient in zip(module.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    module.replay = replay
+    return scores
+
+
+def _adapt(phase: QuantisedPhase) -> None:
+    """A short training with a schedule of its own."""
+    run, steps = phase.run, phase.run.recipe.search.adapt
+    done = 0
+    while done < steps:
+        for x, y in run.epoch(run.recipe.seed * 100_003 + 90_000 + done):
+            set_rates(phase.optimizer, cosine(done, steps))
+            phase.optimise(phase.objective.batch(x, y))
+            done += 1
+            if done == steps:
+                break
+
+
+@torch.no_grad()
+def _validate(phase: QuantisedPhase) -> float:
+    """Mean cross-entropy with each batch's own BatchNorm statistics (the running ones lag)."""
+    data = phase.run.data
+    images, labels = data.validation if len(data.validation[0]) else data.train
+    total, count = 0.0, 0
+    with phase.module.running(stats="probe"):
+        phase.module.train()
+        for x, y in batches((images[:VALIDATION], labels[:VALIDATION]), 256):
+            count_all = len(x) // ranks.size() * ranks.size()
+            x, y = x[:count_all], y[:count_all]
+            if len(x) > ranks.size():
+                output = phase.module(ranks.share(x)).float()
+                loss = F.cross_entropy(output, ranks.share(y), reduction="sum")
+                total += ranks.mean(float(loss)) * ranks.size()
+                count += len(x)
+    return total / max(count, 1)
