@@ -18,6 +18,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     from .device import Count
     from .emulate import RegionCount
+    from .rtl.circuit import Circuit
 
 FILE = "report.json"
 
@@ -92,6 +93,15 @@ def _counted(region: RegionCount, hardware: HwModel | None) -> dict[str, Any]:
         if hardware.nj_per_cycle is not None:
             found["energy_uj"] = cycles * hardware.nj_per_cycle / 1000
     return found
+
+
+def model_report(model: CModel | Circuit) -> Report:
+    """The report of what `adaqat.deploy.build` emitted, without running it."""
+    if isinstance(model, CModel):
+        return new_report(model)
+    from .rtl.report import circuit_report
+
+    return circuit_report(model)
 
 
 def hardware_of(model: CModel) -> HwModel | None:

@@ -49,7 +49,9 @@ def plan_add(
     low, high = sum(e[0] for e in ends) + constant, sum(e[1] for e in ends) + constant
     bits = max(signed_bits(min(low, constant, *(e[0] for e in ends)),
                            max(high, constant, *(e[1] for e in ends))),
-               rule.s + output.type.bits + 2)  # fmt: skip
+               rule.s + output.type.bits + 2,
+               *(signed_bits(info.type.lo, info.type.hi) + signed_bits(min(m, 0), max(m, 0))
+                 for m, info in zip(rule.m, inputs, strict=True)))  # fmt: skip
     values = {
         "lanes": lanes, "signed": [info.type.signed for info in inputs],
         "in_bits": [info.type.bits for info in inputs], "m": list(rule.m),

@@ -238,7 +238,7 @@ def _pads(job: Job) -> dict[str, Any]:
 
 
 def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
-    """Weights in the order the controller reads them: one word of ``pe`` x ``simd`` per step.
+    """Literals and memory of the weights.
 
     Where every weight is odd (the zero-free grids) the lowest bit is left out and wired to 1.
     """
@@ -248,11 +248,29 @@ def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
     bits = signed_bits(int(values.min()), int(values.max()))
     stored = max(1, bits - int(odd))
     simd = job.simd if job.shared else 1
-    kh, kw = job.window.kernel
+    depth = job.segments * job.chunks * job.steps
+    note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
+        ", each followed by a 1 below its lowest bit" if odd else ""
+    )
+    literals = {
+        "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
+        "rom_words": depth, "rom_bits": bits_for(depth - 1),
+    }  # fmt: skip
+    rom = Rom(
+        "weights", job.pe * simd * stored, depth, note, lambda: _weight_words(job, stored, odd)
+    )
+    return literals, rom
+
+
+def _weight_words(job: Job, stored: int, odd: bool) -> list[int]:
+    """Weights in the order the controller reads them: one word of ``pe`` x ``simd`` per step."""
+    values = job.weights
+    assert values is not None
+    simd = job.simd if job.shared else 1
     kept = values >> 1 if odd else values
     # [segment, chunk, kernel row, kernel column, word, pe, simd]; what pads is never looked at
     table = np.zeros(
-        (job.segments, job.chunks, kh, kw, job.words, job.pe, simd), np.int64
+        (job.segments, job.chunks, *job.window.kernel, job.words, job.pe, simd), np.int64
     )
     for segment in range(job.segments):
         for out in range(job.outputs):
@@ -260,8 +278,6 @@ def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
             if channel >= values.shape[0]:
                 continue
             chunk, pe = (out // job.pe, out % job.pe)
-            if not job.shared and job.chunks > 1:
-                chunk, pe = out, 0
             for item in range(job.depth if job.shared else 1):
                 table[segment, chunk, :, :, item // simd, pe, item % simd] = (
                     kept[channel, :, :, item]
@@ -273,11 +289,4 @@ def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
         for value in reversed(row.tolist()):
             word = (word << stored) | (value & mask)
         words.append(word)
-    note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
-        ", each followed by a 1 below its lowest bit" if odd else ""
-    )
-    literals = {
-        "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
-        "rom_words": len(words), "rom_bits": bits_for(len(words) - 1),
-    }  # fmt: skip
-    return literals, Rom("weights", job.pe * simd * stored, tuple(words), note)
+    return words

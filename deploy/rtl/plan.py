@@ -7,7 +7,7 @@ divides the channels, so that a stream never holds padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,21 @@ class Rom:
     Attributes:
         name: suffix of its file.
         width: bits of one word.
-        words: the words, not negative.
+        depth: number of words.
         note: what it holds.
+        make: the words, not negative; called when they are printed.
     """
 
     name: str
     width: int
-    words: tuple[int, ...]
+    depth: int
     note: str
+    make: Callable[[], Sequence[int]]
+
+    @property
+    def bits(self) -> int:
+        """Bits in all."""
+        return self.width * self.depth
 
 
 @dataclass(frozen=True)
