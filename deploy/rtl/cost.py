@@ -19,7 +19,8 @@ LUT_MEMORY_BITS = 1024
 """Memories of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
 FEATURES = (
     "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
-    "rescale_product", "rescale_sum", "threshold", "table", "queue", "add_product", "stream",
+    "rescale_product", "rescale_sum", "serial", "threshold", "table",
+    "queue", "add_product", "stream",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
 
@@ -50,7 +51,9 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["queue"] = _small(plan.output.width * depth)
     if "rescale" in v and v["rescale"]:
         _rescale(found, v["rescale"])
-    if plan.template == "add":
+    if plan.template == "add" and v["form"] == "serial":
+        found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"]) + 2 * v["steps"]
+    elif plan.template == "add":
         for bits, m_bits in zip(v["in_bits"], v["m_bits"], strict=True):
             found["add_product"] += v["lanes"] * bits * m_bits
         found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
@@ -78,6 +81,10 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
 
 
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
+    if r["form"] == "serial":
+        found["serial"] += r["lanes"] * (r["acc_bits"] + r["p_bits"] + r["steps"])
+        found["table"] += r["table"].width * r["table"].depth
+        return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
         found["rescale_sum"] += r["lanes"] * r["sum_bits"]

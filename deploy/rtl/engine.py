@@ -41,6 +41,7 @@ class Job:
         acc: proven accumulator (lowest, highest) over all channels.
         pe: output channels at once.
         simd: input channels at once.
+        serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
     """
 
@@ -56,6 +57,7 @@ class Job:
     acc: tuple[int, int]
     pe: int
     simd: int
+    serial: bool = False
     proof: tuple[str, ...] = ()
 
     @property
@@ -104,6 +106,14 @@ def lanes_out(job: Job) -> int:
         UnsupportedError: no number of lanes divides both the channels and ``pe`` and is fast
             enough; the folding must change.
     """
+    if job.serial:
+        # a requantiser of its own for every output
+        if (job.outputs if job.shared else job.output.shape[2]) % job.pe:
+            raise UnsupportedError(
+                [f"folding: {job.pe} outputs at once of {job.outputs}, requantised bit by bit; the"
+                 " outputs at once must divide them here; choose another folding"]
+            )
+        return job.pe
     within = gcd(job.outputs if job.shared else job.output.shape[2], job.pe)
     for lanes in range(1, within + 1):
         if within % lanes == 0 and -(-job.pe // lanes) <= job.steps:
@@ -140,7 +150,8 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     groups = len(beats)
     # room for the groups that start before the first one has left: it takes `latency` cycles to
     # the queue, two through it, one to return the credit
-    ahead = -(-(job.steps + latency + burst + 3) // job.steps)
+    pace = max(job.steps, rescale.pace if rescale else 1)
+    ahead = -(-(job.steps + latency + burst + 3) // pace)
     depth = burst * (1 + ahead)
     channels = job.output.shape[2]
     source = Port(
@@ -150,13 +161,13 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     out_pixels = ring.out_hw[0] * ring.out_hw[1]
     timing = WindowTiming(
         job.segments * job.words, ring.pixels, ring.capacity, tuple(ring.need()),
-        tuple(ring.release()), tuple(beats), burst, job.steps, latency, depth,
+        tuple(ring.release()), tuple(beats), burst, job.steps, pace, latency, depth,
     )  # fmt: skip
     weights, rom = _weights(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
         "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
         "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
-        "partial": len(set(beats)) > 1, "depth": depth, "arithmetic": arithmetic,
+        "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps, "depth": depth, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,

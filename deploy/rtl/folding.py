@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from ...hw_models import Fabric, load_fabric
 from ..errors import UnsupportedError, UsageError
@@ -38,18 +39,18 @@ def choices(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
     inputs = graph.inputs_of(node)
     most_pe, most_simd = node.op.fold_limits(inputs, node.output)
     found: list[Choice] = []
-    for pe in _counts(most_pe):
-        for simd in _counts(most_simd):
-            if pe * simd > MOST_PRODUCTS:
-                continue
-            try:
-                plan = node.op.rtl_plan(inputs, node.output, Fold(pe, simd))
-            except UnsupportedError:
-                continue
-            if plan is None:
-                return []
-            lut = round(fabric.price(features(plan)))
-            found.append(Choice(Fold(pe, simd), busy(plan.timing), lut, brams(plan, fabric)))
+    for pe, simd, serial in product(_counts(most_pe), _counts(most_simd), (False, True)):
+        fold = Fold(pe, simd, serial)
+        if pe * simd > MOST_PRODUCTS:
+            continue
+        try:
+            plan = node.op.rtl_plan(inputs, node.output, fold)
+        except UnsupportedError:
+            continue
+        if plan is None:
+            return []
+        lut = round(fabric.price(features(plan)))
+        found.append(Choice(fold, busy(plan.timing), lut, brams(plan, fabric)))
     found.sort(key=lambda c: (c.cycles, c.lut, c.bram))
     kept: list[Choice] = []
     for choice in found:

@@ -19,10 +19,12 @@ class Fold:
     Attributes:
         pe: output channels computed at once.
         simd: input channels read at once.
+        serial: whether requantisers and sums multiply bit by bit: small, a cycle per bit.
     """
 
     pe: int = 1
     simd: int = 1
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class WindowTiming:
         groups: per output pixel, beats of each group of results, in order.
         reserve: beats that must be free downstream before a group starts.
         steps: cycles of one group.
+        pace: least cycles from the start of one group to the next.
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
     """
@@ -130,6 +133,7 @@ class WindowTiming:
     groups: tuple[int, ...]
     reserve: int
     steps: int
+    pace: int
     latency: int
     depth: int
 
@@ -142,12 +146,14 @@ class MapTiming:
         order: cycle of input sets; beat ``i`` takes one beat of every input in
             ``order[i % len(order)]``.
         beats: output beats per frame.
+        pace: least cycles from one beat to the next.
         latency: cycles from taking the inputs to the push of the beat.
         depth: beats in the output queue.
     """
 
     order: tuple[tuple[int, ...], ...]
     beats: int
+    pace: int
     latency: int
     depth: int
 

@@ -215,7 +215,7 @@ class Mapping(Stage):
             if beat >= timing.depth and len(out.moved) <= beat - timing.depth:
                 return
             when = max(link.offered[len(link.wanted)] for link in needed)
-            when = max(when, self.taken[-1] + 1 if self.taken else 0)
+            when = max(when, self.taken[-1] + self.timing.pace if self.taken else 0)
             if beat >= timing.depth:
                 when = max(when, out.moved[beat - timing.depth] + 1)
             self.taken.append(when)
@@ -284,7 +284,7 @@ class Windowed(Stage):
                 return
             start = source.moved[pixels * timing.words - 1] + 1
             if self.last_start is not None:
-                start = max(start, self.last_start + timing.steps)
+                start = max(start, self.last_start + timing.pace)
             if credit > 0:
                 start = max(start, out.moved[credit - 1] + 1)
             self.last_start = start
