@@ -49,7 +49,7 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["stream"] = sum(port.width for port in plan.inputs) + plan.output.width
     depth = v.get("depth", 0)
     found["queue"] = _small(plan.output.width * depth)
-    if "rescale" in v and v["rescale"]:
+    if v.get("rescale"):
         _rescale(found, v["rescale"])
     if plan.template == "add" and v["form"] == "serial":
         found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"]) + 2 * v["steps"]

@@ -56,7 +56,7 @@ def plan_add(
 def _parallel_add(
     rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int
 ) -> tuple[dict[str, Any], int, int]:
-    """(literals, latency, pace): products, sum with rounding, shift and clamp, one register each."""
+    """(literals, latency, pace): products, rounded sum, shift with clamp, one register each."""
     ends = [
         sorted((m * info.type.lo, m * info.type.hi))
         for m, info in zip(rule.m, inputs, strict=True)

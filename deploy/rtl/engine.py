@@ -9,18 +9,16 @@ gives each of ``pe`` lanes its own channel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-import numpy as np
-
 from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64
-from .plan import Port, Rom, RtlPlan, WindowTiming, bits_for, signed_bits, twos
+from .plan import Port, RtlPlan, WindowTiming, bits_for, signed_bits, twos
 from .rescale import Rescale
+from .weight_memory import weight_memory
 from .window import Ring
 
 
@@ -163,11 +161,12 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         job.segments * job.words, ring.pixels, ring.capacity, tuple(ring.need()),
         tuple(ring.release()), tuple(beats), burst, job.steps, pace, latency, depth,
     )  # fmt: skip
-    weights, rom = _weights(job) if job.weights is not None else ({}, None)
+    weights, rom = weight_memory(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
         "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
         "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
-        "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps, "depth": depth, "arithmetic": arithmetic,
+        "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
+        "depth": depth, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
@@ -246,58 +245,3 @@ def _pads(job: Job) -> dict[str, Any]:
     whole = sum(code << (bits * lane) for lane in range(lanes))
     last = sum(code << (bits * lane) for lane in range(rest))
     return {"pad_word": f"{whole:x}", "pad_last": f"{last:x}", "pad_differs": whole != last}
-
-
-def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
-    """Literals and memory of the weights.
-
-    Where every weight is odd (the zero-free grids) the lowest bit is left out and wired to 1.
-    """
-    values = job.weights
-    assert values is not None
-    odd = bool((values % 2 != 0).all())
-    bits = signed_bits(int(values.min()), int(values.max()))
-    stored = max(1, bits - int(odd))
-    simd = job.simd if job.shared else 1
-    depth = job.segments * job.chunks * job.steps
-    note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
-        ", each followed by a 1 below its lowest bit" if odd else ""
-    )
-    literals = {
-        "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
-        "rom_words": depth, "rom_bits": bits_for(depth - 1),
-    }  # fmt: skip
-    rom = Rom(
-        "weights", job.pe * simd * stored, depth, note, lambda: _weight_words(job, stored, odd)
-    )
-    return literals, rom
-
-
-def _weight_words(job: Job, stored: int, odd: bool) -> list[int]:
-    """Weights in the order the controller reads them: one word of ``pe`` x ``simd`` per step."""
-    values = job.weights
-    assert values is not None
-    simd = job.simd if job.shared else 1
-    kept = values >> 1 if odd else values
-    # [segment, chunk, kernel row, kernel column, word, pe, simd]; what pads is never looked at
-    table = np.zeros(
-        (job.segments, job.chunks, *job.window.kernel, job.words, job.pe, simd), np.int64
-    )
-    for segment in range(job.segments):
-        for out in range(job.outputs):
-            channel = segment * job.outputs + out
-            if channel >= values.shape[0]:
-                continue
-            chunk, pe = (out // job.pe, out % job.pe)
-            for item in range(job.depth if job.shared else 1):
-                table[segment, chunk, :, :, item // simd, pe, item % simd] = (
-                    kept[channel, :, :, item]
-                )
-    mask = (1 << stored) - 1
-    words = []
-    for row in table.reshape(-1, job.pe * simd):
-        word = 0
-        for value in reversed(row.tolist()):
-            word = (word << stored) | (value & mask)
-        words.append(word)
-    return words

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of each layer works at once: the smallest circuit that is fast enough, or the fastest
-that is small enough, by an exact solver over the layers' foldings."""
+"""How much of each layer works at once, by an exact solver over the layers' foldings.
+
+Either the smallest circuit that is fast enough, or the fastest one that is small enough.
+"""
 
 from __future__ import annotations
 
@@ -128,12 +130,11 @@ def _solved(
     for chosen in picks.values():
         model.add_exactly_one(chosen)
 
-    def total(field: str) -> cp_model.LinearExprT:
-        return sum(
-            getattr(choice, field) * pick
-            for name, found in options.items()
-            for choice, pick in zip(found, picks[name], strict=True)
-        )
+    every = [pick for chosen in picks.values() for pick in chosen]
+
+    def total(field: str) -> cp_model.LinearExpr:
+        weights = [getattr(c, field) for found in options.values() for c in found]
+        return cp_model.LinearExpr.weighted_sum(every, weights)
 
     if goals.lut is not None:
         model.add(total("lut") <= goals.lut)
@@ -142,9 +143,8 @@ def _solved(
     slowest = max(c.cycles for found in options.values() for c in found)
     interval = model.new_int_var(0, goals.interval or slowest, "interval")
     for name, found in options.items():
-        model.add(
-            sum(c.cycles * pick for c, pick in zip(found, picks[name], strict=True)) <= interval
-        )
+        cycles = cp_model.LinearExpr.weighted_sum(picks[name], [c.cycles for c in found])
+        model.add(cycles <= interval)
     # block memories break ties of LUTs, LUTs break ties of speed
     if goals.interval is None:
         most = sum(max(c.lut for c in found) for found in options.values()) + 1

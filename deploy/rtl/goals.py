@@ -83,4 +83,4 @@ class Goals:
             goals = replace(goals, interval=max(1, floor(goals.clock_mhz * 1e6 / rate)))
         whole = {name: floor(given[name]) for name in ("interval", "latency", "lut", "bram")
                  if name in given}  # fmt: skip
-        return replace(goals, **whole)  # type: ignore[arg-type]
+        return replace(goals, **whole)

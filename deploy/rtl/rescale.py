@@ -13,7 +13,7 @@ under floor, z is whole, and ``acc*M`` is whole so that the division of B by 2^p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,9 @@ def plan_rescale(
     ``rule`` may have one entry for all channels.
     """
     if len(rule.m) == 1 and channels != 1:
-        rule = Requant(
-            rule.p, *(np.repeat(v, channels) for v in (rule.bias, rule.m, rule.s, rule.z)),
-            rule.lo, rule.hi,
+        rule = replace(
+            rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
+            s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
         )  # fmt: skip
         low, high = np.repeat(low, channels), np.repeat(high, channels)
     wide = _serial if serial else _multiplier
@@ -163,10 +163,10 @@ def channel_thresholds(
     T has ``hi - lo`` entries within ``low'..high'+1``, the range of ``a``, where the upper end
     stands for "never".
     """
+    one = slice(channel, channel + 1)
     m, b, shift = linear_form(
-        Requant(rule.p, *(v[channel : channel + 1] for v in (rule.bias, rule.m, rule.s, rule.z)),
-                rule.lo, rule.hi)
-    )  # fmt: skip
+        replace(rule, bias=rule.bias[one], m=rule.m[one], s=rule.s[one], z=rule.z[one])
+    )
     slope, addend = m[0], b[0]
     falling = slope < 0
     # ~acc = -acc-1, so acc*M + B = a*(-M) + (B - M) with a = ~acc

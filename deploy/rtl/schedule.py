@@ -7,9 +7,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from .design import INPUT, OUTPUT, Design, Edge
+from .links import Link, Stage, run
 from .plan import Timing, WindowTiming
-from .timing import Collect, Cut, Fork, Link, Mapping as MapStage, Queue, Sink, Source, Stage
-from .timing import Windowed, run
+from .timing import Collect, Cut, Fork, Queue, Sink, Source, Windowed
+from .timing import Mapping as MapStage
 
 FRAMES = 4
 """Frames that are timed; the interval is the distance of the last two."""

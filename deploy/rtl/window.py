@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The input ring of a windowed module: which pixels a window needs, and when they are free again."""
+"""The input ring of a windowed module: which pixels a window needs, and when they are free."""
 
 from __future__ import annotations
 
