@@ -270,8 +270,9 @@ def make_counter(
 
 def hook_library() -> Path | None:
     """The compiled counter, built once per source text; None without a C compiler."""
-    compiler = host_compiler()
-    if compiler is None:
+    try:
+        compiler = host_compiler()
+    except ToolError:
         return None
     source = (files("adaqat.templates") / "c/tools/block_hook.c").read_text(encoding="utf-8")
     key = hashlib.sha256("\0".join([source, *compiler]).encode()).hexdigest()[:16]

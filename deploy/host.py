@@ -4,12 +4,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ from .emit import CModel, sources
 from .errors import ToolError
 from .render import render
 from .simulate import simulate
+from .toolchain import host_compiler
 from .types import IntArray
 from .vectors import make_inputs
 
@@ -28,26 +25,6 @@ STRICT = (
     " -Wredundant-decls -Wswitch-enum -Wvla -Werror"
 ).split()
 """Warnings that emitted code must pass with GCC and Clang."""
-
-
-def host_compiler() -> list[str]:
-    """Command of a C compiler for this machine: $CC, cc, gcc, clang, or Zig's from PyPI.
-
-    Raises:
-        ToolError: none found, with what to install.
-    """
-    if os.environ.get("ADAQAT_HOST_CC"):
-        return os.environ["ADAQAT_HOST_CC"].split()
-    for name in ("cc", "gcc", "clang"):
-        found = shutil.which(name)
-        if found:
-            return [found]
-    if find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise ToolError(
-        "host compiler: none found; cc, gcc, clang or the ziglang package are supported; run"
-        " 'pip install ziglang' or install gcc"
-    )
 
 
 def compile_host(model: CModel, folder: Path, flags: tuple[str, ...] = ("-O2",)) -> Path:

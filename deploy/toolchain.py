@@ -163,15 +163,24 @@ def _macros(command: tuple[str, ...], flags: tuple[str, ...]) -> frozenset[str]:
     return frozenset(line.split()[1].split("(")[0] for line in text.splitlines() if " " in line)
 
 
-def host_compiler() -> tuple[str, ...] | None:
-    """A C compiler for this machine, for the counting hook; None when there is none."""
+def host_compiler() -> tuple[str, ...]:
+    """Command of a C compiler for this machine: $ADAQAT_HOST_CC, cc, gcc, clang, or Zig's.
+
+    Raises:
+        ToolError: none found, with what to install.
+    """
+    if os.environ.get("ADAQAT_HOST_CC"):
+        return tuple(os.environ["ADAQAT_HOST_CC"].split())
     for program in ("cc", "gcc", "clang"):
         path = shutil.which(program)
         if path is not None:
             return (path,)
     if importlib.util.find_spec("ziglang") is not None:
         return (sys.executable, "-m", "ziglang", "cc")
-    return None
+    raise ToolError(
+        "host compiler: none found; cc, gcc, clang or the ziglang package are supported; run"
+        " 'pip install ziglang' or install gcc"
+    )
 
 
 def file_hash(path: Path) -> str:

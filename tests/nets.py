@@ -134,3 +134,21 @@ def every_operator(weight_bits: int, act_bits: int, *, signed: bool, seed: int =
     last = make.linear("last", hidden, 6, IntType(8, True))
     return graph(x, stem, direct, grouped, join, depth, wide, regrid, regrid2, pooled, mean, flat,
                  hidden, last)
+
+
+def narrow_images(weight_bits: int, act_bits: int, *, signed: bool) -> Graph:
+    """Windows wider than their image: every output touches a border, often two at once."""
+    zero = 1 if signed and act_bits > 2 else 0
+    make = Maker(7, weight_bits, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((2, 2, 4), act, zero)
+    one = make.conv("one", x, 8, act)
+    two = make.conv("two", one, 8, act, kernel=(5, 3), pad=(2, 1, 2, 1))
+    odd = make.conv("odd", two, 6, act, dilation=(2, 2), pad=(2, 2, 2, 2), groups=2)
+    depth = make.depthwise("depth", odd, act)
+    most = Node.make("most", MaxPool2d(Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1))), (depth,))
+    mean = make.avgpool("mean", most, act, kernel=(3, 3), stride=(1, 1), pad=(1, 1, 1, 1))
+    single = make.conv("single", mean, 4, act, kernel=(2, 2), pad=(0, 0, 0, 0))
+    spread = make.conv("spread", single, 8, act)
+    last = make.depthwise("last", spread, IntType(8, True))
+    return graph(x, one, two, odd, depth, most, mean, single, spread, last)

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaqat.deploy import UnsupportedError
-from adaqat.deploy.host import STRICT, host_compiler
+from adaqat.deploy.host import STRICT
 from adaqat.deploy.render import render
 from adaqat.deploy.requant import M_LIMIT, S_MAX, S_MIN, T_LIMIT, snap
+from adaqat.deploy.toolchain import host_compiler
 
 
 def rule(t: int, m: int, s: int) -> int:

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from nets import every_operator
+from nets import every_operator, narrow_images
 
-from adaqat.deploy import build, save
+from adaqat.deploy import build, save, verify
 from adaqat.deploy.host import STRICT
+from adaqat.deploy.vectors import make_inputs
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 CROSS = shutil.which("arm-none-eabi-gcc")
@@ -78,6 +80,23 @@ def test_zig_is_silent(artefact, flags):
     command = [sys.executable, "-m", "ziglang", "cc", *flags, "-ffreestanding"]
     for unit in units(artefact):
         compile_(command, unit, *STRICT, "-O2")
+
+
+@pytest.mark.parametrize("target", ["c99", "cortex-m0plus", "cortex-m3", "cortex-m4", "riscv32"])
+@pytest.mark.parametrize("bits", [(8, 8), (2, 3)])
+def test_images_narrower_than_their_windows(target, bits, tmp_path):
+    net = narrow_images(*bits, signed=bits[1] == 8)
+    artefact = build(net, target, tmp_path / "net", name="net")
+    zig = [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else []
+    for compiler in ([name] for name in COMPILERS):
+        for unit in units(artefact):
+            compile_(compiler, unit, *STRICT, "-ffreestanding", "-O2")
+    cross = [CROSS] if CROSS else [*zig, "-target", "thumb-freestanding-eabi"]
+    if target.startswith("cortex"):
+        name = target if CROSS else target.replace("-", "_")
+        for unit in units(artefact):
+            compile_(cross, unit, *STRICT, "-ffreestanding", f"-mcpu={name}", "-mthumb", "-O2")
+    assert verify(net, target, make_inputs(net, samples=24), executor="host").mismatches == 0
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not installed")

@@ -12,6 +12,7 @@ from adaqat.deploy.emulate import Emulation, emulate
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.firmware import Interface, build_firmware
 from adaqat.deploy.qemu import qemu_missing, run_qemu
+from adaqat.deploy.toolchain import host_compiler
 from adaqat.hw_models import load_core
 
 from .conftest import TINY_NODES, BuildTiny, expected, toolchain
@@ -204,6 +205,12 @@ def test_hook_falls_back_to_python_without_a_compiler(
     from adaqat.deploy import block_counter
 
     fast = run(build_tiny("cortex-m4"), "cortex-m4", samples)
-    monkeypatch.setattr(block_counter, "host_compiler", lambda: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delenv("ADAQAT_HOST_CC", raising=False)
+    with pytest.raises(ToolError, match=r"host compiler: none found.*pip install ziglang"):
+        host_compiler()
     assert block_counter.hook_library() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(block_counter, "hook_library", lambda: None)
     assert run(build_tiny("cortex-m4"), "cortex-m4", samples) == fast
