@@ -47,7 +47,7 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found = dict.fromkeys(FEATURES, 0.0)
     found["module"] = 1.0
     found["stream"] = sum(port.width for port in plan.inputs) + plan.output.width
-    depth = v.get("depth", 0)
+    depth = v.get("memory", v.get("depth", 0))
     found["queue"] = _small(plan.output.width * depth)
     if v.get("rescale"):
         _rescale(found, v["rescale"])
@@ -104,7 +104,7 @@ def brams(plan: RtlPlan, fabric: Fabric) -> int:
     count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms)
     if "capacity" in v:
         count += blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
-    return count + blocks(plan.output.width, v.get("depth", 0), fabric)
+    return count + blocks(plan.output.width, v.get("memory", v.get("depth", 0)), fabric)
 
 
 def blocks(width: int, depth: int, fabric: Fabric) -> int:

@@ -146,11 +146,12 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
-    # room for the groups that start before the first one has left: it takes `latency` cycles to
-    # the queue, two through it, one to return the credit
+    # room for the groups that end before the first one has left: it takes `latency` cycles to the
+    # queue, two through it, one to return the credit
     pace = max(job.steps, rescale.pace if rescale else 1)
-    ahead = -(-(job.steps + latency + burst + 3) // pace)
-    depth = burst * (1 + ahead)
+    depth = burst * (1 + -(-(latency + burst + 3) // pace))
+    # the queue's register holds one; it has taken a beat before the next one comes
+    memory = depth - 1 if burst == 1 and pace > 1 else depth
     channels = job.output.shape[2]
     source = Port(
         job.lanes_in, job.depth if job.shared else job.source.shape[2], job.source.shape[2],
@@ -166,7 +167,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
         "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
-        "depth": depth, "arithmetic": arithmetic,
+        "depth": depth, "memory": memory, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,

@@ -118,7 +118,7 @@ class WindowTiming:
         need: per output pixel, input pixels of the frame that must be there first.
         release: per output pixel, input pixels of the frame that its end sets free (all before).
         groups: per output pixel, beats of each group of results, in order.
-        reserve: beats that must be free downstream before a group starts.
+        reserve: beats that must be free downstream before a group takes its last step.
         steps: cycles of one group.
         pace: least cycles from the start of one group to the next.
         latency: from the last cycle of a group to the push of its first beat.

@@ -211,6 +211,7 @@ class Windowed(Stage):
         self.pixel = 0
         self.group = 0
         self.last_start: int | None = None
+        self.last_end: int | None = None
         self.pushed: list[int] = []
         self.released: list[tuple[int, int]] = [(0, -1)]
         self.at = 0
@@ -251,12 +252,14 @@ class Windowed(Stage):
             if credit > len(out.moved):
                 return
             start = source.moved[pixels * timing.words - 1] + 1
-            if self.last_start is not None:
-                start = max(start, self.last_start + timing.pace)
-            if credit > 0:
-                start = max(start, out.moved[credit - 1] + 1)
-            self.last_start = start
+            if self.last_end is not None and self.last_start is not None:
+                start = max(start, self.last_end + 1, self.last_start + timing.pace)
             end = start + timing.steps - 1
+            if credit > 0:
+                end = max(end, out.moved[credit - 1] + 1)
+            if timing.steps == 1:
+                start = end
+            self.last_start, self.last_end = start, end
             for beat in range(timing.groups[self.group]):
                 self.pushed.append(end + timing.latency + beat)
             self.group += 1
