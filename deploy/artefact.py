@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import targets
 from .check import check
@@ -18,8 +19,13 @@ from .errors import UsageError
 from .graph import Graph
 from .model_file import save
 from .render import render
+from .setting import only_speed
 from .simulate import simulate
 from .vectors import make_inputs
+
+if TYPE_CHECKING:
+    from .rtl.circuit import Circuit
+    from .rtl.goals import Goals
 
 MANIFEST = "manifest.json"
 
@@ -39,32 +45,51 @@ class Artefact:
     directory: Path
     name: str
     target: str
-    model: CModel
+    model: CModel | Circuit
     files: dict[str, str]
 
 
 def build(
-    graph: Graph, target: str, out: Path | str, *, name: str = "net", optimise: str = "speed"
+    graph: Graph,
+    target: str,
+    out: Path | str,
+    *,
+    name: str = "net",
+    optimise: str = "speed",
+    goals: Goals | None = None,
 ) -> Artefact:
-    """Emit a graph for a target into the folder ``out``, made for "speed", "size" or "ram".
+    """Emit a graph for a target into the folder ``out``.
 
     The folder appears whole or not at all. A folder this function made before is replaced; any
     other non-empty folder is refused. The same graph gives the same bytes.
+
+    Args:
+        graph: the network.
+        target: name of the target.
+        out: the folder.
+        name: prefix of every symbol and file.
+        optimise: what C code is made for: "speed", "size" or "ram".
+        goals: speed and size of a circuit (FPGA targets); the target's usual ones when left out.
 
     Raises:
         UsageError: unknown target or setting, unusable name, or a destination that cannot be used.
         UnsupportedError: a graph that breaks a rule or holds an operator without template.
     """
     chosen = targets.get(target)
-    model = layout(check(graph), chosen, name, optimise)
     destination = Path(out)
-    check_destination(destination)
-    vector = make_inputs(graph, samples=1, seed=1, extremes=False)
-    expected = simulate(graph, vector)
-    stated = facts(model)
-    texts = sources(model, (vector[0], expected[0]))
-    texts["CMakeLists.txt"] = render("c/project/CMakeLists.txt.j2", model=stated)
-    texts["README.md"] = render("c/project/README.md.j2", model=stated)
+    model: CModel | Circuit
+    if chosen.family == "verilog":
+        from .rtl.circuit import plan_circuit
+        from .rtl.project import project
+
+        only_speed(chosen.name, optimise)
+        model = plan_circuit(check(graph), chosen, name, goals)
+        check_destination(destination)
+        texts = project(model)
+    else:
+        model = layout(check(graph), chosen, name, optimise)
+        check_destination(destination)
+        texts = _c_texts(model)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
@@ -74,7 +99,7 @@ def build(
         ) from error
     try:
         files = _write(beside, texts, graph)
-        _write_manifest(beside, files, model)
+        _write_manifest(beside, files, graph, chosen.name, name)
         os.chmod(beside, 0o755)
         if destination.exists():
             shutil.rmtree(destination)
@@ -83,6 +108,17 @@ def build(
         shutil.rmtree(beside, ignore_errors=True)
         raise
     return Artefact(destination, name, chosen.name, model, files)
+
+
+def _c_texts(model: CModel) -> dict[str, str]:
+    graph = model.graph
+    vector = make_inputs(graph, samples=1, seed=1, extremes=False)
+    expected = simulate(graph, vector)
+    stated = facts(model)
+    texts = sources(model, (vector[0], expected[0]))
+    texts["CMakeLists.txt"] = render("c/project/CMakeLists.txt.j2", model=stated)
+    texts["README.md"] = render("c/project/README.md.j2", model=stated)
+    return texts
 
 
 def check_destination(destination: Path) -> None:
@@ -127,12 +163,14 @@ def _write(folder: Path, texts: dict[str, str], graph: Graph) -> dict[str, str]:
     }
 
 
-def _write_manifest(folder: Path, files: dict[str, str], model: CModel) -> None:
+def _write_manifest(
+    folder: Path, files: dict[str, str], graph: Graph, target: str, name: str
+) -> None:
     manifest = {
         "generator": f"adaqat-deploy {version()}",
-        "model": model.graph.model_id,
-        "target": model.target.name,
-        "name": model.name,
+        "model": graph.model_id,
+        "target": target,
+        "name": name,
         "files": files,
     }
     text = json.dumps(manifest, indent=2, sort_keys=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from .cli_measure import measure
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
 from .setting import Setting
+
+if TYPE_CHECKING:
+    from .rtl.goals import Goals
+    from .targets import Target
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -72,7 +76,7 @@ def deploy(
         Path,
         typer.Option("--out", "-o", help="A new, empty or earlier output folder."),
     ],
-    name: Annotated[str, typer.Option(help="Prefix of every C symbol and file.")] = "net",
+    name: Annotated[str, typer.Option(help="Prefix of every symbol and file.")] = "net",
     optimise: Annotated[
         Setting,
         typer.Option(
@@ -109,23 +113,29 @@ def deploy(
             " of this project and reports the differences."
         ),
     ] = "tflite",
+    goal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Speed and size of a circuit (FPGA targets), for example interval=5000; may be"
+            " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
     from . import targets
 
     chosen = targets.get(target)
-    wanted = executors(verify or [Verify.auto], chosen.core)
+    wanted = executors(verify or [Verify.auto], chosen.core, chosen.family)
 
     from .artefact import build, check_destination
     from .console import print_report, progress
     from .imported import second_opinion
     from .model_source import is_tflite, open_model, verification_inputs
-    from .render import c_name
-    from .report import Report, check_board, new_report
+    from .report import Report, check_board, model_report
     from .verification import verify as run
 
-    c_name(name)
+    goals = _goals(chosen, name, goal or [])
     check_board(chosen, board)
     check_destination(out)
     graph = open_model(model, rounding)
@@ -136,11 +146,11 @@ def deploy(
             with progress(f"verifying on {executor}") as advance:
                 found = run(
                     graph, chosen.name, codes, executor=executor, name=name, optimise=optimise,
-                    progress=advance, board=board,
+                    progress=advance, board=board, goals=goals,
                 )  # fmt: skip
             report = found if report is None else found.joined(report)
-    artefact = build(graph, chosen.name, out, name=name, optimise=optimise)
-    report = report or new_report(artefact.model, board)
+    artefact = build(graph, chosen.name, out, name=name, optimise=optimise, goals=goals)
+    report = report or model_report(artefact.model, board)
     if wanted and model is not None and is_tflite(model):
         second_opinion(report, model, codes, rounding)
     path = report.write(out)
@@ -150,6 +160,25 @@ def deploy(
         print_report(report, path)
     if report.mismatches:
         raise typer.Exit(1)
+
+
+def _goals(target: Target, name: str, texts: list[str]) -> Goals | None:
+    """Goals of a circuit; checks the name by the rules of the emitted language."""
+    if target.family != "verilog":
+        from .render import c_name
+
+        if texts:
+            raise UsageError(
+                f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
+                " 'adaqat compare --budget' to judge a processor"
+            )
+        c_name(name)
+        return None
+    from .rtl.goals import Goals
+    from .rtl.words import verilog_name
+
+    verilog_name(name)
+    return Goals.parse(texts, target)
 
 
 @app.command(

@@ -51,6 +51,13 @@ def shape_text(shape: Sequence[int]) -> str:
 def print_report(report: Report, path: Path) -> None:
     """Nodes, totals and verification of an emitted network."""
     screen = console()
+    if "interval" in report.totals:
+        from .rtl.shown import circuit_grid, circuit_table
+
+        screen.print(circuit_table(report))
+        screen.print(circuit_grid(report))
+        _print_verification(report, path, screen)
+        return
     table = Table(title=f"{report.model['name']} for {report.target['name']}")
     for heading in ("node", "operator", "weights", "in", "out", "shape"):
         table.add_column(heading, overflow="fold")
@@ -85,6 +92,10 @@ def print_report(report: Report, path: Path) -> None:
     if report.target["compiler"]:
         built = f"{report.target['core']}: built with {report.target['compiler']}"
         screen.print(built, markup=False)
+    _print_verification(report, path, screen)
+
+
+def _print_verification(report: Report, path: Path, screen: Console) -> None:
     for entry in report.verify:
         verdict = (
             "[green]all equal[/green]"

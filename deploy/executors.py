@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 
-from .errors import UnsupportedError, UsageError
+from .errors import UsageError
 
 
 class Verify(StrEnum):
@@ -20,12 +20,12 @@ class Verify(StrEnum):
     none = "none"
 
 
-def executors(asked: list[Verify], core: str | None) -> list[str]:
+def executors(asked: list[Verify], core: str | None, family: str = "c") -> list[str]:
     """Executors for `verify`, without repetition, the emulated core last: it has the counts."""
-    if Verify.rtl in asked:
-        raise UnsupportedError(
-            ["--verify rtl: no RTL is emitted in this release; host, emulator, qemu and none are"
-             " supported; choose one of them"]
+    if Verify.rtl in asked and family != "verilog":
+        raise UsageError(
+            "--verify rtl: this target emits C; host, emulator, qemu and none are supported; choose"
+            " one of them, or an FPGA target"
         )
     if Verify.none in asked:
         if len(asked) > 1:
@@ -33,6 +33,8 @@ def executors(asked: list[Verify], core: str | None) -> list[str]:
                 "--verify none: given with other values; it stands alone; remove it or the others"
             )
         return []
+    if family == "verilog":
+        return _rtl_executors(asked)
     emulated = [one for one in (Verify.qemu, Verify.emulator) if one in asked]
     if emulated and core is None:
         raise UsageError(
@@ -45,6 +47,23 @@ def executors(asked: list[Verify], core: str | None) -> list[str]:
     if Verify.emulator in asked or (Verify.auto in asked and core and _can_emulate(core)):
         found.append(Verify.emulator.value)
     return found
+
+
+def _rtl_executors(asked: list[Verify]) -> list[str]:
+    """Verilog runs in Verilator only; 'auto' goes without where that is missing, and says so."""
+    others = [one.value for one in asked if one not in (Verify.auto, Verify.rtl)]
+    if others:
+        raise UsageError(
+            f"--verify {others[0]}: this target emits Verilog; rtl and none are supported; choose"
+            " one of them"
+        )
+    from .rtl.tools import missing
+
+    why = missing()
+    if why and Verify.rtl not in asked:
+        print(f"not verified: {why}", file=sys.stderr)
+        return []
+    return [Verify.rtl.value]
 
 
 def _can_emulate(core: str) -> bool:

@@ -19,6 +19,7 @@ from .targets import Target
 if TYPE_CHECKING:
     from .device import Count
     from .emulate import RegionCount
+    from .rtl.circuit import Circuit
 
 FILE = "report.json"
 
@@ -94,6 +95,15 @@ def _counted(
         found["latency_ms"] = hardware.latency_ms(cycles, stalls or 0)
         found["energy_uj"] = hardware.energy_uj(cycles, stalls or 0)
     return found
+
+
+def model_report(model: CModel | Circuit, board: str | None = None) -> Report:
+    """The report of what `adaqat.deploy.build` emitted, without running it."""
+    if isinstance(model, CModel):
+        return new_report(model, board)
+    from .rtl.report import circuit_report
+
+    return circuit_report(model)
 
 
 def hardware_of(model: CModel, board: str | None = None) -> HwModel | None:

@@ -51,3 +51,16 @@ class Setting(StrEnum):
         else:
             flavour = "compact_armv6m" if "armv6m" in kernels else "compact"
         return (flavour,)
+
+
+def only_speed(target: str, text: str) -> None:
+    """Refuse a setting where the target has no choice of kernels.
+
+    Raises:
+        UsageError: unknown, or not speed.
+    """
+    if Setting.of(text) is not Setting.speed:
+        raise UsageError(
+            f"--optimise {text}: target {target} is a circuit; its size follows from goals; leave"
+            " --optimise out and give --goal lut=... or interval=..."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,12 @@ from .errors import UsageError
 from .graph import Graph
 from .host import HostModel
 from .report import Report, hardware_of, new_report
+from .setting import only_speed
 from .simulate import check_codes, quantize_input, simulate
 from .types import IntArray
+
+if TYPE_CHECKING:
+    from .rtl.goals import Goals
 
 Progress = Callable[[int, int], None]
 BATCH = 64
@@ -115,6 +119,7 @@ def verify(
     optimise: str = "speed",
     progress: Progress | None = None,
     board: str | None = None,
+    goals: Goals | None = None,
 ) -> Report:
     """Emit, build and run a graph, and compare every integer of every node with the simulator.
 
@@ -124,11 +129,12 @@ def verify(
         inputs: ``[N, ...]`` floats in the source model's own layout, quantised by the graph's
             input rule, or integer codes, channels last.
         executor: "host", "emulator" (the target's own core), "qemu" (the same image in QEMU, a
-            second opinion) or the name of a core.
+            second opinion) or the name of a core; "rtl" (Verilator) for FPGA targets.
         name: prefix of the emitted symbols.
         optimise: what the code is made for: "speed", "size" or "ram".
         progress: called with (samples done, samples in all).
         board: whose clock, flash and energy count; left out, the table's, without wait states.
+        goals: speed and size of a circuit (FPGA targets).
 
     Returns:
         The report; ``mismatches`` is 0 when all integers agree. An emulated core also fills in
@@ -138,10 +144,19 @@ def verify(
         UsageError: an unknown executor or setting, or inputs of the wrong shape or range.
         ToolError: a missing or failing compiler or emulator.
     """
-    model = layout(check(graph), targets.get(target), name, optimise)
     codes = as_codes(graph, inputs)
     if len(codes) == 0:
         raise UsageError("inputs: no samples; at least one is needed; give more inputs")
+    chosen = targets.get(target)
+    if chosen.family == "verilog":
+        only_speed(chosen.name, optimise)
+        return _verify_rtl(graph, chosen, codes, executor, name, progress, goals)
+    if executor == "rtl":
+        raise UsageError(
+            f"--verify rtl: target {target} emits C; it runs on the host and, with a core, in an"
+            " emulator; choose an FPGA target for RTL"
+        )
+    model = layout(check(graph), chosen, name, optimise)
     report = new_report(model, board)
     if executor == "host":
         tally = compare_host(model, codes, progress)
@@ -159,6 +174,20 @@ def verify(
     for row in report.nodes:
         row["mismatches"] = tally.per_node.get(row["name"], 0)
     return report
+
+
+def _verify_rtl(
+    graph: Graph, target: targets.Target, codes: IntArray, executor: str, name: str,
+    progress: Progress | None, goals: Goals | None,
+) -> Report:
+    if executor != "rtl":
+        raise UsageError(
+            f"executor: {executor!r}; target {target.name} emits Verilog; rtl is supported"
+        )
+    from .rtl.circuit import plan_circuit
+    from .rtl.verification import verify_circuit
+
+    return verify_circuit(plan_circuit(check(graph), target, name, goals), codes, progress)
 
 
 def core_of(model: CModel, executor: str) -> str:

@@ -11,20 +11,24 @@ from . import thumb_work as thumb_work
 from .core import Architecture, Core, core_names, load_core
 from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError
+from .fabric import Fabric, fabric_names, load_fabric
 from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
 
 __all__ = [
     "Architecture",
     "Core",
     "Cost",
+    "Fabric",
     "HwModel",
     "HwModelError",
     "NodeCost",
     "Timing",
     "Widths",
     "core_names",
+    "fabric_names",
     "load",
     "load_core",
+    "load_fabric",
     "load_table",
     "load_timing",
     "names",

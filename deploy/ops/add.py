@@ -74,7 +74,7 @@ class Add(Op):
         from ..rtl.elementwise import plan_add
 
         proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
-        return plan_add(self.requant, inputs, output, fold.pe, proof)
+        return plan_add(self.requant, inputs, output, fold, proof)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

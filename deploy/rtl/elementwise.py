@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
+from typing import Any
 
 import numpy as np
 
 from ..ops.base import TensorInfo
 from ..requant import AddRequant, Requant
-from .plan import MapTiming, Port, RtlPlan, signed_bits
+from .plan import Fold, MapTiming, Port, RtlPlan, signed_bits
 from .rescale import plan_rescale
 
 
@@ -36,11 +37,26 @@ def queue(latency: int) -> int:
 
 
 def plan_add(
-    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int,
+    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold,
     proof: tuple[str, ...],
 ) -> RtlPlan:
     """A sum: products, sum with rounding, shift and clamp, one register each."""
-    lanes = dividing(lanes, output.shape[-1])
+    lanes = dividing(fold.pe, output.shape[-1])
+    target = port(output, lanes)
+    sources = tuple(port(info, lanes) for info in inputs)
+    if fold.serial and len(inputs) == 2 and min(rule.m) >= 0:
+        values, latency, pace = _serial_add(rule, inputs, output, lanes)
+    else:
+        values, latency, pace = _parallel_add(rule, inputs, output, lanes)
+    depth = queue(latency) if pace == 1 else 2
+    timing = MapTiming((tuple(range(len(inputs))),), target.beats, pace, latency, depth)
+    return RtlPlan("add", {**values, "depth": depth}, sources, target, timing, (), proof)
+
+
+def _parallel_add(
+    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int
+) -> tuple[dict[str, Any], int, int]:
+    """(literals, latency, pace): products, rounded sum, shift with clamp, one register each."""
     ends = [
         sorted((m * info.type.lo, m * info.type.hi))
         for m, info in zip(rule.m, inputs, strict=True)
@@ -49,19 +65,43 @@ def plan_add(
     low, high = sum(e[0] for e in ends) + constant, sum(e[1] for e in ends) + constant
     bits = max(signed_bits(min(low, constant, *(e[0] for e in ends)),
                            max(high, constant, *(e[1] for e in ends))),
-               rule.s + output.type.bits + 2)  # fmt: skip
+               rule.s + output.type.bits + 2,
+               *(signed_bits(info.type.lo, info.type.hi) + signed_bits(min(m, 0), max(m, 0))
+                 for m, info in zip(rule.m, inputs, strict=True)))  # fmt: skip
     values = {
         "lanes": lanes, "signed": [info.type.signed for info in inputs],
         "in_bits": [info.type.bits for info in inputs], "m": list(rule.m),
         "m_bits": [signed_bits(min(m, 0), max(m, 0)) for m in rule.m], "constant": constant,
         "sum_bits": bits, "shift": rule.s, "lo": rule.lo, "hi": rule.hi,
-        "out_bits": output.type.bits, "depth": queue(3),
+        "out_bits": output.type.bits, "form": "parallel",
     }  # fmt: skip
-    target = port(output, lanes)
-    timing = MapTiming((tuple(range(len(inputs))),), target.beats, 3, queue(3))
-    return RtlPlan(
-        "add", values, tuple(port(info, lanes) for info in inputs), target, timing, (), proof
-    )
+    return values, 3, 1
+
+
+def _serial_add(
+    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int
+) -> tuple[dict[str, Any], int, int]:
+    """Bit i of both multipliers a cycle: ``P = (P + m0[i]*x0 + m1[i]*x1) >> 1`` from the constant.
+
+    Floors nest as in the serial requantiser. Where the shift is smaller than the multipliers'
+    bits, inputs and constant are shifted left by the difference first.
+    """
+    steps = max(1, max(rule.m).bit_length())
+    extra = max(0, steps - rule.s)
+    constant = (rule.bias + (1 << (rule.s - 1)) + (rule.z << rule.s)) << extra
+    low = sum(min(0, info.type.lo) for info in inputs)
+    high = sum(max(0, info.type.hi) for info in inputs)
+    both_bits = signed_bits(low, high)
+    rest = rule.s + extra - steps
+    p_bits = max(signed_bits(constant, constant), both_bits + extra) + 1
+    p_bits = max(p_bits, rest + output.type.bits + 2)
+    values = {
+        "form": "serial", "lanes": lanes, "signed": [info.type.signed for info in inputs],
+        "in_bits": [info.type.bits for info in inputs], "both_bits": both_bits,
+        "m": list(rule.m), "steps": steps, "extra": extra, "constant": constant, "rest": rest,
+        "p_bits": p_bits, "lo": rule.lo, "hi": rule.hi, "out_bits": output.type.bits,
+    }  # fmt: skip
+    return values, steps + 2, steps + 2
 
 
 def plan_concat(
@@ -75,7 +115,7 @@ def plan_concat(
         "lanes": lanes, "bits": output.type.bits, "order": [i for (i,) in order],
         "inputs": len(inputs), "depth": queue(0),
     }  # fmt: skip
-    timing = MapTiming(tuple(order), target.beats, 0, queue(0))
+    timing = MapTiming(tuple(order), target.beats, 1, 0, queue(0))
     return RtlPlan("concat", values, tuple(port(info, lanes) for info in inputs), target, timing)
 
 
@@ -94,5 +134,5 @@ def plan_requantize(
         "rescale": rescale.values, "depth": queue(rescale.latency),
     }  # fmt: skip
     target = port(output, lanes)
-    timing = MapTiming(((0,),), target.beats, rescale.latency, queue(rescale.latency))
+    timing = MapTiming(((0,),), target.beats, 1, rescale.latency, queue(rescale.latency))
     return RtlPlan("requantize", values, (port(source, lanes),), target, timing, (), proof)

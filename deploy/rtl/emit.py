@@ -66,7 +66,7 @@ def memories(design: Design) -> dict[str, str]:
     for module in design.modules:
         for rom in module.plan.roms:
             digits = -(-rom.width // 4)
-            lines = [f"{word:0{digits}x}" for word in rom.words]
+            lines = [f"{word:0{digits}x}" for word in rom.make()]
             head = f"// {comment(module.node.source)}: {rom.note}"
             found[f"{module.ident}_{rom.name}.hex"] = "\n".join([head, *lines]) + "\n"
     return found

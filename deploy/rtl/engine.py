@@ -9,18 +9,16 @@ gives each of ``pe`` lanes its own channel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-import numpy as np
-
 from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64
-from .plan import Port, Rom, RtlPlan, WindowTiming, bits_for, signed_bits, twos
+from .plan import Port, RtlPlan, WindowTiming, bits_for, signed_bits, twos
 from .rescale import Rescale
+from .weight_memory import weight_memory
 from .window import Ring
 
 
@@ -41,6 +39,7 @@ class Job:
         acc: proven accumulator (lowest, highest) over all channels.
         pe: output channels at once.
         simd: input channels at once.
+        serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
     """
 
@@ -56,6 +55,7 @@ class Job:
     acc: tuple[int, int]
     pe: int
     simd: int
+    serial: bool = False
     proof: tuple[str, ...] = ()
 
     @property
@@ -104,6 +104,14 @@ def lanes_out(job: Job) -> int:
         UnsupportedError: no number of lanes divides both the channels and ``pe`` and is fast
             enough; the folding must change.
     """
+    if job.serial:
+        # a requantiser of its own for every output
+        if (job.outputs if job.shared else job.output.shape[2]) % job.pe:
+            raise UnsupportedError(
+                [f"folding: {job.pe} outputs at once of {job.outputs}, requantised bit by bit; the"
+                 " outputs at once must divide them here; choose another folding"]
+            )
+        return job.pe
     within = gcd(job.outputs if job.shared else job.output.shape[2], job.pe)
     for lanes in range(1, within + 1):
         if within % lanes == 0 and -(-job.pe // lanes) <= job.steps:
@@ -138,10 +146,12 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
-    # room for the groups that start before the first one has left: it takes `latency` cycles to
-    # the queue, two through it, one to return the credit
-    ahead = -(-(job.steps + latency + burst + 3) // job.steps)
-    depth = burst * (1 + ahead)
+    # room for the groups that end before the first one has left: it takes `latency` cycles to the
+    # queue, two through it, one to return the credit
+    pace = max(job.steps, rescale.pace if rescale else 1)
+    depth = burst * (1 + -(-(latency + burst + 3) // pace))
+    # the queue's register holds one; it has taken a beat before the next one comes
+    memory = depth - 1 if burst == 1 and pace > 1 else depth
     channels = job.output.shape[2]
     source = Port(
         job.lanes_in, job.depth if job.shared else job.source.shape[2], job.source.shape[2],
@@ -150,13 +160,14 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     out_pixels = ring.out_hw[0] * ring.out_hw[1]
     timing = WindowTiming(
         job.segments * job.words, ring.pixels, ring.capacity, tuple(ring.need()),
-        tuple(ring.release()), tuple(beats), burst, job.steps, latency, depth,
+        tuple(ring.release()), tuple(beats), burst, job.steps, pace, latency, depth,
     )  # fmt: skip
-    weights, rom = _weights(job) if job.weights is not None else ({}, None)
+    weights, rom = weight_memory(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
         "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
         "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
-        "partial": len(set(beats)) > 1, "depth": depth, "arithmetic": arithmetic,
+        "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
+        "depth": depth, "memory": memory, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
@@ -235,49 +246,3 @@ def _pads(job: Job) -> dict[str, Any]:
     whole = sum(code << (bits * lane) for lane in range(lanes))
     last = sum(code << (bits * lane) for lane in range(rest))
     return {"pad_word": f"{whole:x}", "pad_last": f"{last:x}", "pad_differs": whole != last}
-
-
-def _weights(job: Job) -> tuple[dict[str, Any], Rom]:
-    """Weights in the order the controller reads them: one word of ``pe`` x ``simd`` per step.
-
-    Where every weight is odd (the zero-free grids) the lowest bit is left out and wired to 1.
-    """
-    values = job.weights
-    assert values is not None
-    odd = bool((values % 2 != 0).all())
-    bits = signed_bits(int(values.min()), int(values.max()))
-    stored = max(1, bits - int(odd))
-    simd = job.simd if job.shared else 1
-    kh, kw = job.window.kernel
-    kept = values >> 1 if odd else values
-    # [segment, chunk, kernel row, kernel column, word, pe, simd]; what pads is never looked at
-    table = np.zeros(
-        (job.segments, job.chunks, kh, kw, job.words, job.pe, simd), np.int64
-    )
-    for segment in range(job.segments):
-        for out in range(job.outputs):
-            channel = segment * job.outputs + out
-            if channel >= values.shape[0]:
-                continue
-            chunk, pe = (out // job.pe, out % job.pe)
-            if not job.shared and job.chunks > 1:
-                chunk, pe = out, 0
-            for item in range(job.depth if job.shared else 1):
-                table[segment, chunk, :, :, item // simd, pe, item % simd] = (
-                    kept[channel, :, :, item]
-                )
-    mask = (1 << stored) - 1
-    words = []
-    for row in table.reshape(-1, job.pe * simd):
-        word = 0
-        for value in reversed(row.tolist()):
-            word = (word << stored) | (value & mask)
-        words.append(word)
-    note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
-        ", each followed by a 1 below its lowest bit" if odd else ""
-    )
-    literals = {
-        "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
-        "rom_words": len(words), "rom_bits": bits_for(len(words) - 1),
-    }  # fmt: skip
-    return literals, Rom("weights", job.pe * simd * stored, tuple(words), note)

@@ -7,7 +7,7 @@ divides the channels, so that a stream never holds padding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ class Fold:
     Attributes:
         pe: output channels computed at once.
         simd: input channels read at once.
+        serial: whether requantisers and sums multiply bit by bit: small, a cycle per bit.
     """
 
     pe: int = 1
     simd: int = 1
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,21 @@ class Rom:
     Attributes:
         name: suffix of its file.
         width: bits of one word.
-        words: the words, not negative.
+        depth: number of words.
         note: what it holds.
+        make: the words, not negative; called when they are printed.
     """
 
     name: str
     width: int
-    words: tuple[int, ...]
+    depth: int
     note: str
+    make: Callable[[], Sequence[int]]
+
+    @property
+    def bits(self) -> int:
+        """Bits in all."""
+        return self.width * self.depth
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,9 @@ class WindowTiming:
         need: per output pixel, input pixels of the frame that must be there first.
         release: per output pixel, input pixels of the frame that its end sets free (all before).
         groups: per output pixel, beats of each group of results, in order.
-        reserve: beats that must be free downstream before a group starts.
+        reserve: beats that must be free downstream before a group takes its last step.
         steps: cycles of one group.
+        pace: least cycles from the start of one group to the next.
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
     """
@@ -123,6 +133,7 @@ class WindowTiming:
     groups: tuple[int, ...]
     reserve: int
     steps: int
+    pace: int
     latency: int
     depth: int
 
@@ -135,12 +146,14 @@ class MapTiming:
         order: cycle of input sets; beat ``i`` takes one beat of every input in
             ``order[i % len(order)]``.
         beats: output beats per frame.
+        pace: least cycles from one beat to the next.
         latency: cycles from taking the inputs to the push of the beat.
         depth: beats in the output queue.
     """
 
     order: tuple[tuple[int, ...], ...]
     beats: int
+    pace: int
     latency: int
     depth: int
 

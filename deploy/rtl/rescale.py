@@ -13,7 +13,7 @@ under floor, z is whole, and ``acc*M`` is whole so that the division of B by 2^p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,26 +33,30 @@ class Rescale:
     Attributes:
         values: literals of the template's requantiser.
         latency: cycles from the accumulator to the code.
+        pace: least cycles between accumulators.
     """
 
     values: dict[str, Any]
     latency: int
+    pace: int = 1
 
 
 def plan_rescale(
-    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
+    serial: bool = False,
 ) -> Rescale:
     """The cheaper form of a requantiser for accumulators within ``low[c]..high[c]``.
 
     ``rule`` may have one entry for all channels.
     """
     if len(rule.m) == 1 and channels != 1:
-        rule = Requant(
-            rule.p, *(np.repeat(v, channels) for v in (rule.bias, rule.m, rule.s, rule.z)),
-            rule.lo, rule.hi,
+        rule = replace(
+            rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
+            s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
         )  # fmt: skip
         low, high = np.repeat(low, channels), np.repeat(high, channels)
-    form = _thresholds if out.bits <= THRESHOLD_BITS else _multiplier
+    wide = _serial if serial else _multiplier
+    form = _thresholds if out.bits <= THRESHOLD_BITS else wide
     return form(rule, low, high, out, lanes, channels)
 
 
@@ -103,6 +107,54 @@ def _multiplier(
     )  # fmt: skip
 
 
+def _serial(
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+) -> Rescale:
+    """One bit of M a cycle: ``P = (P + (M[i] ? acc : 0)) >> 1`` from ``P = B``.
+
+    Floors nest, so K such steps give floor((acc*M + B) / 2^K). Where the shift is smaller than K,
+    acc and B are shifted left by the difference first. A negative M becomes positive with ``~acc``
+    in place of acc, as acc*M + B = ~acc*(-M) + (B - M).
+    """
+    m, b, shift = linear_form(rule)
+    flips = [mi < 0 for mi in m]
+    b = [bi - mi if flip else bi for bi, mi, flip in zip(b, m, flips, strict=True)]
+    m = [abs(mi) for mi in m]
+    acc_bits = signed_bits(
+        min(int(low.min()), int((~high).min())), max(int(high.max()), int((~low).max()))
+    )
+    steps = max(1, max(m).bit_length())
+    extra = max(0, steps - shift)
+    b = [bi << extra for bi in b]
+    b_bits = signed_bits(min(b), max(b))
+    p_bits = max(b_bits, acc_bits + extra) + 1
+    # what is left of P after all steps must hold the code and show when it does not fit
+    p_bits = max(p_bits, shift + extra - steps + out.bits + 2)
+    flip_bit = int(any(flips))
+    each = steps + b_bits + flip_bit
+    words = []
+    for beat in range(channels // lanes):
+        word = 0
+        for lane in reversed(range(lanes)):
+            channel = beat * lanes + lane
+            if flip_bit:
+                word = (word << 1) | int(flips[channel])
+            word = (word << b_bits) | twos(b[channel], b_bits)
+            word = (word << steps) | m[channel]
+        words.append(word)
+    return Rescale(
+        {
+            "form": "serial", "lanes": lanes, "acc_bits": acc_bits, "steps": steps,
+            "b_bits": b_bits, "p_bits": p_bits, "extra": extra, "flips": bool(flip_bit),
+            "rest": shift + extra - steps, "each": each, "lo": rule.lo, "hi": rule.hi,
+            "out_bits": out.bits, "beats": channels // lanes,
+            "table": Table.of(lanes * each, words),
+        },
+        steps + 3,
+        steps + 1,
+    )  # fmt: skip
+
+
 def channel_thresholds(
     rule: Requant, channel: int, low: int, high: int
 ) -> tuple[bool, list[int]]:
@@ -111,10 +163,10 @@ def channel_thresholds(
     T has ``hi - lo`` entries within ``low'..high'+1``, the range of ``a``, where the upper end
     stands for "never".
     """
+    one = slice(channel, channel + 1)
     m, b, shift = linear_form(
-        Requant(rule.p, *(v[channel : channel + 1] for v in (rule.bias, rule.m, rule.s, rule.z)),
-                rule.lo, rule.hi)
-    )  # fmt: skip
+        replace(rule, bias=rule.bias[one], m=rule.m[one], s=rule.s[one], z=rule.z[one])
+    )
     slope, addend = m[0], b[0]
     falling = slope < 0
     # ~acc = -acc-1, so acc*M + B = a*(-M) + (B - M) with a = ~acc

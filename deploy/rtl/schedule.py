@@ -7,9 +7,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from .design import INPUT, OUTPUT, Design, Edge
-from .plan import WindowTiming
-from .timing import Collect, Cut, Fork, Link, Mapping as MapStage, Queue, Sink, Source, Stage
-from .timing import Windowed, run
+from .links import Link, Stage, run
+from .plan import Timing, WindowTiming
+from .timing import Collect, Cut, Fork, Queue, Sink, Source, Windowed
+from .timing import Mapping as MapStage
 
 FRAMES = 4
 """Frames that are timed; the interval is the distance of the last two."""
@@ -111,13 +112,12 @@ def schedule(
     )
 
 
-def busy(timing: object) -> int:
+def busy(timing: Timing) -> int:
     """Cycles per frame that a module needs at least."""
     if isinstance(timing, WindowTiming):
         groups = len(timing.need) * len(timing.groups)
-        return max(groups * timing.steps, timing.words * timing.in_pixels)
-    assert hasattr(timing, "beats")
-    return int(timing.beats)
+        return max(groups * timing.pace, timing.words * timing.in_pixels)
+    return timing.beats * timing.pace
 
 
 def _deepest(queue: Queue) -> int:

@@ -91,7 +91,7 @@ class RtlModel:
         tool = verilator()
         call(
             [tool.command, "--cc", f"{name}.v", "--top-module", name, "--prefix", f"V{name}",
-             "-DADAQAT_TAP", "--Mdir", "made", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-DECLFILENAME",
+             "-DADAQAT_TAP", "--Mdir", "made", "-O3", "-Wno-fatal", "-Wno-lint",
              "--output-split", "20000"],
             "Verilator on the emitted RTL", tool.environment, folder,
         )  # fmt: skip

@@ -9,42 +9,10 @@ all transfers follow one by one; where they do not, the circuit is in deadlock.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from .links import Link, Stage
 from .plan import MapTiming, WindowTiming
-
-
-@dataclass(eq=False)
-class Link:
-    """One stream: per beat, when it is offered, when it is wanted, and when it moves."""
-
-    offered: list[int] = field(default_factory=list)
-    wanted: list[int] = field(default_factory=list)
-    moved: list[int] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
-
-    def settle(self) -> bool:
-        """Work out moves that are known now; whether there were any."""
-        start = len(self.moved)
-        for beat in range(start, min(len(self.offered), len(self.wanted))):
-            self.moved.append(max(self.offered[beat], self.wanted[beat]))
-        return len(self.moved) > start
-
-
-class Stage:
-    """A module between links."""
-
-    def __init__(self, inputs: Sequence[Link], outputs: Sequence[Link]) -> None:
-        """Join the links."""
-        self.links = [*inputs, *outputs]
-        for link in self.links:
-            link.stages.append(self)
-
-    def advance(self) -> None:
-        """Append every offer and want that follows from moves known so far."""
-        raise NotImplementedError
 
 
 class Source(Stage):
@@ -215,7 +183,7 @@ class Mapping(Stage):
             if beat >= timing.depth and len(out.moved) <= beat - timing.depth:
                 return
             when = max(link.offered[len(link.wanted)] for link in needed)
-            when = max(when, self.taken[-1] + 1 if self.taken else 0)
+            when = max(when, self.taken[-1] + self.timing.pace if self.taken else 0)
             if beat >= timing.depth:
                 when = max(when, out.moved[beat - timing.depth] + 1)
             self.taken.append(when)
@@ -243,6 +211,7 @@ class Windowed(Stage):
         self.pixel = 0
         self.group = 0
         self.last_start: int | None = None
+        self.last_end: int | None = None
         self.pushed: list[int] = []
         self.released: list[tuple[int, int]] = [(0, -1)]
         self.at = 0
@@ -283,12 +252,14 @@ class Windowed(Stage):
             if credit > len(out.moved):
                 return
             start = source.moved[pixels * timing.words - 1] + 1
-            if self.last_start is not None:
-                start = max(start, self.last_start + timing.steps)
-            if credit > 0:
-                start = max(start, out.moved[credit - 1] + 1)
-            self.last_start = start
+            if self.last_end is not None and self.last_start is not None:
+                start = max(start, self.last_end + 1, self.last_start + timing.pace)
             end = start + timing.steps - 1
+            if credit > 0:
+                end = max(end, out.moved[credit - 1] + 1)
+            if timing.steps == 1:
+                start = end
+            self.last_start, self.last_end = start, end
             for beat in range(timing.groups[self.group]):
                 self.pushed.append(end + timing.latency + beat)
             self.group += 1
@@ -298,25 +269,3 @@ class Windowed(Stage):
                 if free > self.released[-1][0]:
                     self.released.append((free, end))
                 self.pixel += 1
-
-
-def run(stages: Sequence[Stage]) -> None:
-    """Work out all moves that follow from each other."""
-    pending = deque(stages)
-    waiting = set(stages)
-    while pending:
-        stage = pending.popleft()
-        waiting.discard(stage)
-        before = [_known(link) for link in stage.links]
-        stage.advance()
-        for link, known in zip(stage.links, before, strict=True):
-            link.settle()
-            if _known(link) != known:
-                for other in link.stages:
-                    if other not in waiting:
-                        waiting.add(other)
-                        pending.append(other)
-
-
-def _known(link: Link) -> int:
-    return len(link.offered) + len(link.wanted) + len(link.moved)

@@ -12,7 +12,7 @@ from ..requant import Int64, Requant
 from ..types import IntType
 from .engine import Job, lanes_out, plan_window
 from .plan import Fold, RtlPlan
-from .rescale import plan_rescale
+from .rescale import THRESHOLD_BITS, plan_rescale
 
 if TYPE_CHECKING:
     from ..ops.weighted import WeightedOp
@@ -47,7 +47,7 @@ def plan_weighted(
     job = Job(
         op.kind, "mac", not lanewise, source, output, window, groups, pad, weights,
         (min(0, int(low.min())), max(0, int(high.max()))), 1 if multiplied else fold.pe,
-        1 if lanewise else fold.simd, op.proof([source]),
+        1 if lanewise else fold.simd, _serial(fold, op.requant, output), op.proof([source]),
     )  # fmt: skip
     return _plan(job, op.requant, low, high)
 
@@ -62,9 +62,14 @@ def plan_pool(
     low, high = _constant(type_, count)
     job = Job(
         kind, combine, False, source, output, window, 1, pad, None, (int(low[0]), int(high[0])),
-        fold.pe, 1, proof,
+        fold.pe, 1, _serial(fold, rule, output), proof,
     )  # fmt: skip
     return _plan(job, rule, low, high)
+
+
+def _serial(fold: Fold, rule: Requant | None, output: TensorInfo) -> bool:
+    """Whether there is a multiplication that can go bit by bit."""
+    return fold.serial and rule is not None and output.type.bits > THRESHOLD_BITS
 
 
 def _constant(type_: IntType, count: int) -> tuple[Int64, Int64]:
@@ -74,7 +79,7 @@ def _constant(type_: IntType, count: int) -> tuple[Int64, Int64]:
 def _plan(job: Job, rule: Requant | None, low: Int64, high: Int64) -> RtlPlan:
     lanes = lanes_out(job)
     rescale = (
-        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2])
+        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2], job.serial)
         if rule is not None
         else None
     )

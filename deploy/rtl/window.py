@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The input ring of a windowed module: which pixels a window needs, and when they are free again."""
+"""The input ring of a windowed module: which pixels a window needs, and when they are free."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from ..ops.base import Window
 
@@ -27,6 +27,7 @@ class Ring:
     window: Window
 
     @classmethod
+    @cache
     def over(cls, height: int, width: int, window: Window) -> Ring:
         """The ring of a window; a 1x1 window sees the image as one long column, one pixel a row."""
         plain = Window((1, 1), (1, 1), window.dilation)

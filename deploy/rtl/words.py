@@ -12,8 +12,8 @@ from ..render import C_WORDS, environment
 from .plan import bits_for, signed_bits, twos
 
 VERILOG = frozenset(
-    """always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign
-    default defparam design disable edge else end endcase endconfig endfunction endgenerate
+    """always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config
+    deassign default defparam design disable edge else end endcase endconfig endfunction endgenerate
     endmodule endprimitive endspecify endtable endtask event for force forever fork function
     generate genvar highz0 highz1 if ifnone incdir include initial inout input instance integer
     join large liblist library localparam macromodule medium module nand negedge nmos nor

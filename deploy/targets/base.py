@@ -18,7 +18,7 @@ class Target:
 
     Attributes:
         name: as given to ``--target``.
-        family: back end, "c" for generated C.
+        family: back end, "c" for generated C, "verilog" for a streaming circuit.
         core: emulated core, or None where there is none (generic C).
         table: name of the cost table in ``hw_models``, or None.
         aliases: other names accepted for it.

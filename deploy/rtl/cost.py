@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a module is made of: counts that a family's measured prices turn into LUTs and flip-flops.
+
+Block memories and DSP slices are counted here, not fitted: they follow from sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from ...hw_models import Fabric
+from .design import Design, Edge
+from .plan import RtlPlan, bits_for
+
+LUT_MEMORY_BITS = 1024
+"""Memories of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
+FEATURES = (
+    "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
+    "rescale_product", "rescale_sum", "serial", "threshold", "table",
+    "queue", "add_product", "stream",
+)  # fmt: skip
+"""Names of all features; each has a price in LUTs and in flip-flops."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a circuit or a part of it takes."""
+
+    lut: float = 0.0
+    ff: float = 0.0
+    dsp: int = 0
+    bram: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        """Together."""
+        return Resources(
+            self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram + other.bram
+        )
+
+
+def features(plan: RtlPlan) -> dict[str, float]:
+    """Counts of a module by feature, each in bits, products of bits, or modules."""
+    v = plan.values
+    found = dict.fromkeys(FEATURES, 0.0)
+    found["module"] = 1.0
+    found["stream"] = sum(port.width for port in plan.inputs) + plan.output.width
+    depth = v.get("memory", v.get("depth", 0))
+    found["queue"] = _small(plan.output.width * depth)
+    if v.get("rescale"):
+        _rescale(found, v["rescale"])
+    if plan.template == "add" and v["form"] == "serial":
+        found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"]) + 2 * v["steps"]
+    elif plan.template == "add":
+        for bits, m_bits in zip(v["in_bits"], v["m_bits"], strict=True):
+            found["add_product"] += v["lanes"] * bits * m_bits
+        found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
+    if "combine" in v:
+        _window(found, v)
+    return found
+
+
+def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
+    found["counter"] = (
+        3 * v["count_bits"] + 2 * v["ring_bits"] + (2 * v["edge_bits"] if v["padded"] else 0)
+        + bits_for(v["rows"] - 1) + bits_for(v["columns"] - 1) + bits_for(v["kh"] - 1)
+        + bits_for(v["kw"] - 1) + 2 * v["word_bits"] + bits_for(v["chunks"] - 1)
+        + v.get("rom_bits", 0)
+    )  # fmt: skip
+    lanes = v["pe"] * v["simd"]
+    found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
+    found["accumulator"] = v["pe"] * v["acc_bits"]
+    found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
+    if v["combine"] == "mac":
+        a, w = v["act_bits"], v["weight_bits"]
+        found["lane"] = lanes
+        found["operand"] = lanes * (a + w)
+        found["product"] = lanes * a * w
+
+
+def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
+    if r["form"] == "serial":
+        found["serial"] += r["lanes"] * (r["acc_bits"] + r["p_bits"] + r["steps"])
+        found["table"] += r["table"].width * r["table"].depth
+        return
+    if r["form"] == "multiplier":
+        found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
+        found["rescale_sum"] += r["lanes"] * r["sum_bits"]
+        found["table"] += r["table"].width * r["table"].depth
+        return
+    found["threshold"] += r["lanes"] * r["levels"] * r["acc_bits"]
+    found["table"] += sum(t.width * t.depth for lane in r["tables"] for t in lane)
+
+
+def _small(bits: float) -> float:
+    return bits if bits <= LUT_MEMORY_BITS else 0.0
+
+
+def brams(plan: RtlPlan, fabric: Fabric) -> int:
+    """Block memories of a module: ring, weights and a large output queue."""
+    v = plan.values
+    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms)
+    if "capacity" in v:
+        count += blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+    return count + blocks(plan.output.width, v.get("memory", v.get("depth", 0)), fabric)
+
+
+def blocks(width: int, depth: int, fabric: Fabric) -> int:
+    """Block memories of ``depth`` words of ``width`` bits; 0 where LUTs serve."""
+    if width * depth <= LUT_MEMORY_BITS:
+        return 0
+    options = []
+    each = fabric.bram_width
+    while each >= 1:
+        options.append(ceil(width / each) * ceil(depth / (fabric.bram_bits // each)))
+        each //= 2
+    return min(options)
+
+
+def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
+    """Predicted resources of one module."""
+    counts = features(plan)
+    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+
+
+def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
+    """Predicted resources of a stream's queue, cutter and collector."""
+    counts = dict.fromkeys(FEATURES, 0.0)
+    counts["queue"] = _small(edge.beat * edge.queue)
+    counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
+    if edge.collect:
+        counts["stream"] += edge.piece * edge.collect.pieces
+    return Resources(
+        fabric.price(counts), fabric.flip_flops(counts), 0,
+        blocks(edge.beat, edge.queue, fabric),
+    )  # fmt: skip
+
+
+def design_resources(design: Design, fabric: Fabric) -> Resources:
+    """Predicted resources of a whole design."""
+    total = Resources()
+    for module in design.modules:
+        total += module_resources(module.plan, fabric)
+    for edge in design.edges:
+        total += edge_resources(edge, fabric)
+    return total

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast and how large a circuit may be, as the command line takes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import floor
+
+from ...hw_models import load_fabric
+from ..errors import UsageError
+from ..targets import Target
+
+USUAL_RATE = 1000.0
+"""Frames per second that are aimed at when nothing is asked for."""
+METRICS = ("interval", "frames_per_second", "latency", "lut", "bram", "clock_mhz")
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Limits of a circuit; None where there is none.
+
+    Attributes:
+        clock_mhz: clock that turns cycles into time.
+        interval: most cycles between frames.
+        latency: most cycles of one frame.
+        lut: most LUTs, predicted.
+        bram: most block memories, predicted.
+    """
+
+    clock_mhz: float
+    interval: int | None = None
+    latency: int | None = None
+    lut: int | None = None
+    bram: int | None = None
+
+    @classmethod
+    def of(cls, target: Target) -> Goals:
+        """The usual goals: `USUAL_RATE` at the family's clock, as small as possible."""
+        fabric = load_fabric(target.name)
+        interval = floor(fabric.clock_mhz * 1e6 / USUAL_RATE)
+        return cls(fabric.clock_mhz, interval)
+
+    @classmethod
+    def parse(cls, texts: Sequence[str], target: Target) -> Goals:
+        """Goals from texts such as ``interval=5000``; the rest are the usual ones.
+
+        A goal of time replaces the usual rate; a size without a goal of time asks for the fastest
+        circuit of that size.
+
+        Raises:
+            UsageError: another shape, an unknown goal, a number that is not positive, a repetition.
+        """
+        given: dict[str, float] = {}
+        for text in texts:
+            name, separator, number = text.partition("=")
+            if not separator or name not in METRICS:
+                raise UsageError(
+                    f"--goal: {text!r}; NAME=NUMBER with {', '.join(METRICS)} is supported; write"
+                    " for example --goal interval=5000"
+                )
+            try:
+                value = float(number)
+            except ValueError:
+                value = math.nan
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(
+                    f"--goal: {text!r}; a positive number is needed; write for example"
+                    f" --goal {name}=5000"
+                )
+            if name in given:
+                raise UsageError(f"--goal: {name} given twice; one each; remove one of them")
+            given[name] = value
+        goals = cls.of(target)
+        if "clock_mhz" in given:
+            goals = replace(goals, clock_mhz=given["clock_mhz"])
+            goals = replace(goals, interval=floor(given["clock_mhz"] * 1e6 / USUAL_RATE))
+        if {"lut", "bram", "latency"} & set(given):
+            goals = replace(goals, interval=None)
+        if "frames_per_second" in given:
+            rate = given["frames_per_second"]
+            goals = replace(goals, interval=max(1, floor(goals.clock_mhz * 1e6 / rate)))
+        whole = {name: floor(given[name]) for name in ("interval", "latency", "lut", "bram")
+                 if name in given}  # fmt: skip
+        return replace(goals, **whole)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FPGA families: what a device holds and what parts of a circuit cost, by synthesis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from .files import Record, available, load_record
+
+
+class FabricProvenance(Record):
+    """How the prices were made, so that they can be made again."""
+
+    command: str
+    tool: str
+    script: str
+    template_sha256: str
+
+
+class Fabric(Record):
+    """One FPGA family with the device that figures are quoted for.
+
+    luts, dsps, brams: what the device holds; a bram has bram_bits bits and at most bram_width
+        bits a word.
+    clock_mhz: clock that frame rates are quoted at when nothing else is given.
+    lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
+    modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
+    """
+
+    name: str
+    title: str
+    device: str
+    luts: int = Field(gt=0)
+    dsps: int = Field(ge=0)
+    brams: int = Field(ge=0)
+    bram_bits: int = Field(gt=0)
+    bram_width: int = Field(gt=0)
+    clock_mhz: float = Field(gt=0)
+    synthesis: str
+    lut: dict[str, float]
+    ff: dict[str, float]
+    modules: int = Field(ge=1)
+    mean_error: float = Field(ge=0)
+    max_error: float = Field(ge=0)
+    provenance: FabricProvenance
+
+    def price(self, features: Mapping[str, float]) -> float:
+        """LUTs of a module with these features; a feature without price raises KeyError."""
+        return sum(self.lut[name] * count for name, count in features.items())
+
+    def flip_flops(self, features: Mapping[str, float]) -> float:
+        """Flip-flops of a module with these features."""
+        return sum(self.ff[name] * count for name, count in features.items())
+
+
+def fabric_names() -> tuple[str, ...]:
+    """Families with measured prices, sorted."""
+    return available("fabrics")
+
+
+def load_fabric(name: str) -> Fabric:
+    """A family by its target's name; raises `HwModelError` listing the known ones."""
+    fabric: Fabric = load_record("fabrics", name, Fabric)[0]
+    return fabric

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folding solver against exhaustive search, and goals that cannot be met."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from adaqat.deploy import UsageError
+from adaqat.deploy.rtl.design import lay_out
+from adaqat.deploy.rtl.folding import choices, choose_folds
+from adaqat.deploy.rtl.goals import Goals
+from adaqat.deploy.rtl.schedule import busy, schedule, with_deep_queues
+from adaqat.deploy.rtl.words import RESERVED, verilog_name
+from adaqat.deploy.targets import get
+from adaqat.hw_models import load_fabric
+
+TARGET = get("fpga-ice40")
+
+
+def cost(options, folds):
+    """(slowest cycles, LUTs, block memories) of a folding."""
+    picked = [next(c for c in found if c.fold == folds[name]) for name, found in options.items()]
+    return (
+        max(c.cycles for c in picked), sum(c.lut for c in picked), sum(c.bram for c in picked)
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def options(tiny_graph):
+    """A few foldings of each layer: extremes and two between."""
+    fabric = load_fabric(TARGET.name)
+    found = {n.name: choices(tiny_graph, n, fabric) for n in tiny_graph.nodes}
+    return {name: mine for name, mine in found.items() if mine}
+
+
+def every(options):
+    return itertools.product(*options.values())
+
+
+def test_smallest_circuit_for_an_interval(tiny_graph, options):
+    for interval in (2000, 700, 324):
+        folds = choose_folds(tiny_graph, TARGET, Goals(30.0, interval))
+        # with one interval for all, every layer's smallest fitting choice is the smallest whole
+        least = sum(
+            min(c.lut for c in found if c.cycles <= interval) for found in options.values()
+        )
+        cycles, lut, _ = cost(options, folds)
+        assert cycles <= interval and lut == least
+
+
+def test_fastest_circuit_of_a_size(tiny_graph, options):
+    smallest = sum(min(c.lut for c in found) for found in options.values())
+    for share in (1.0, 1.1, 1.5):
+        limit = round(smallest * share)
+        folds = choose_folds(tiny_graph, TARGET, Goals(30.0, lut=limit))
+        cycles, lut, _ = cost(options, folds)
+        assert lut <= limit
+        # exhaustive over speeds: the best interval at which the smallest choices still fit
+        speeds = sorted({c.cycles for found in options.values() for c in found})
+        best = next(
+            speed for speed in speeds
+            if all(any(c.cycles <= speed for c in found) for found in options.values())
+            and sum(min(c.lut for c in f if c.cycles <= speed) for f in options.values()) <= limit
+        )  # fmt: skip
+        assert cycles == best
+
+
+def test_latency_is_kept(tiny_graph):
+    free = choose_folds(tiny_graph, TARGET, Goals(30.0, 100_000))
+    slow = schedule(with_deep_queues(lay_out(tiny_graph, TARGET, "net", free)))
+    goal = slow.latency // 3
+    folds = choose_folds(tiny_graph, TARGET, Goals(30.0, latency=goal))
+    assert schedule(with_deep_queues(lay_out(tiny_graph, TARGET, "net", folds))).latency <= goal
+
+
+def test_what_cannot_be_met_names_the_layer(tiny_graph):
+    with pytest.raises(UsageError, match=r"(net\.conv|again) needs \d+ cycles a frame"):
+        choose_folds(tiny_graph, TARGET, Goals(30.0, 3))
+    with pytest.raises(UsageError, match=r"lut=50: at least \d+ predicted .* binds with"):
+        choose_folds(tiny_graph, TARGET, Goals(30.0, lut=50))
+
+
+def test_interval_is_the_slowest_module(tiny_graph):
+    folds = choose_folds(tiny_graph, TARGET, Goals(30.0, 1000))
+    design = with_deep_queues(lay_out(tiny_graph, TARGET, "net", folds))
+    timed = schedule(design, 6)
+    assert timed.interval == max(busy(module.plan.timing) for module in design.modules)
+
+
+def test_goals_from_texts():
+    usual = Goals.of(TARGET)
+    assert usual.interval == 30_000 and usual.lut is None
+    assert Goals.parse(["interval=500"], TARGET) == replace(usual, interval=500)
+    assert Goals.parse(["frames_per_second=60000"], TARGET).interval == 500
+    assert Goals.parse(["lut=3000"], TARGET) == replace(usual, interval=None, lut=3000)
+    for text, words in (("speed=1", "NAME=NUMBER"), ("lut=-1", "positive"), ("lut=x", "positive")):
+        with pytest.raises(UsageError, match=words):
+            Goals.parse([text], TARGET)
+    with pytest.raises(UsageError, match="given twice"):
+        Goals.parse(["lut=1", "lut=2"], TARGET)
+
+
+@pytest.mark.parametrize("name", ["wire", "logic", "int", "Net", "1net", "a" * 40, "inside"])
+def test_unusable_names(name):
+    with pytest.raises(UsageError, match="--name"):
+        verilog_name(name)
+    assert len(RESERVED) > 200

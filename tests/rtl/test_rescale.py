@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requantiser's hardware forms against the one rule, over whole ranges of accumulators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaqat.deploy import IntType
+from adaqat.deploy.requant import Requant, snap
+from adaqat.deploy.rtl.rescale import channel_thresholds, linear_form, plan_rescale
+
+CHANNELS = 6
+
+
+def rule_for(bits: int, signed: bool, seed: int, reach: int, raised: bool = False) -> Requant:
+    """Random constants: slopes of both signs, one constant channel, zero points of both signs."""
+    rng = np.random.default_rng(seed)
+    out = IntType(bits, signed)
+    low, high = np.full(CHANNELS, -reach), np.full(CHANNELS, reach)
+    ratio = (out.hi - out.lo) / reach * rng.uniform(0.3, 1.5, CHANNELS)
+    ratio *= rng.choice([-1, 1], CHANNELS)
+    ratio[0] = 0
+    ratio = np.clip(ratio, -100, 100)
+    zero = int(rng.integers(out.lo, out.hi + 1))
+    lo = zero if raised else out.lo
+    return snap(ratio, rng.normal(0, 3, CHANNELS), low, high, zero=zero, lo=lo, hi=out.hi)
+
+
+def accumulators(reach: int) -> np.ndarray:
+    return np.repeat(np.arange(-reach, reach + 1)[:, None], CHANNELS, axis=1)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("raised", [False, True])
+def test_linear_form_is_the_rule(bits, signed, raised):
+    reach = 3000
+    rule = rule_for(bits, signed, bits, reach, raised)
+    acc = accumulators(reach)
+    m, b, shift = linear_form(rule)
+    # unbounded integers: neither form may rely on a width
+    found = np.array(
+        [[min(max((int(a) * mi + bi) >> shift, rule.lo), rule.hi)
+          for a, mi, bi in zip(row, m, b, strict=True)] for row in acc[::7]]
+    )  # fmt: skip
+    assert (found == rule.apply(acc[::7])).all()
+
+
+@pytest.mark.parametrize("bits", range(1, 5))
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("raised", [False, True])
+def test_thresholds_are_the_rule(bits, signed, raised):
+    reach = 900
+    rule = rule_for(bits, signed, 10 + bits, reach, raised)
+    acc = accumulators(reach)
+    wanted = rule.apply(acc)
+    slopes = set()
+    for channel in range(CHANNELS):
+        falling, levels = channel_thresholds(rule, channel, -reach, reach)
+        slopes.add(falling)
+        seen = ~acc[:, channel] if falling else acc[:, channel]
+        assert levels == sorted(levels)
+        found = rule.lo + (seen[:, None] >= np.array(levels, int)).sum(axis=1)
+        assert (found == wanted[:, channel]).all()
+    assert slopes == {False, True}, "the test must hold both directions"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_serial_form_is_the_rule(seed):
+    """The steps of the serial unit on its own constants, in a register of its own width."""
+    reach = [15, 2000, 500_000][seed % 3]
+    rule = rule_for(8, seed % 2 == 0, seed, reach, seed % 5 == 0)
+    low, high = np.full(CHANNELS, -reach), np.full(CHANNELS, reach)
+    out = IntType(8, seed % 2 == 0)
+    v = plan_rescale(rule, low, high, out, 1, CHANNELS, serial=True).values
+    number = int(v["table"].digits, 16)
+    acc = np.linspace(-reach, reach, 201).astype(int)
+    wanted = rule.apply(np.repeat(acc[:, None], CHANNELS, axis=1))
+    for channel in range(CHANNELS):
+        word = number >> (channel * v["each"])
+        m = word & ((1 << v["steps"]) - 1)
+        b = word >> v["steps"] & ((1 << v["b_bits"]) - 1)
+        b -= (b >> (v["b_bits"] - 1)) << v["b_bits"]
+        flip = v["flips"] and word >> (v["each"] - 1) & 1
+        for i, value in enumerate(acc):
+            term = (~int(value) if flip else int(value)) << v["extra"]
+            p = b
+            for step in range(v["steps"]):
+                p += term * (m >> step & 1)
+                assert -(1 << (v["p_bits"] - 1)) <= p < 1 << (v["p_bits"] - 1)
+                p >>= 1
+            assert min(max(p >> v["rest"], rule.lo), rule.hi) == wanted[i, channel]
