@@ -257,6 +257,8 @@ def _cost(item: Instruction, previous: Instruction | None, timing: Timing) -> fl
         return cost
     if rule.folded is not None and previous.size == 2:
         return rule.folded
+    if rule.overlapped is not None and previous.group.startswith("vector_"):
+        return rule.overlapped if previous.group != name else cost
     after_load = previous.group == "load" and not previous.loads_pc
     source = previous.loaded if after_load else previous.writes
     depends = bool(item.address_regs & source)

@@ -79,6 +79,7 @@ class Device:
         self.core: Core = load_core(core)
         self.toolchain = toolchain or find_toolchain(architecture=self.core.architecture)
         self.optimise = optimise
+        self.referee = referee
         self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")
         self._images: dict[bool, Path] = {}
@@ -148,7 +149,7 @@ class Device:
         None for the referee, which only compares. Cores that Unicorn does not model are counted
         in QEMU, without the stack.
         """
-        if self.in_qemu and self.core.unicorn is not None:
+        if self.referee:
             return None
         elf = self.image(tap=False)
         idents = [node.ident for node in self.model.nodes]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from .cycles import Decoder, Instruction
 from .errors import ToolError
 
-VECTOR_MEMORY, VECTOR_INTEGER, VECTOR_MULTIPLY, VECTOR_MOVE = (
-    "vector_memory", "vector_integer", "vector_multiply", "vector_move",
+VECTOR_MEMORY, VECTOR_GATHER, VECTOR_INTEGER, VECTOR_MULTIPLY, VECTOR_MOVE = (
+    "vector_memory", "vector_gather", "vector_integer", "vector_multiply", "vector_move",
 )  # fmt: skip
 LOOP = "loop"
 _FIRST_WIDE = 0xE800
@@ -55,11 +55,13 @@ def vector_group(first: int, second: int) -> str | None:
     """
     top = first >> 8 & 0xEF
     if top in (0xEC, 0xED):
-        return VECTOR_MOVE if first & 0xFFA0 == 0xEC00 else VECTOR_MEMORY
+        if first & 0xFFA0 == 0xEC00:
+            return VECTOR_MOVE
+        return VECTOR_GATHER if top == 0xEC and not first & 0x20 else VECTOR_MEMORY
     if top in (0xEE, 0xEF):
-        if (top == 0xEE and second & 0x0F10 == 0x0B10) or (first & 0xFFE0 == 0xEEE0 and (
-            second & 0x0F10 == 0x0A10
-        )):
+        lane = top == 0xEE and second & 0x0F10 == 0x0B10
+        status = first & 0xFFE0 == 0xEEE0 and second & 0x0F10 == 0x0A10
+        if lane or status:
             return VECTOR_MOVE
         return VECTOR_MULTIPLY if _multiplies(first, second) else VECTOR_INTEGER
     if first & 0xFF80 == 0xF000 and second & 0xD000 == 0xC000:
@@ -83,17 +85,18 @@ def _multiplies(first: int, second: int) -> bool:
 
 def _vector(address: int, group: str, first: int, second: int) -> Instruction:
     none: frozenset[int] = frozenset()
-    branch = group == LOOP and first & 0xFFC0 == 0xF000 and second & 0xF001 == 0xC001
     return Instruction(
+        # the end of a low-overhead loop costs the same both ways: no branch of the cycle model
         address=address,
         size=4,
-        group="branch" if branch else group,
+        group=group,
         text=f"{group} {first:04x} {second:04x}",
         address_regs=none,
         loaded=none,
         reads=none,
         writes=none,
-        transfers=0,
-        conditional=branch,
+        # elements of a gather or scatter
+        transfers=16 >> (second >> 7 & 3) if group == VECTOR_GATHER else 0,
+        conditional=False,
         register_offset=False,
     )

@@ -6,6 +6,7 @@ cost of the emitted network. Cores, cycle tables and cost tables are TOML files 
 """
 
 from . import kernel_work as kernel_work
+from . import mve_work as mve_work
 from .core import Architecture, Core, core_names, load_core
 from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError

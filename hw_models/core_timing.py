@@ -18,12 +18,15 @@ PIPELINE_RULES = (
     "mla", "long_mul", "long_mla", "divide", "load_double", "store_double", "it",
     "address_dependence", "misaligned_target", "misaligned_wide_run",
 )  # fmt: skip
-OPTIONAL_RULES = ("simd",)
 RISCV_RULES = (
     "alu", "mul", "long_mul", "divide", "load", "store_immediate", "branch_taken",
     "branch_not_taken", "call", "branch_register", "system",
 )  # fmt: skip
 AVERAGE_RULES = ("instruction",)
+OPTIONAL_RULES = (
+    "simd", "loop", "vector_memory", "vector_gather", "vector_integer", "vector_multiply",
+    "vector_move",
+)  # fmt: skip
 
 
 class Rule(Record):
@@ -34,6 +37,7 @@ class Rule(Record):
     per_register: further cycles per register of a multiple transfer.
     use_penalty: extra cycles when the very next instruction reads the loaded register.
     folded: cost when the instruction before is 16 bits wide.
+    overlapped: cost directly after a vector instruction of another pipe.
     min_run: number of misaligned 32-bit instructions in a row from which the rule holds.
     """
 
@@ -44,6 +48,7 @@ class Rule(Record):
     per_register: float | None = Field(default=None, ge=0)
     use_penalty: float = Field(default=0, ge=0)
     folded: float | None = Field(default=None, ge=0)
+    overlapped: float | None = Field(default=None, ge=0)
     min_run: int | None = Field(default=None, ge=1)
 
 

@@ -10,26 +10,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...hw_models.mve_geometry import BLOCK, in_blocks
 from ..ops.base import CArray, CPlan, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_packing as mve
 from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
 
-BLOCK = 2
 GAP = 4
 """Bytes between the planes: the second is written from two bytes before its start."""
 
 
 def serves(op: DepthwiseConv2d, output: TensorInfo) -> bool:
-    """Whether whole blocks cover the outputs of a 3x3 kernel of stride 1."""
-    window = op.window
-    plain = window.kernel == (3, 3) and window.stride == (1, 1) and window.dilation == (1, 1)
-    return (
-        plain
-        and output.shape[0] % BLOCK == 0
-        and output.shape[1] % BLOCK == 0
-        and len(tap_weights(op)[0]) == 1
-    )
+    """Whether whole blocks cover the outputs, and the weights fit a byte."""
+    window, shape = op.window, (output.shape[0], output.shape[1], output.shape[2])
+    whole = in_blocks(shape, window.kernel, window.stride, window.dilation)
+    return whole and len(tap_weights(op)[0]) == 1
 
 
 def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:

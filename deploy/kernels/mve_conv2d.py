@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...hw_models.mve_geometry import CONV_TILE
 from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import mve_linear
@@ -26,7 +27,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     source, window = inputs[0], op.window
     if op.groups == 1 and window.kernel == source.shape[:2] and not any(window.pad):
         return mve_linear.plan(op, inputs, output)
-    scheme = mve.choose(op, source.type, 14, mve.TILE_COST)
+    scheme = mve.choose(op, source.type, CONV_TILE)
     outputs = output.shape[2] // op.groups
     depth = source.shape[2] // op.groups
     apart = window.kernel[1] > 1 and (op.groups > 1 or window.dilation[1] > 1)

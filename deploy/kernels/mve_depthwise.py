@@ -2,7 +2,8 @@
 """Depthwise convolution on cores with MVE: one dot product of up to 16 taps per instruction.
 
 One channel at a time is gathered into a plane of signed bytes with its padding around it. A byte
-gather then fetches the taps of an output, or of its neighbours too (see `mve_patches`), VMLADAV
+gather then fetches the taps of an output, or of its neighbours too (see
+`adaqat.hw_models.mve_geometry`), VMLADAV
 multiplies them by the channel's weights; four outputs of a line are requantised together.
 """
 
@@ -12,11 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...hw_models.mve_geometry import LANES, OUTPUTS, Taps, taps_of
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
 from . import mve_packing as mve
-from .mve_patches import OUTPUTS, Patches, choose
+from .mve_patches import patch_weights
 from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
 
 SLACK = 16
@@ -37,17 +39,21 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     top, left, bottom, right = window.pad
     width = source.shape[1] + left + right
     weights, shift = tap_weights(op)
-    patches = choose(op, output, width, weights)
-    if patches is None:
+    shape = (output.shape[0], output.shape[1], output.shape[2])
+    found = taps_of(
+        shape, width, window.kernel, window.stride, window.dilation, len(weights)
+    )
+    if found is None:
         return None
+    patches = patch_weights(found, weights, window.kernel)
     flip = flip_of(source.type)
-    kernel, job = taps_helper(op, patches, shift, output)
+    kernel, job = taps_helper(op, found, shift, output)
     gather = gather_helper(source, left + right)
     plane = width * (source.shape[0] + top + bottom)
-    outputs, count, taps = patches.weights.shape
-    size = mve.LANES if count > 1 else -(-taps // 4) * 4
+    outputs, count, taps = patches.shape
+    size = LANES if count > 1 else -(-taps // 4) * 4
     data = np.zeros((outputs, count, size), np.int64)
-    data[:, :, :taps] = patches.weights
+    data[:, :, :taps] = patches
     record = records(op, data.reshape(outputs, -1), flip)
     fill: tuple[Helper, ...] = (("mve_fill", ()),) if any(window.pad) else ()
     return CPlan(
@@ -66,30 +72,30 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
             "record": len(record) // outputs,
         },
         (
-            CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, zero point"),
+            CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, z"),
             CArray("j", "uint32_t", job, "offsets of outputs and taps, then counts and steps"),
         ),
         (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
         # lanes of weight 0 and lanes that are not stored reach past the plane
-        plane + SLACK + max(patches.steps) + OUTPUTS * patches.lines.lane_step,
+        plane + SLACK + max(found.steps) + OUTPUTS * found.lines.lane_step,
         op.proof(inputs),
     )  # fmt: skip
 
 
 def taps_helper(
-    op: DepthwiseConv2d, patches: Patches, shift: int, output: TensorInfo
+    op: DepthwiseConv2d, taps: Taps, shift: int, output: TensorInfo
 ) -> tuple[Helper, tuple[int, ...]]:
     """The function of one channel, and the words of its job."""
-    lines = patches.lines
+    lines = taps.lines
     whole, rest = divmod(lines.lanes, OUTPUTS)
     groups = max(1, whole)
     back = OUTPUTS - rest if rest and whole else 0
     values: dict[str, object] = {
-        "patches": len(patches.steps),
-        "steps": patches.steps,
-        "taps": len(patches.offsets),
-        "share": patches.share,
-        "move": patches.move,
+        "patches": len(taps.steps),
+        "steps": taps.steps,
+        "taps": len(taps.offsets),
+        "share": taps.share,
+        "move": taps.move,
         "tail": back > 0,
         "narrow": lines.lanes if whole == 0 else 0,
         "unrolled": groups if groups <= UNROLLED else 0,
@@ -98,12 +104,12 @@ def taps_helper(
         **mve.requant_values(op.requant),
     }
     straight = groups <= UNROLLED or back > 0
-    ahead, behind = OUTPUTS * lines.lane_step - sum(patches.steps), OUTPUTS * lines.out_lane
+    ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), OUTPUTS * lines.out_lane
     done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
-    taps = bytes((*patches.offsets, *[0] * (mve.LANES - len(patches.offsets))))
+    offsets = bytes((*taps.offsets, *[0] * (LANES - len(taps.offsets))))
     job = (
         *(lane * lines.out_lane for lane in range(OUTPUTS)),
-        *np.frombuffer(taps, "<u4").tolist(),
+        *np.frombuffer(offsets, "<u4").tolist(),
         lines.count,
         groups,
         ahead,
@@ -113,6 +119,6 @@ def taps_helper(
         lines.out_line - done * lines.out_lane + straight * behind,
         back * lines.lane_step,
         back * lines.out_lane,
-        lines.lane_step * patches.share,
+        lines.lane_step * taps.share,
     )
     return mve.helper("mve_taps", "taps", values), tuple(int(v) % mve.WORD for v in job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...hw_models.mve_geometry import ROWS_TILE
 from ..ops.base import CPlan, Op, TensorInfo
 from ..ops.weighted import WeightedOp
 from . import mve_packing as mve
@@ -17,7 +18,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     """Plan of a fully connected layer, or of a convolution whose window is its whole input."""
     assert isinstance(op, WeightedOp)
     outputs = output.size
-    scheme = mve.choose(op, inputs[0].type, 17, mve.ROWS_COST)
+    scheme = mve.choose(op, inputs[0].type, ROWS_TILE)
     half = 1 <= outputs % 8 <= 4
     tiles = [8] * (outputs // 8 if half else -(-outputs // 8)) + [4] * half
     values: dict[str, object] = {

@@ -6,7 +6,8 @@ as ``x' = x - lowest container value`` (signed codes with their top bit flipped;
 goes into the bias) and weights as their unsigned codes ``q``; what the offset of the weights adds
 is ``offset * sum(x')``, one sum per column for all channels.
 
-A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest. The
+A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest; of a
+tile of T channels, byte j holds those of channels j, T/fields + j and so on. The
 kernel multiplies the whole byte, then the byte shifted right by one field, and so on: with
 ``V_i = byte >> (i*b)`` code i is ``V_i - 2^b * V_(i+1)``, so the sums are taken apart once at the
 end instead of the codes at every step. All of it is exact modulo 2^32, and the result fits int32.
@@ -23,19 +24,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.mve_geometry import (
+    LANES,
+    LOOPED,
+    Tile,
+    field_counts,
+    fields_of,
+    rounds_of,
+    steps_of,
+)
 from ..ops.base import CArray, Helper
 from ..ops.weighted import WeightedOp
 from ..requant import Int64, Requant
 from ..types import IntType
 
 WORD = 1 << 32
-LANES = 16
-SLOWER = 1.015
-"""Several codes share a byte where that costs no more than this."""
-STRAIGHT, LOOPED = 9, 8
-"""Column steps without a loop at most, and those of one round of a loop."""
-TILE_COST, ROWS_COST = 22, 27
-"""Instructions of a tile around its products."""
 FLIP = 0x80
 
 
@@ -67,7 +70,7 @@ class Scheme:
     @property
     def steps(self) -> int:
         """Vectors of a column."""
-        return -(-self.codes.shape[1] // LANES)
+        return steps_of(self.codes.shape[1])
 
     @property
     def depth(self) -> int:
@@ -90,29 +93,17 @@ class Scheme:
         return (self.offset << self.p) % WORD
 
 
-def choose(op: WeightedOp, act: IntType, products: int, around: int) -> Scheme:
-    """The densest layout that costs at most `SLOWER` of the fewest instructions.
-
-    Args:
-        op: the layer.
-        act: type of its input.
-        products: instructions of one vector step of a tile.
-        around: the other instructions of a tile.
-    """
+def choose(op: WeightedOp, act: IntType, tile: Tile) -> Scheme:
+    """The densest layout that costs next to no more than single codes."""
     weights = op.weights
     codes = weights.rows().astype(np.int64)
-    plain = Scheme(1, codes, weights.step, weights.offset, act, op.requant.p)
-    best = products * plain.steps + around
-    for fields in (4, 2):
-        extra = 2 * fields * (fields - 1) if fields == 2 else 6
-        if weights.bits <= 8 // fields and best + extra <= SLOWER * best:
-            return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
-    return plain
+    fields = fields_of(tile, steps_of(codes.shape[1]), field_counts(weights.bits))
+    return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
 
 
 def loop_values(steps: int) -> dict[str, object]:
     """How many steps stand before the loop, and how many rounds of it follow."""
-    rounds = 0 if steps <= STRAIGHT else (steps - 1) // LOOPED
+    rounds = rounds_of(steps)
     return {"straight": steps - LOOPED * rounds, "looped": rounds > 0, "round": LOOPED}
 
 
@@ -143,9 +134,9 @@ def stream(op: WeightedOp, scheme: Scheme, tiles: Sequence[int], groups: int = 1
     for group in range(groups):
         first = 0
         for tile in tiles:
-            part = codes[group, first : first + tile].reshape(-1, scheme.fields, scheme.depth)
-            places = (1 << scheme.bits * np.arange(scheme.fields))[None, :, None]
-            packed = (part * places).sum(axis=1).reshape(tile // scheme.fields, -1, LANES)
+            part = codes[group, first : first + tile].reshape(scheme.fields, -1, scheme.depth)
+            places = (1 << scheme.bits * np.arange(scheme.fields))[:, None, None]
+            packed = (part * places).sum(axis=0).reshape(tile // scheme.fields, -1, LANES)
             data = packed.transpose(1, 0, 2).astype(np.uint8).tobytes()
             words += np.frombuffer(data, "<u4").astype(np.int64).tolist()
             for four in range(first, first + tile, 4):

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...hw_models.mve_geometry import gather_of
 from ..ops.base import Helper, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
 from ..types import IntType
 from . import mve_packing as mve
 
-GATHERED = 8
-STRAIGHT = 4
-"""Gathers of a row without a loop at most."""
-DOUBLE = 32
-"""Pixels of a row at most whose even and odd pixels are gathered apart, to be stored together."""
+SMALLEST, LARGEST = -128, 127
+"""What a signed byte holds."""
 
 
 def flip_of(act: IntType) -> int:
@@ -24,25 +22,18 @@ def flip_of(act: IntType) -> int:
 
 
 def gather_values(source: TensorInfo, gap: int) -> dict[str, int]:
-    """Rows of the input as the gather takes them: all in one where no padding is between them."""
-    height, width, _ = source.shape
-    joined = gap == 0 and width % GATHERED != 0
-    return {
-        "height": 1 if joined else height,
-        "width": height * width if joined else width,
-        "gap": gap,
-    }
+    """Rows of the input as the gather takes them."""
+    found = gather_of(source.shape[0], source.shape[1], gap)
+    return {"height": found.rows, "width": found.width, "gap": gap}
 
 
 def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:
     """The function that copies one channel into its plane; ``second``: and one two bytes on."""
-    width = gather_values(source, gap)["width"]
-    groups, rest = divmod(width, GATHERED)
-    groups += rest > 0
+    found = gather_of(source.shape[0], source.shape[1], gap)
     values: dict[str, object] = {
-        "double": width // 16 if width % 16 == 0 and width <= DOUBLE else 0,
-        "straight": groups if groups <= STRAIGHT else 0,
-        "rest": rest > 0,
+        "double": found.double,
+        "straight": found.straight,
+        "rest": found.rest,
         "flip": flip_of(source.type),
         "second": second,
     }
@@ -58,9 +49,9 @@ def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
     values = op.weights.values.reshape(len(op.requant.bias), -1)
     p = op.requant.p
     shifted = values << p
-    if shifted.min() >= -128 and shifted.max() <= 127:
+    if shifted.min() >= SMALLEST and shifted.max() <= LARGEST:
         return shifted[None], 0
-    if values.min() >= -128 and values.max() <= 127:
+    if values.min() >= SMALLEST and values.max() <= LARGEST:
         return values[None], p
     half = (values - 1) >> 1
     return np.stack([half, half, values - 2 * half]), p

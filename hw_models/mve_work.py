@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the MVE kernels count their work; the shapes of their loops are those of `mve_geometry`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .kernel_work import edges
+from .mve_geometry import (
+    BLOCK,
+    CONV_TILE,
+    GROUP_COST,
+    LANES,
+    OUTPUTS,
+    ROWS_TILE,
+    Gather,
+    Pair,
+    field_counts,
+    fields_of,
+    gather_of,
+    in_blocks,
+    rounds_of,
+    steps_of,
+    taps_of,
+)
+from .work import SPECIAL, Work
+
+Pad = tuple[int, int, int, int]
+Shape = tuple[int, int, int]
+FAMILY = "mve"
+CONSTANTS = 32
+"""Bytes of bias and multiplier of four channels."""
+
+
+def _some(features: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in features.items() if count}
+
+
+def _linear(
+    inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
+) -> Work:
+    """Work of a fully connected layer."""
+    steps, rounds = steps_of(inputs), rounds_of(steps_of(inputs))
+    half = 1 <= outputs % 8 <= 4
+    full = outputs // 8 if half else -(-outputs // 8)
+    fields = fields_of(ROWS_TILE, steps, field_counts(weight_bits))
+    fours = 2 * full + half
+    features = {
+        "step": full * steps,
+        "round": full * rounds,
+        "tile": full,
+        "half_step": half * steps,
+        "half_round": half * rounds,
+        "half_tile": int(half),
+        "apart": full * (fields > 1),
+        "half_apart": half * (fields > 1),
+        "column": steps,
+        "layer": 1,
+    }
+    return Work(
+        "linear", weight_bits, act_bits, act_signed, _some(features),
+        const_bytes=fours * (4 * LANES * steps // fields + CONSTANTS),
+        macs=inputs * outputs,
+        form=f"{'looped' if rounds else 'straight'}_{'both' if half and full else 'one'}",
+    )  # fmt: skip
+
+
+def _estimate(rows: Work) -> int:
+    """Instructions of a fully connected layer, as the one feature of the rare whole windows."""
+    prices = {"step": ROWS_TILE.step, "tile": ROWS_TILE.around, "round": 2, "half_step": 9,
+              "half_tile": 18, "half_round": 2, "column": 4, "layer": 30}  # fmt: skip
+    return sum(prices.get(name, 1) * count for name, count in rows.features.items())
+
+
+def _conv2d(
+    in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair, pad: Pad,
+    groups: int, weight_bits: int, act_bits: int, act_signed: bool,
+) -> Work:  # fmt: skip
+    """Work of a convolution."""
+    if groups == 1 and kernel == in_shape[:2] and not any(pad):
+        inputs = in_shape[0] * in_shape[1] * in_shape[2]
+        rows = _linear(inputs, out_shape[2], weight_bits, act_bits, act_signed)
+        return replace(rows, kind="conv2d", features={"whole": _estimate(rows)}, form="whole")
+    depth, outputs = in_shape[2] // groups, out_shape[2] // groups
+    apart = kernel[1] > 1 and (groups > 1 or dilation[1] > 1)
+    runs, run = (kernel[0] * kernel[1], depth) if apart else (kernel[0], kernel[1] * depth)
+    steps, fours = steps_of(runs * run), -(-outputs // 4)
+    rounds = rounds_of(steps)
+    pixels = out_shape[0] * out_shape[1]
+    pairs = -(-pixels // 2) * groups
+    columns = 2 * pairs
+    touching, crossing = edges(
+        in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, 1
+    )
+    fields = fields_of(CONV_TILE, steps, field_counts(weight_bits))
+    direct = kernel == (1, 1) and stride == (1, 1) and not any(pad)
+    tiles = pairs * fours
+    features = {
+        "step": tiles * steps,
+        "round": tiles * rounds,
+        "tile": tiles,
+        "apart": tiles * (fields > 1),
+        "partial": tiles * (outputs % 4 != 0),
+        "direct_pair" if direct else "pair": pairs,
+        "run": 0 if direct else columns * runs,
+        "vector": columns * runs * steps_of(run),
+        "edge_column": touching * groups,
+        "edge_run": touching * groups * runs,
+        "edge_cross": crossing * groups,
+        "layer": 1,
+    }
+    reading = "direct" if direct else "border" if any(pad) else "inside"
+    return Work(
+        "conv2d", weight_bits, act_bits, act_signed, _some(features),
+        const_bytes=groups * fours * (4 * LANES * steps // fields + CONSTANTS),
+        macs=pixels * out_shape[2] * runs * run,
+        form=f"{reading}_{'looped' if rounds else min(steps, 9)}",
+    )  # fmt: skip
+
+
+def _gather(found: Gather, channels: int, planes: int) -> int:
+    """Instructions of bringing every channel into its planes, counted from the loops.
+
+    Tables measure few depthwise shapes, so what is known of the loops is not fitted.
+    """
+    if found.double:
+        row = (4 + planes) * found.double + 2 + planes
+    elif found.straight:
+        row = (2 + planes) * found.straight + found.rest + 2 + planes
+    else:
+        row = (4 + planes) * -(-found.width // 8) + 4 + planes
+    return channels * found.rows * row
+
+
+def _depthwise(
+    in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair, pad: Pad,
+    weight_bits: int, act_bits: int, act_signed: bool,
+) -> Work | None:  # fmt: skip
+    """Work of a depthwise convolution, None for windows that are left to the portable kernel.
+
+    Weights are taken to fit a byte: those of the zero-free grid of eight bits need three passes.
+    """
+    (height, image, channels), (rows, columns, outputs) = in_shape, out_shape
+    gap = pad[1] + pad[3]
+    blocks = in_blocks(out_shape, kernel, stride, dilation)
+    share = 0
+    gap += -(image + gap) % 4 if blocks else 0
+    width = image + gap
+    plane = width * (height + pad[0] + pad[2])
+    features = {"fill": (2 if blocks else 1) * steps_of(plane) * any(pad)}
+    if blocks:
+        features |= {
+            "block": outputs * (rows // BLOCK) * (columns // BLOCK),
+            "block_row": outputs * rows // BLOCK,
+            "block_channel": outputs,
+            "gather": _gather(gather_of(height, image, gap), channels, 2),
+        }
+        record = 20
+    else:
+        taps = taps_of(out_shape, width, kernel, stride, dilation, 1)
+        if taps is None:
+            return None
+        groups = outputs * taps.lines.count * taps.lines.groups
+        features |= {
+            "group": groups * (GROUP_COST + OUTPUTS * len(taps.steps)),
+            "fetch": groups * OUTPUTS // taps.share * len(taps.steps),
+            "line": outputs * taps.lines.count,
+            "channel": outputs,
+            "gather": _gather(gather_of(height, image, gap), channels, 1),
+        }
+        share = taps.share
+        several = len(taps.steps) > 1
+        record = 8 + (LANES * len(taps.steps) if several else -(-len(taps.offsets) // 4) * 4)
+    return Work(
+        "depthwise_conv2d", weight_bits, act_bits, act_signed,
+        _some({**features, "input": channels, "layer": 1}),
+        const_bytes=record * outputs + (56 if blocks else 68),
+        macs=rows * columns * outputs * kernel[0] * kernel[1],
+        form=f"share{share}" if share else "blocks",
+    )  # fmt: skip
+
+
+SPECIAL[FAMILY, "conv2d"] = _conv2d
+SPECIAL[FAMILY, "linear"] = _linear
+SPECIAL[FAMILY, "depthwise_conv2d"] = _depthwise

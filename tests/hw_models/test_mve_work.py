@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work of the MVE kernels: bytes of constants as emitted, counts as the loops run them."""
+
+from __future__ import annotations
+
+import pytest
+from mve_nets import dense, planes
+
+from adaqat.deploy.emit import array_bytes, layout
+from adaqat.deploy.targets import get
+from adaqat.hw_models.mve_geometry import CONV_TILE, ROWS_TILE, fields_of, rounds_of, taps_of
+from adaqat.hw_models.work import conv2d_work, depthwise_conv2d_work, linear_work
+
+MVE = ("mve",)
+
+
+@pytest.mark.parametrize("make", [dense, planes])
+@pytest.mark.parametrize("weight_bits", [8, 4, 2])
+def test_constants_as_emitted(make, weight_bits):
+    net = make(weight_bits, 8, signed=False)
+    model = layout(net, get("cortex-m55"), "net")
+    works = dict(net.works(MVE))
+    for node in model.nodes:
+        work = works[node.node.name]
+        if work.weight_bits and not (work.kind == "depthwise_conv2d" and weight_bits == 8):
+            assert work.const_bytes == array_bytes(node.plan), node.node.name
+
+
+def test_macs_do_not_depend_on_the_kernels():
+    shape = ((8, 7, 5), (8, 7, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
+    assert conv2d_work(*shape, 1, 4, 8, False, MVE).macs == conv2d_work(
+        *shape, 1, 4, 8, False
+    ).macs
+    deep = ((8, 7, 6), (8, 7, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 4, 8, False)
+    assert depthwise_conv2d_work(*deep, MVE).macs == depthwise_conv2d_work(*deep).macs
+    assert linear_work(30, 7, 4, 8, False, MVE).macs == 210
+
+
+def test_steps_and_tiles_of_a_convolution():
+    work = conv2d_work(
+        (16, 16, 16), (16, 16, 32), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1, 8, 8, False, MVE
+    )
+    # 128 pixel pairs, 8 channel quads, 9 vectors of 16 inputs; 60 of 256 windows cross the border
+    assert work.features["tile"] == 128 * 8 and work.features["step"] == 128 * 8 * 9
+    assert work.features["edge_column"] == 60 and "round" not in work.features
+
+
+def test_codes_share_a_byte_only_where_it_costs_next_to_nothing():
+    assert [fields_of(CONV_TILE, steps, (4, 2)) for steps in (9, 13, 18, 25)] == [1, 1, 2, 4]
+    assert [fields_of(ROWS_TILE, steps, (4, 2)) for steps in (1, 4, 40)] == [1, 2, 4]
+    assert [rounds_of(steps) for steps in (1, 9, 10, 17, 18)] == [0, 0, 1, 2, 2]
+
+
+def test_windows_too_wide_for_a_patch_are_left_to_the_portable_kernel():
+    assert taps_of((4, 4, 1), 24, (1, 20), (1, 1), (1, 1), 1) is None
+    wide = ((4, 23, 1), (4, 4, 1), (1, 20), (1, 1), (1, 1), (0, 0, 0, 0), 4, 8, False)
+    assert depthwise_conv2d_work(*wide, MVE) == depthwise_conv2d_work(*wide)
