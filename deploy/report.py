@@ -132,6 +132,7 @@ def new_report(model: CModel, board: str | None = None) -> Report:
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
     works = dict(model.graph.works())
+    complete = hardware is not None and all(hardware.prices(w.kind) for w in works.values())
     nodes = []
     for emitted in model.nodes:
         node = emitted.node
@@ -173,7 +174,7 @@ def new_report(model: CModel, board: str | None = None) -> Report:
             "flags": None,
             **_conditions(hardware),
         },
-        _totals(model, list(predicted.values()), hardware),
+        _totals(model, list(predicted.values()), hardware if complete else None),
         nodes=nodes,
     )
 

@@ -195,9 +195,20 @@ class HwModel:
         energy_uj = self.energy_uj(cycles, stalls)
         return Cost(instructions, cycles, energy_uj, code, constants, row.shared, stalls)
 
+    def prices(self, kind: str) -> bool:
+        """Whether the table has rows for a kind of node; a network with others has no total."""
+        return any(row.kind == kind for row in self.table.row)
+
     def cost(self, graph: GraphLike) -> list[NodeCost]:
-        """Predicted cost of every node of a graph, in its order."""
-        return [NodeCost(name, self.node_cost(work)) for name, work in graph.works(self.kernels)]
+        """Predicted cost of the nodes of a graph, in its order, without kinds it has no rows for.
+
+        `prices` tells them; a sum over the nodes is a total only where there are none.
+        """
+        return [
+            NodeCost(name, self.node_cost(work))
+            for name, work in graph.works(self.kernels)
+            if self.prices(work.kind)
+        ]
 
     def run_bytes(self, nodes: int) -> int:
         """Code around the functions of ``nodes`` nodes."""
