@@ -131,7 +131,7 @@ def unicorn_tracer(
 def qemu_tracer(
     elf: Path, core: Core, input_bytes: bytes, symbols: Sequence[str]
 ) -> tuple[Image, list[RegionTrace]]:
-    """Run an image in QEMU with its counting plugin; only instructions are counted.
+    """Run an image in QEMU with its counting plugin.
 
     Raises:
         ToolError: QEMU or its plugin is missing, a symbol is not there, or an exit status other
@@ -143,10 +143,46 @@ def qemu_tracer(
     status, counts = run_counted(elf, core, input_bytes, numbers)
     _require_success(elf, status)
     decoder = decoder_of(core)
-    totals = dict.fromkeys(range(1, len(symbols) + 1), 0)
-    for (region, (at, size), _), count in counts.edges.items():
-        totals[region] += count * len(decoder.decode(image.read(at, size), at))
-    return image, [RegionTrace(total) for total in totals.values()]
+    traces = []
+    for number in range(1, len(symbols) + 1):
+        edges = [(*p, to, n) for (region, p, to), n in counts.edges.items() if region == number]
+        sizes, transitions = unique_blocks(edges)
+        blocks = {at: image.read(at, size) for at, size in sorted(sizes.items())}
+        lengths = {at: len(decoder.decode(code, at)) for at, code in blocks.items()}
+        instructions = sum(count * lengths[previous] for previous, _, count in transitions)
+        traces.append(RegionTrace(instructions, blocks, tuple(transitions)))
+    return image, traces
+
+
+def unique_blocks(
+    edges: Sequence[tuple[int, int, int, int]],
+) -> tuple[dict[int, int], list[tuple[int, int, int]]]:
+    """Bytes by address, and transitions, where QEMU ran blocks of several lengths at one address.
+
+    The longer one is the shorter one and what follows it, as if QEMU had always cut there.
+
+    Args:
+        edges: (address, bytes, next address, how often).
+    """
+    work = list(edges)
+    while True:
+        sizes: dict[int, int] = {}
+        for at, size, _, _ in work:
+            sizes[at] = min(size, sizes.get(at, size))
+        if all(size == sizes[at] for at, size, _, _ in work):
+            break
+        cut = []
+        for at, size, to, count in work:
+            short = sizes[at]
+            if size == short:
+                cut.append((at, size, to, count))
+            else:
+                cut += [(at, short, at + short, count), (at + short, size - short, to, count)]
+        work = cut
+    total: dict[tuple[int, int], int] = {}
+    for at, _, to, count in work:
+        total[at, to] = total.get((at, to), 0) + count
+    return sizes, sorted((at, to, count) for (at, to), count in total.items())
 
 
 def _require_success(elf: Path, status: int | None) -> None:

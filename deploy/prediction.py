@@ -43,15 +43,14 @@ def predictions(
             )
         model = layout(graph, target, PREDICTION_NAME)
         totals = new_report(model, board).totals
+        code = totals["predicted_code_bytes"]
         row: dict[str, Any] = {
             "target": target.name,
             "cycles": totals["predicted_cycles"],
             "instructions": totals["predicted_instructions"],
             "latency_ms": totals["predicted_latency_ms"],
             "energy_uj": totals["predicted_energy_uj"],
-            "flash_kb": None
-            if totals["predicted_code_bytes"] is None
-            else (totals["predicted_code_bytes"] + totals["const_bytes"]) / 1024,
+            "flash_kb": None if code is None else (code + totals["const_bytes"]) / 1024,
             "ram_kb": totals["ram_bytes"] / 1024,
         }
         row["over"] = [

@@ -9,6 +9,7 @@ from .edges import edges
 from .mve_geometry import (
     BLOCK,
     CONV_TILE,
+    GROUP_COST,
     LANES,
     OUTPUTS,
     ROWS_TILE,
@@ -117,16 +118,18 @@ def _conv2d(
     )  # fmt: skip
 
 
-def _gather(found: Gather, channels: int, prefix: str) -> dict[str, int]:
-    """Features of bringing every channel into its plane."""
-    rows = channels * found.rows
+def _gather(found: Gather, channels: int, planes: int) -> int:
+    """Instructions of bringing every channel into its planes, counted from the loops.
+
+    Tables measure few depthwise shapes, so what is known of the loops is not fitted.
+    """
     if found.double:
-        return {f"{prefix}double": rows * found.double, f"{prefix}double_row": rows}
-    name = "gather" if found.straight else "looped_gather"
-    return {
-        f"{prefix}{name}": rows * -(-found.width // 8),
-        f"{prefix}{name}_row": rows,
-    }
+        row = (4 + planes) * found.double + 2 + planes
+    elif found.straight:
+        row = (2 + planes) * found.straight + found.rest + 2 + planes
+    else:
+        row = (4 + planes) * -(-found.width // 8) + 4 + planes
+    return channels * found.rows * row
 
 
 def _depthwise(
@@ -150,7 +153,7 @@ def _depthwise(
             "block": outputs * (rows // BLOCK) * (columns // BLOCK),
             "block_row": outputs * rows // BLOCK,
             "block_channel": outputs,
-            **_gather(gather_of(height, image, gap), channels, "block_"),
+            "gather": _gather(gather_of(height, image, gap), channels, 2),
         }
         record = 20
     else:
@@ -159,12 +162,11 @@ def _depthwise(
             return None
         groups = outputs * taps.lines.count * taps.lines.groups
         features |= {
-            "product": groups * OUTPUTS * len(taps.steps),
+            "group": groups * (GROUP_COST + OUTPUTS * len(taps.steps)),
             "fetch": groups * OUTPUTS // taps.share * len(taps.steps),
-            "group": groups,
             "line": outputs * taps.lines.count,
             "channel": outputs,
-            **_gather(gather_of(height, image, gap), channels, ""),
+            "gather": _gather(gather_of(height, image, gap), channels, 1),
         }
         share = taps.share
         several = len(taps.steps) > 1

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...hw_models.mve_geometry import OUTPUTS, Taps, taps_of
+from ...hw_models.mve_geometry import LANES, OUTPUTS, Taps, taps_of
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
@@ -51,7 +51,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     gather = gather_helper(source, left + right)
     plane = width * (source.shape[0] + top + bottom)
     outputs, count, taps = patches.shape
-    size = mve.LANES if count > 1 else -(-taps // 4) * 4
+    size = LANES if count > 1 else -(-taps // 4) * 4
     data = np.zeros((outputs, count, size), np.int64)
     data[:, :, :taps] = patches
     record = records(op, data.reshape(outputs, -1), flip)
@@ -106,7 +106,7 @@ def taps_helper(
     straight = groups <= UNROLLED or back > 0
     ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), OUTPUTS * lines.out_lane
     done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
-    offsets = bytes((*taps.offsets, *[0] * (mve.LANES - len(taps.offsets))))
+    offsets = bytes((*taps.offsets, *[0] * (LANES - len(taps.offsets))))
     job = (
         *(lane * lines.out_lane for lane in range(OUTPUTS)),
         *np.frombuffer(offsets, "<u4").tolist(),

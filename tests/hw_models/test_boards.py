@@ -42,7 +42,7 @@ def test_published_energy_is_what_the_source_says() -> None:
 
 
 def test_unknown_board() -> None:
-    with pytest.raises(HwModelError, match="there is no 'z80'; known are ibex"):
+    with pytest.raises(HwModelError, match="there is no 'z80'; known are alif"):
         load_board("z80")
 
 

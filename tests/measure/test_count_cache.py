@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adaqat.deploy import counted_models, targets
-from adaqat.deploy.batch_image import Traced
+from adaqat.deploy.batch_image import Traced, unique_blocks
 from adaqat.deploy.check import check
 from adaqat.deploy.count_cache import CountCache, default_folder, key_of
 from adaqat.deploy.counted_models import Counted, count_models
@@ -17,6 +17,7 @@ from adaqat.deploy.emit import CModel, layout
 from adaqat.deploy.errors import ToolError, UsageError
 from adaqat.deploy.measure import measure_tables
 from adaqat.deploy.measured_cases import MEASURED, cases
+from adaqat.deploy.qemu import qemu_missing
 from adaqat.deploy.toolchain import find_toolchain
 from adaqat.deploy.types import IntType
 from adaqat.deploy.vectors import make_inputs
@@ -209,7 +210,7 @@ def test_a_trace_survives_json() -> None:
 
 def test_several_targets_from_one_cache(compiled: list[int], folder: Path) -> None:
     names = ["cortex-m0plus", "cortex-m0", "cortex-m7"]
-    chosen = {"kinds": ["add", "linear"], "weight_bits": (8,)}
+    chosen = {"kinds": ["add"]}
     tables = measure_tables(names, cache=folder, **chosen)
     assert [table.name for table in tables] == names
     built = sum(compiled)
@@ -235,3 +236,27 @@ def test_a_core_without_cycles_and_generic_c(folder: Path, compiled: list[int]) 
             k: v for k, (v,) in other.features.items()
         }
         assert len(other.max_error) == 1
+
+
+def test_blocks_of_several_lengths_at_one_address_are_cut_alike() -> None:
+    # 0x10 ran 5 times as 12 bytes to 0x40, 3 times as 4 bytes to 0x14 and on as 8 bytes to 0x50
+    edges = [(0x10, 12, 0x40, 5), (0x10, 4, 0x14, 3), (0x14, 8, 0x50, 3)]
+    sizes, transitions = unique_blocks(edges)
+    assert sizes == {0x10: 4, 0x14: 8}
+    assert transitions == [(0x10, 0x14, 8), (0x14, 0x40, 5), (0x14, 0x50, 3)]
+
+
+def test_a_batch_in_qemu_counts_what_the_networks_count_alone() -> None:
+    core = load_core("cortex-m55")
+    reason = qemu_missing(core)
+    if reason:
+        pytest.skip(reason)
+    of = models("cortex-m55")
+    together = count_models(of, core, find_toolchain(), CountCache(None))
+    for model, found in zip(of, together, strict=True):
+        with Device(model, "cortex-m55") as device:
+            count = device.count(make_inputs(model.graph, samples=1, seed=1, extremes=False))
+        assert count is not None
+        alone = count.nodes[MEASURED]
+        assert found.instructions == alone.instructions
+        assert found.cycles == pytest.approx(alone.cycles, rel=0.02)
