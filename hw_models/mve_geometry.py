@@ -18,6 +18,8 @@ LARGEST_OFFSET = 255
 """A byte gather reaches so many bytes past its base register."""
 LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
+MOST_PATCHES = 10
+"""Patches of one output at most: they are straight code."""
 GROUP_COST, LINE_COST = 10, 6
 """Instructions of four depthwise outputs besides gathers and products, and of a line."""
 STRAIGHT, LOOPED = 9, 8
@@ -151,7 +153,7 @@ def taps_of(
     ):
         found.append(_shared(lines, width, kernel, stride, dilation) if passes == 1 else None)
         found.append(_by_rows(lines, width, kernel, dilation, passes))
-    fitting = [taps for taps in found if taps is not None]
+    fitting = [taps for taps in found if taps is not None and len(taps.steps) <= MOST_PATCHES]
     return min(fitting, key=lambda taps: taps.cost) if fitting else None
 
 

@@ -14,7 +14,7 @@ from ...hw_models.mve_geometry import BLOCK, in_blocks
 from ..ops.base import CArray, CPlan, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_packing as mve
-from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
+from .mve_plane import flip_of, gather_helper, gather_values, records, scaled, tap_weights
 
 GAP = 4
 """Bytes between the planes: the second is written from two bytes before its start."""
@@ -39,10 +39,11 @@ def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
     data = np.zeros((outputs, 3, 4), np.int64)
     data[:, :, :3] = weights[0].reshape(outputs, 3, 3)
     flip = flip_of(source.type)
-    record = records(op, data.reshape(outputs, 12), flip)
+    record = records(op, data.reshape(outputs, 12), flip, halved=scaled(op, shift, 1))
     pairs, single = divmod(columns // BLOCK, 2)
     values: dict[str, object] = {
         "shift": shift,
+        "scaled": scaled(op, shift, 1),
         "pairs": pairs > 0,
         "single": single == 1,
         "out": output.type.c_name,

@@ -19,7 +19,7 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
 from . import mve_packing as mve
 from .mve_patches import patch_weights
-from .mve_plane import flip_of, gather_helper, gather_values, records, tap_weights
+from .mve_plane import flip_of, gather_helper, gather_values, records, scaled, tap_weights
 
 SLACK = 16
 UNROLLED = 2
@@ -54,7 +54,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     size = LANES if count > 1 else -(-taps // 4) * 4
     data = np.zeros((outputs, count, size), np.int64)
     data[:, :, :taps] = patches
-    record = records(op, data.reshape(outputs, -1), flip)
+    record = records(
+        op, data.reshape(outputs, -1), flip, halved=scaled(op, shift, count)
+    )
     fill: tuple[Helper, ...] = (("mve_fill", ()),) if any(window.pad) else ()
     return CPlan(
         "depthwise_conv2d",
@@ -100,6 +102,7 @@ def taps_helper(
         "narrow": lines.lanes if whole == 0 else 0,
         "unrolled": groups if groups <= UNROLLED else 0,
         "shift": shift,
+        "scaled": scaled(op, shift, len(taps.steps)),
         "out": output.type.c_name,
         **mve.requant_values(op.requant),
     }

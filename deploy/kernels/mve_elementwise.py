@@ -43,7 +43,7 @@ def plan_add(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan 
         "add",
         {"kernel": mve.tag_of(kernel), "m": rule.m, "elements": output.size},
         (),
-        (("mve_guard", ()), ("clamp", ()), kernel),
+        (("mve_guard", ()), kernel),
         0,
         proofs,
     )

@@ -57,17 +57,29 @@ def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
     return np.stack([half, half, values - 2 * half]), p
 
 
-def records(op: DepthwiseConv2d, data: Int64, flip: int) -> list[int]:
+def scaled(op: DepthwiseConv2d, shift: int, patches: int) -> bool:
+    """Whether a vector of 2^shift scales the sums while bias and M/2 stand in core registers.
+
+    VQRDMULH by a core register computes ``(2*t*(M/2) + 2^31) >> 32``, which is VRMULH by M where
+    every M is even; that frees the vector register that the scale needs. Only single patches leave
+    a core register free.
+    """
+    even = not ((op.requant.m << (32 - op.requant.s)) & 1).any()
+    return shift > 0 and patches == 1 and bool(even)
+
+
+def records(op: DepthwiseConv2d, data: Int64, flip: int, *, halved: bool) -> list[int]:
     """Words by output channel: its weight bytes, then bias, M and perhaps z.
 
     Args:
         op: the layer.
         data: ``[outputs, bytes]``, signed weights, a multiple of four bytes.
         flip: what activations lose, see `flip_of`.
+        halved: store M/2, see `scaled`.
     """
     rule = op.requant
     total = op.weights.values.reshape(len(rule.bias), -1).sum(axis=1)
-    columns = [rule.bias + ((flip * total) << rule.p), rule.m << (32 - rule.s)]
+    columns = [rule.bias + ((flip * total) << rule.p), (rule.m << (32 - rule.s)) >> halved]
     if mve.same_zero(rule) is None:
         columns.append(rule.z)
     words = np.frombuffer(data.astype(np.int8).tobytes(), "<u4").reshape(len(data), -1)
