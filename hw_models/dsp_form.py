@@ -17,7 +17,7 @@ LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3, 2)
+COUNTS = (4, 3)
 """Unrolled counts that layers share, best first."""
 LONG_WORD, LONG_COUNTS = 24, (3, 4, 2)
 """The same for words of at least so many instructions, whose loops cost less."""

@@ -137,10 +137,11 @@ def weight_stream(op: WeightedOp) -> tuple[int, ...]:
 def pairs_helper(op: DepthwiseConv2d | Conv2d) -> Helper:
     """The function that takes the packed weights of a channel apart."""
     fields, shift = _fields(op), _shift(op)
+    lanes = (((1 << op.weights.bits) - 1) * op.weights.step) << shift
     values: dict[str, object] = {
         "fields": fields,
         "words": fields[-1].word + 1,
-        "mask": ((((1 << op.weights.bits) - 1) * op.weights.step) << shift) * dsp_columns.EVERY_HALF,
+        "mask": lanes * dsp_columns.EVERY_HALF,
         "offset": ((op.weights.offset << shift) % (1 << 16)) * dsp_columns.EVERY_HALF,
         "zeros": dsp.same_zero(op.requant) is None,
     }
