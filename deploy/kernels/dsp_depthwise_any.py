@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...hw_models.dsp_form import HALF_MAX
 from ...hw_models.plane_form import fills
 from ...hw_models.taps_form import is_straight, phases_of, row_steps, taps_form
 from ...hw_models.work import GROUP, padded
@@ -73,7 +74,7 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
     rule = op.requant
     # the weights take the shift over where they stay half-words
     reach = int(np.abs(op.weights.values).max()) << rule.p
-    shift = rule.p if reach <= dsp.HALF_MAX else 0
+    shift = rule.p if reach <= HALF_MAX else 0
     constants = np.stack([rule.bias, rule.m << (32 - rule.s), rule.z], axis=1) % dsp.WORD
     pair_words = kernel_rows * form.words
     pairs, single = divmod(columns // phases, form.together)
@@ -139,7 +140,7 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         ("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, ("unpack", unpack), kernel
     )  # fmt: skip
     scratch = 4 * pair_words + 16 * fills(phases * plane_halves + 4)
-    proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {dsp.HALF_MAX}")
+    proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {HALF_MAX}")
     return CPlan(
         "depthwise_any", values, arrays, helpers, scratch, proofs if shift else op.proof(inputs)
     )
