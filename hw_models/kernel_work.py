@@ -9,7 +9,7 @@ because the density of packed weights depends on the form that the widths allow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from math import ceil
 
@@ -39,8 +39,6 @@ FAMILIES = {
 }
 MULTIPLIES = 20
 """Multiplies that the kernels without DSP sum up at most before they take the result out."""
-OVER_LIMIT, WINDOW_BLOCKS, FEWEST_BLOCKS = 1.06, 16, 3
-"""Where the DSP kernels read past a run, read a window in straight code, or call once a run."""
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -57,8 +55,6 @@ def unit(family: str, weight_bits: int, act_bits: int) -> int:
     Without DSP it is the number of products that one multiply can carry: ``span`` digits of
     32 / span bits hold the sums of all multiplies that one weight word takes part in.
     """
-    if family == "dsp":
-        return 4
     for span in (4, 2):
         digit = 32 // span
         worst = span * ((1 << weight_bits) - 1) * ((1 << act_bits) - 1)
@@ -103,43 +99,18 @@ class Column:
     straight: bool
 
 
-def dsp_column(kernel: Pair, dilation: Pair, groups: int, channels: int) -> Column:
-    """The column of the DSP kernels: whole words of every run, left-over bytes last, together.
-
-    Runs are read past their end, in whole words, where that costs next to nothing.
-    """
-    apart = kernel[1] > 1 and (dilation[1] > 1 or groups > 1)
-    runs, run = (kernel[0] * kernel[1], channels) if apart else (kernel[0], kernel[1] * channels)
-    whole, left = divmod(run, 4)
-    tail = ceil(runs * left / 4)
-    blocks, over = runs * whole + tail, runs * ceil(run / 4)
-    if not apart and kernel != (1, 1) and left and over <= OVER_LIMIT * blocks:
-        return Column(runs, run, 4 * over, 0, False)
-    long_runs = left == 0 and whole >= FEWEST_BLOCKS
-    straight = not apart and blocks <= WINDOW_BLOCKS and runs >= 2 and not long_runs
-    return Column(runs, run, 4 * blocks, runs * left, straight)
-
-
 def _conv2d(
     family: str, in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair,
     pad: Pad, groups: int, weight_bits: int, act_bits: int, act_signed: bool,
 ) -> Work | None:  # fmt: skip
     """Work of a convolution in a family; None for what it leaves to others."""
-    if family == "dsp" and groups == 1 and kernel == in_shape[:2] and not any(pad):
-        inputs = in_shape[0] * in_shape[1] * in_shape[2]
-        rows = _linear(family, inputs, out_shape[2], weight_bits, act_bits, act_signed)
-        whole = {f"whole_{name}": count for name, count in rows.features.items()}
-        return replace(rows, kind="conv2d", features=whole, form="whole")
     tiling = FAMILIES[family]
     depth_in = in_shape[2] // groups
-    if family == "dsp":
-        column = dsp_column(kernel, dilation, groups, depth_in)
-    elif groups != 1:
+    if groups != 1:
         return None
-    else:
-        word = unit(family, weight_bits, act_bits)
-        run = kernel[1] * depth_in
-        column = Column(kernel[0], run, kernel[0] * _up(run, word), kernel[0] * (run % word), False)
+    word = unit(family, weight_bits, act_bits)
+    run = kernel[1] * depth_in
+    column = Column(kernel[0], run, kernel[0] * _up(run, word), kernel[0] * (run % word), False)
     tiles = ceil(out_shape[0] * out_shape[1] / tiling.pixels) * groups
     stored = _up(out_shape[2] // groups, tiling.channels)
     touching, crossing = edges(
@@ -196,19 +167,8 @@ def _depthwise(
     (height, width, _), (rows, columns, channels) = in_shape, out_shape
     plane = (height + pad[0] + pad[2]) * (width + pad[1] + pad[3])
     form = "border" if any(pad) else "inside"
-    if family != "dsp":
-        pairs = ceil(rows / 2) * columns
-        loops = {"product": pairs * kernel[0] * kernel[1], "pair": pairs, "row": rows}
-    elif kernel == (3, 3) and stride[1] <= 2:
-        loops = {"pair": rows * ceil(columns / 2), "odd": rows * (columns % 2), "row": rows}
-    else:
-        form = f"any_{form}"
-        outputs = rows * columns
-        loops = {
-            "any_product": outputs * kernel[0] * _up(kernel[1], 2),
-            "any_row": outputs * kernel[0],
-            "any_output": outputs,
-        }
+    pairs = ceil(rows / 2) * columns
+    loops = {"product": pairs * kernel[0] * kernel[1], "pair": pairs, "row": rows}
     features = {
         **{name: channels * count for name, count in loops.items()},
         "gather": channels * height * width,

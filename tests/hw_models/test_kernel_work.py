@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaqat.hw_models.kernel_work import FAMILIES, dsp_column, edges, unit
+from adaqat.hw_models.kernel_work import FAMILIES, edges, unit
 from adaqat.hw_models.work import conv2d_work, depthwise_conv2d_work, linear_work
 
 
@@ -39,7 +39,6 @@ def test_edges_equal_plain_loops(in_hw, kernel, stride, dilation, pad, pixels):
 
 
 def test_column_words_follow_the_widths():
-    assert unit("dsp", 8, 8) == 4
     # 4 * 3 * 3 = 36: seven sums fit a byte, four are needed; 2 * 15 * 255 = 7650: eight fit 16 bits
     assert [unit("armv6m", w, a) for w, a in ((2, 2), (4, 8), (8, 8), (2, 4))] == [4, 2, 1, 2]
 
@@ -58,38 +57,3 @@ def test_macs_do_not_depend_on_the_kernels(family):
 def test_grouped_convolutions_are_left_to_the_portable_kernel_without_dsp():
     shape = ((8, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2, 4, 8, False)
     assert conv2d_work(*shape, ("armv6m",)) == conv2d_work(*shape)
-    assert conv2d_work(*shape, ("dsp",)).features["tile"] == 2 * 32
-
-
-@pytest.mark.parametrize(
-    ("kernel", "dilation", "groups", "channels"),
-    [((3, 3), 1, 1, 3), ((3, 3), 1, 1, 16), ((5, 5), 1, 1, 5), ((3, 2), 2, 1, 6), ((3, 3), 1, 2, 3),
-     ((1, 1), 1, 1, 5), ((7, 1), 1, 1, 1), ((3, 3), 1, 1, 65)],
-)  # fmt: skip
-def test_dsp_columns_are_those_of_the_planner(kernel, dilation, groups, channels):
-    from nets import Maker, input_node
-
-    from adaqat.deploy import IntType
-    from adaqat.deploy.kernels.dsp_runs import runs_of
-
-    x = input_node((9, 9, channels * groups), IntType(8, False))
-    node = Maker(0, 4).conv("c", x, 2 * groups, IntType(8, False), kernel=kernel,
-                            dilation=(dilation, dilation), pad=(0, 0, 0, 0), groups=groups)
-    runs = runs_of(node.op, channels)
-    column = dsp_column(kernel, (dilation, dilation), groups, channels)
-    assert (column.runs, column.run, column.depth) == (runs.count, runs.size, 4 * runs.blocks)
-    assert column.left == runs.count * runs.left
-
-
-def test_a_window_as_large_as_the_image_is_a_fully_connected_layer():
-    shape = ((4, 4, 8), (1, 1, 10), (4, 4), (1, 1), (1, 1), (0, 0, 0, 0), 1, 4, 8, False)
-    work = conv2d_work(*shape, ("dsp",))
-    assert (work.kind, work.form) == ("conv2d", "whole")
-    assert work.features["whole_product"] == 12 * 128 and work.macs == 1280
-
-
-def test_tiles_round_up():
-    work = conv2d_work((5, 5, 4), (5, 5, 3), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, 8, 8, False,
-                       ("dsp",))  # fmt: skip
-    assert work.features["direct_tile" if "direct_tile" in work.features else "tile"] == 13
-    assert work.features["result"] == 13 * 2 * 4 and work.stored["channel"] == 4
