@@ -17,7 +17,7 @@ LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
 STRAIGHT_BUDGET = 140
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
-COUNTS = (4, 3, 2)
+COUNTS = (4, 3)
 """Unrolled counts that layers share, best first."""
 LONG_WORD, LONG_COUNTS = 24, (3, 4, 2)
 """The same for words of at least so many instructions, whose loops cost less."""
@@ -87,6 +87,15 @@ class Packing:
         return own + (column + sums) / ((outputs + 1) // 2)
 
 
+    def rows_cost(self, outputs: int, row: int) -> float:
+        """Instructions of a fully connected layer, not of product groups, about."""
+        blocks = -(-row // 4)
+        columns = 2 * blocks
+        words = -(-columns // self.fields)
+        own = 8 * columns + words * (1 + (self.fields + 1) // 2) + 21
+        return -(-outputs // 4) * (own + 5 * self.sums) + blocks * (8 + self.sums)
+
+
 def group_length(largest_code: int, largest_act: int) -> int:
     """Accumulations that keep the middle byte of a product group below 256, at the worst."""
     return BYTE_MAX // max(1, 4 * largest_code * largest_act)
@@ -98,9 +107,21 @@ def product_group(bits: int, longest: int) -> int:
     return max(g for g in (1, 2, 4, 8) if g <= longest and fields % g == 0)
 
 
-def cheapest(packings: list[Packing], outputs: int, row: int) -> int:
-    """Which of the packings, densest first, a tile of so many outputs and codes takes."""
-    costs = [packing.tile_cost(outputs, row) for packing in packings]
+def cheapest(packings: list[Packing], outputs: int, row: int, *, rows: bool = False) -> int:
+    """Which of the packings, densest first, so many outputs of so many codes take.
+
+    Args:
+        packings: those that the widths allow.
+        outputs: outputs of a group.
+        row: weights of an output.
+        rows: for a fully connected layer instead of the tiles of a convolution.
+    """
+    if rows and packings[0].mode == "products":
+        return 0
+    costs = [
+        packing.rows_cost(outputs, row) if rows else packing.tile_cost(outputs, row)
+        for packing in packings
+    ]
     return next(i for i, cost in enumerate(costs) if cost <= SLOWER * min(costs))
 
 
@@ -127,7 +148,7 @@ def expected_packing(
     if weight_bits <= 5:
         found.append(Packing("fields", 16 // weight_bits, 0, True))
     found.append(Packing("bytes", 2, 0, False))
-    return found[0] if whole_sums else found[cheapest(found, outputs, row)]
+    return found[cheapest(found, outputs, row, rows=whole_sums)]
 
 
 @dataclass(frozen=True)

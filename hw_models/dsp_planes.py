@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from .plane_form import LARGEST_STEP, band_rows, fills, plane_form, plane_loop
 from .pool_form import LANES, pool_form
 from .taps_form import is_straight, phases_of, row_steps, taps_form
-from .work import GROUP, SPECIAL, UNROLLED_ELEMENTS, Work, inside, padded
+from .work import GROUP, SPECIAL, UNROLLED_ELEMENTS, Work, padded
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -181,9 +181,8 @@ def _pool(
 ) -> Work | None:  # fmt: skip
     """Work of a pool; None for what the portable kernel takes."""
     taps, channels = kernel[0] * kernel[1], in_shape[2]
-    limit = 256 if act_signed else ((1 << 16) - 1) // ((1 << act_bits) - 1)
-    if act_signed:
-        limit = (1 << 15) >> (act_bits - 1)
+    # sums of so many codes fit a half-word
+    limit = (1 << 15) >> (act_bits - 1) if act_signed else ((1 << 16) - 1) // ((1 << act_bits) - 1)
     if channels < LANES or (kind == "avgpool2d" and taps > limit):
         return None
     form = pool_form(in_shape[:2], kernel, pad)
@@ -231,15 +230,7 @@ def _requantize(
                 stored={"channel": channels})  # fmt: skip
 
 
-def _pool_of(kind: str) -> object:
-    def work(*shape: object) -> Work | None:
-        return _pool(kind, *shape)  # type: ignore[arg-type]
-
-    return work
-
-
-__all__ = ["inside", "one_channel_work"]
 SPECIAL["dsp", "depthwise_conv2d"] = _depthwise
 SPECIAL["dsp", "requantize"] = _requantize
 for _kind in ("maxpool2d", "avgpool2d"):
-    SPECIAL["dsp", _kind] = _pool_of(_kind)  # type: ignore[assignment]
+    SPECIAL["dsp", _kind] = partial(_pool, _kind)

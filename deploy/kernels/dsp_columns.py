@@ -29,8 +29,7 @@ def _widening(scheme: dsp.Scheme) -> dict[str, object]:
     # bytes of a signed code carry copies of its sign, which have to go
     byte_mask = top * EVERY_BYTE if scheme.act.signed and bits < 8 else 0
     lanes = (top << shift) * EVERY_HALF
-    even = ("<<", shift) if shift else None
-    odd = ("<<", shift - 8) if shift > 8 else (">>", 8 - shift) if shift < 8 else None
+    even, odd = _shifts(scheme)
     return {
         "raw": scheme.mode == "products",
         "sums": scheme.sums,
@@ -40,8 +39,8 @@ def _widening(scheme: dsp.Scheme) -> dict[str, object]:
         "byte_mask": f"0x{byte_mask:08X}u" if byte_mask else "",
         "lane_value": lanes,
         "lane_mask": f"0x{lanes:08X}u",
-        "even": _c_shift(even),
-        "odd": _c_shift(odd),
+        "even_lanes": _lanes(even),
+        "odd_lanes": _lanes(odd),
         "asm_even": _asm_shift(even),
         "asm_odd": _asm_shift(odd),
     }
@@ -54,6 +53,31 @@ def _c_shift(shift: tuple[str, int] | None) -> str:
 def _asm_shift(shift: tuple[str, int] | None) -> str:
     names = {"<<": "lsl", ">>": "lsr"}
     return f", {names[shift[0]]} #{shift[1]}" if shift else ""
+
+
+def _lanes(shift: tuple[str, int] | None) -> str:
+    """Name of the function that masks so shifted lanes."""
+    if shift is None:
+        return "lanes"
+    return f"lanes_{'left' if shift[0] == '<<' else 'right'}{shift[1]}"
+
+
+def masked_helpers(scheme: dsp.Scheme) -> tuple[Helper, ...]:
+    """The functions that take column words out of a word of bytes, for code in C."""
+    if scheme.mode == "products":
+        return ()
+    return tuple(
+        ("dsp_masked", (("asm_shift", _asm_shift(s)), ("c_shift", _c_shift(s)), ("tag", _lanes(s))))
+        for s in _shifts(scheme)
+    )
+
+
+def _shifts(scheme: dsp.Scheme) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+    """Shifts that bring bytes 0 and 2, and 1 and 3, of a word to their lanes."""
+    shift = scheme.column_shift
+    even = ("<<", shift) if shift else None
+    odd = ("<<", shift - 8) if shift > 8 else (">>", 8 - shift) if shift < 8 else None
+    return even, odd
 
 
 def widen_helper(scheme: dsp.Scheme, blocks: int) -> Helper | None:
@@ -94,4 +118,4 @@ def helpers(scheme: dsp.Scheme, kernel: Helper, *more: Helper | None) -> tuple[H
     sums: tuple[Helper, ...] = (("dsp_byte_sum", ()),) if scheme.sums else ()
     made = tuple(one for one in more if one is not None)
     twins: tuple[Helper, ...] = (("dsp_guard", ()), ("dsp_smlad", ()), ("dsp_finish", ()))
-    return (*twins, kernel, ("dsp_load", ()), *sums, *made)
+    return (*twins, kernel, ("dsp_load", ()), *masked_helpers(scheme), *sums, *made)

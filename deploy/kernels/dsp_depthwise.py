@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.dsp_form import HALF_MAX
 from ...hw_models.plane_form import LARGEST_STEP, PlaneForm, fills, plane_form, plane_loop
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
@@ -99,13 +100,13 @@ def pad_word(op: DepthwiseConv2d | Conv2d) -> int:
 def weight_proof(op: WeightedOp) -> tuple[str, ...]:
     """What bounds the weights that take the shift over."""
     reach = int(np.abs(op.weights.values).max()) << _shift(op)
-    return (f"shifted weights up to {reach} <= {dsp.HALF_MAX}",)
+    return (f"shifted weights up to {reach} <= {HALF_MAX}",)
 
 
 def _shift(op: WeightedOp) -> int:
     """Left shift that the weights take over from the accumulator: all of it or none."""
     reach = int(np.abs(op.weights.values).max()) << op.requant.p
-    return op.requant.p if reach <= dsp.HALF_MAX else 0
+    return op.requant.p if reach <= HALF_MAX else 0
 
 
 def _fields(op: WeightedOp) -> list[Field]:
@@ -137,10 +138,11 @@ def weight_stream(op: WeightedOp) -> tuple[int, ...]:
 def pairs_helper(op: DepthwiseConv2d | Conv2d) -> Helper:
     """The function that takes the packed weights of a channel apart."""
     fields, shift = _fields(op), _shift(op)
+    lanes = (((1 << op.weights.bits) - 1) * op.weights.step) << shift
     values: dict[str, object] = {
         "fields": fields,
         "words": fields[-1].word + 1,
-        "mask": ((((1 << op.weights.bits) - 1) * op.weights.step) << shift) * dsp_columns.EVERY_HALF,
+        "mask": lanes * dsp_columns.EVERY_HALF,
         "offset": ((op.weights.offset << shift) % (1 << 16)) * dsp_columns.EVERY_HALF,
         "zeros": dsp.same_zero(op.requant) is None,
     }

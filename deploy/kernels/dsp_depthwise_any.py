@@ -10,9 +10,11 @@ phases, and each of them is convolved as if there were no dilation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ...hw_models.dsp_form import HALF_MAX
 from ...hw_models.plane_form import fills
 from ...hw_models.taps_form import is_straight, phases_of, row_steps, taps_form
 from ...hw_models.work import GROUP, padded
@@ -21,6 +23,9 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..pack import code_expressions
 from . import dsp_columns
 from . import dsp_packing as dsp
+
+FEW_OUTPUTS = 400
+"""Channels of fewer outputs have their codes stored as bytes."""
 
 
 def gather_helper(source: TensorInfo) -> Helper:
@@ -51,9 +56,11 @@ def _phase(
 
 def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     """Plan of any depthwise convolution."""
-    source, weights = inputs[0], op.weights
+    source = inputs[0]
     (height, width, channels), window = lying(source.shape, op.window)
     rows, columns = window.out_hw((height, width))
+    # where a channel has few outputs, taking codes apart would cost more than fewer bits gain
+    weights = replace(op.weights, bits=8) if rows * columns < FEW_OUTPUTS else op.weights
     top, left, bottom, right = window.pad
     kernel_rows, kernel_columns = window.kernel
     taps = kernel_rows * kernel_columns
@@ -65,6 +72,9 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
     plane_halves = row_halves * (height + top + bottom)
     gather = gather_helper(source)
     rule = op.requant
+    # the weights take the shift over where they stay half-words
+    reach = int(np.abs(op.weights.values).max()) << rule.p
+    shift = rule.p if reach <= HALF_MAX else 0
     constants = np.stack([rule.bias, rule.m << (32 - rule.s), rule.z], axis=1) % dsp.WORD
     pair_words = kernel_rows * form.words
     pairs, single = divmod(columns // phases, form.together)
@@ -87,7 +97,7 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         "out_step": phases * output.shape[2],
         "out_bytes": rows * columns * output.shape[2],
         "out": output.type.c_name,
-        "shift": rule.p,
+        "shift": rule.p - shift,
         **dsp.clamp_values(rule.lo, rule.hi),
     }
     kernel = dsp.helper("dsp_taps", f"taps{kernel_rows}x{kernel_columns}", kernel_values)
@@ -114,8 +124,8 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         "kernel_columns": kernel_columns,
         "row_taps": 2 * form.words // form.each,
         "bits": weights.bits,
-        "step": weights.step,
-        "offset": weights.offset,
+        "step": weights.step << shift,
+        "offset": weights.offset << shift,
         "slots": padded(taps),
         "blocks": padded(taps) // GROUP,
         "row_bytes": padded(taps) // GROUP * weights.bits,
@@ -130,4 +140,7 @@ def plan(op: DepthwiseConv2d, inputs: Sequence[TensorInfo], output: TensorInfo) 
         ("dsp_guard", ()), ("dsp_finish", ()), ("dsp_fill", ()), gather, ("unpack", unpack), kernel
     )  # fmt: skip
     scratch = 4 * pair_words + 16 * fills(phases * plane_halves + 4)
-    return CPlan("depthwise_any", values, arrays, helpers, scratch, op.proof(inputs))
+    proofs = (*op.proof(inputs), f"shifted weights up to {reach} <= {HALF_MAX}")
+    return CPlan(
+        "depthwise_any", values, arrays, helpers, scratch, proofs if shift else op.proof(inputs)
+    )

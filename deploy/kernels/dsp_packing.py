@@ -109,10 +109,9 @@ def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
                               weights.offset, act, shift, late))  # fmt: skip
     schemes.append(_bytes(codes, weights, act, p))
     found = [scheme for scheme in schemes if scheme is not None]
-    if whole_sums:
-        return found[0]
     outputs = len(codes) // getattr(op, "groups", 1)
-    return found[cheapest([scheme.packing for scheme in found], outputs, codes.shape[1])]
+    packings = [scheme.packing for scheme in found]
+    return found[cheapest(packings, outputs, codes.shape[1], rows=whole_sums)]
 
 
 def _bytes(codes: Int64, weights: Weights, act: IntType, p: int) -> Scheme:

@@ -49,11 +49,15 @@ def one_channel(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     """Runs of bytes that are read past their end, with and without padding."""
     make = Maker(seed, weight_bits, extreme=extreme)
     act = IntType(act_bits, signed)
-    x = input_node((8, 7, 1), act)
-    a = make.conv("valid", x, 1, act, pad=(0, 0, 0, 0))
-    b = make.conv("same", a, 5, act)
-    c = make.conv("five", b, 3, act, pad=(1, 0, 0, 1))
-    return graph(x, a, b, c)
+    x = input_node((22, 19, 1), act)
+    a = make.conv("bands", x, 1, act)
+    b = make.conv("strided", a, 1, act, stride=(2, 2))
+    c = make.conv("wide", b, 1, act, stride=(1, 2), pad=(2, 1, 0, 2))
+    d = make.conv("valid", c, 1, act, pad=(0, 0, 0, 0))
+    e = make.conv("tall", d, 1, act, kernel=(3, 2))
+    f = make.conv("same", e, 5, act)
+    g = make.conv("five", f, 3, act, pad=(1, 0, 0, 1))
+    return graph(x, a, b, c, d, e, f, g)
 
 
 def rows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
