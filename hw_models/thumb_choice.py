@@ -120,7 +120,8 @@ def choose_conv(
         kernel = outputs * form.cost(core, padded_depth(form, runs, run))
         return (kernel + reading_cost(core, form, runs, run, grid.act_low < 0)) * sparse(form)
 
-    return min([*fields_shapes(core, grid), *lanes_shapes(grid)], key=total)
+    forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
+    return min(forms, key=total)
 
 
 def rows_cost(core: Core, outputs: int, depth: int) -> float:
@@ -129,7 +130,7 @@ def rows_cost(core: Core, outputs: int, depth: int) -> float:
     if core.thumb1:
         quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
         return quads * quad + tail * (40 + 5.25 * depth)
-    quad = 59 + 9 * depth + 2 * ceil(depth / UNROLL)
+    quad = 40 + 9 * depth + 2 * ceil(depth / UNROLL)
     return quads * quad + tail * (30 + 4.25 * depth)
 
 

@@ -8,6 +8,7 @@ rows and elements. ``multiply`` tells forms apart in cycles.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -37,7 +38,7 @@ TAP, WORD = 16.0, 4.0
 """Instructions around a tap that is read alone; to write a word of a plane."""
 
 
-def _counted(features: dict[str, float]) -> dict[str, int]:
+def _counted(features: Mapping[str, float]) -> dict[str, int]:
     return {name: round(count) for name, count in features.items() if count}
 
 

@@ -9,7 +9,9 @@ from ..types import IntType
 from .thumb_forms import Core, Form, grid_of, with_codes
 
 
-def choose(core: Core, weights: Weights, source: IntType, runs: int, run: int, outputs: int) -> Form:
+def choose(
+    core: Core, weights: Weights, source: IntType, runs: int, run: int, outputs: int
+) -> Form:
     """The form with the fewest estimated instructions.
 
     Args:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ...hw_models.thumb_choice import padded_depth
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..requant import Requant
-from ...hw_models.thumb_choice import padded_depth
 from .thumb_choice import choose
 from .thumb_forms import LANE_MAX, LANE_MIN, PIXELS, Core, Fields, Form, Lanes, group_range
-from .thumb_spread import quads, spread_helper
 from .thumb_pack import (
     field_weights,
     lane_weights,
@@ -24,6 +23,7 @@ from .thumb_pack import (
     records,
     z_varies,
 )
+from .thumb_spread import quads, spread_helper
 
 APART: Helper = ("thumb_apart", ())
 """Keeps the functions that layers share as they are."""

@@ -21,6 +21,7 @@ from .thumb_conv import APART, ident_of, record_tag, requant_fits, requant_liter
 from .thumb_forms import LANE_MAX, LANE_MIN, Core, grid_of, group_range
 from .thumb_pack import records
 
+
 def plan_depthwise(
     core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
 ) -> CPlan | None:

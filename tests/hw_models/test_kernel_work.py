@@ -49,3 +49,8 @@ def test_macs_do_not_depend_on_the_kernels(family):
     deep = ((8, 7, 6), (8, 7, 6), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 4, 8, False)
     assert depthwise_conv2d_work(*deep, (family,)).macs == depthwise_conv2d_work(*deep).macs
     assert linear_work(30, 7, 4, 8, False, (family,)).macs == 210
+
+
+def test_grouped_convolutions_count_tiles_group_by_group():
+    shape = ((8, 8, 8), (8, 8, 8), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2, 4, 8, False)
+    assert conv2d_work(*shape, ("armv6m",)).features["tile"] == 2 * 16
