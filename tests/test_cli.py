@@ -66,6 +66,21 @@ def test_deploys_and_verifies(run_python: Run, tiny_model: Path, tmp_path: Path)
     assert [row["name"] for row in report["nodes"]] == ["conv", "again", "sum", "pool", "fc"]
 
 
+def test_the_setting_is_named_and_nothing_is_predicted(
+    run_python: Run, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = run_python(
+        *DEPLOY, str(tiny_model), "-t", "cortex-m4", "-o", str(out), "--optimise", "size",
+        "--verify", "host", "--samples", "3",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--optimise size: no predicted cost, because" in done.stdout
+    report = json.loads((out / "report.json").read_text())
+    assert report["target"]["optimise"] == "size"
+    assert report["totals"]["predicted_cycles"] is None
+
+
 def test_users_own_inputs(
     run_python: Run, tiny_model: Path, tiny_graph: Any, tmp_path: Path
 ) -> None:

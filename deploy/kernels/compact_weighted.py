@@ -194,7 +194,8 @@ def _dot_helpers(
     shared: dict[str, object] = {
         "tag": tag, "act": act, "simd": simd, "bytes": len(codes) * bits // 8,
     }  # fmt: skip
-    dot = {**shared, "adds": function == "runs", "rows": rows, "codes": codes,
+    fields = _fields(bits) if flavour.simd and bits <= 4 else None
+    dot = {**shared, "adds": function == "runs", "rows": rows, "codes": codes, "fields": fields,
            "extend": "s" if act == "int8_t" else "u"}  # fmt: skip
     conv = {**shared, "sums": not values, "block": len(codes), "tile": len(rows)}
     window: tuple[Helper, ...] = (("compact_window", ()),) if function == "runs" else ()
@@ -204,6 +205,21 @@ def _dot_helpers(
         ("compact_dots", tuple(dot.items())),
         (f"compact_{function}", tuple(conv.items())),
     )
+
+
+def _fields(bits: int) -> dict[str, object]:
+    """How eight codes of 1 to 4 bits become four pairs of half-words.
+
+    Codes 0 to 3 fill at most 16 bits, so one PKHBT puts code k + 4 16 bits above code k.
+    """
+    loads = {
+        1: "w[0]",
+        2: "(uint32_t)w[0] | ((uint32_t)w[1] << 8)",
+        3: "(uint32_t)w[0] | ((uint32_t)w[1] << 8) | ((uint32_t)w[2] << 16)",
+        4: "word(w)",
+    }
+    mask = ((1 << bits) - 1) * 0x10001
+    return {"bits": bits, "load": loads[bits], "up": 16 - 4 * bits, "mask": mask}
 
 
 def _lean_helpers(
