@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one-node networks whose cost is measured for a table.
 
-Shapes cover what small networks use: few and many channels, borders, strides, one tap and many,
-row lengths that fill the packing groups and that do not. Every output is an 8-bit code whatever
-the input, so that widths which share a kernel give the same emitted text.
+Every output is an 8-bit code whatever the input, so that widths which share a kernel give the same
+emitted text.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Graph, Node
+from .measured_shapes import CONVOLUTIONS, DEPTHWISE, LINEARS, POOLS, SHAPES, Sizes
 from .ops.add import Add
 from .ops.base import Op, Window
 from .ops.concat import Concat
@@ -43,142 +43,6 @@ class Case:
     kind: str
     label: str
     build: Callable[[IntType, int], Graph]
-
-
-# height, width, channels, outputs, kernel, stride, padding, groups
-CONVOLUTIONS = (
-    (12, 12, 3, 16, 3, 1, 1, 1),
-    (16, 16, 1, 8, 5, 1, 2, 1),
-    (8, 8, 8, 24, 3, 1, 1, 1),
-    (8, 8, 16, 16, 3, 1, 1, 1),
-    (8, 8, 16, 32, 3, 2, 1, 1),
-    (6, 6, 32, 16, 3, 1, 1, 1),
-    (4, 4, 64, 64, 3, 1, 1, 1),
-    (8, 8, 4, 8, 5, 1, 2, 1),
-    (10, 10, 6, 12, 3, 1, 0, 1),
-    (8, 8, 16, 16, 3, 1, 1, 4),
-    (8, 8, 12, 16, 1, 1, 0, 1),
-    (8, 8, 16, 16, 1, 1, 0, 1),
-    (6, 6, 32, 32, 1, 1, 0, 1),
-    (8, 8, 8, 24, 1, 1, 0, 1),
-    (6, 6, 8, 16, 1, 1, 0, 1),
-    (10, 10, 3, 8, 1, 1, 0, 1),
-    (8, 8, 16, 32, 1, 2, 0, 1),
-    (5, 5, 64, 48, 1, 1, 0, 1),
-    (9, 9, 3, 8, 3, 2, 1, 1),
-    (7, 7, 24, 20, 3, 1, 1, 1),
-    (5, 5, 16, 32, 3, 1, 1, 1),
-    (7, 7, 48, 24, 1, 1, 0, 1),
-    (14, 14, 2, 10, 3, 1, 1, 1),
-    (9, 9, 4, 16, 3, 1, 0, 1),
-    (12, 9, 1, 16, 5, 2, 2, 1),
-    (6, 6, 32, 6, 5, 1, 2, 1),
-    (6, 6, 8, 32, 1, 2, 0, 1),
-    (9, 9, 24, 24, 1, 2, 0, 1),
-    (4, 4, 128, 16, 1, 1, 0, 1),
-    (4, 4, 16, 64, 1, 1, 0, 1),
-    (24, 24, 3, 8, 3, 2, 1, 1),
-    (11, 5, 1, 32, 7, 1, 3, 1),
-    (6, 6, 4, 32, 1, 1, 0, 1),
-    (9, 9, 5, 8, 3, 1, 1, 1),
-    (12, 12, 2, 8, 3, 2, 0, 1),
-    (3, 3, 16, 10, 3, 1, 0, 1),
-    (12, 12, 1, 8, 3, 1, 1, 1),
-    (28, 28, 1, 6, 3, 1, 0, 1),
-    (16, 16, 1, 16, 3, 2, 1, 1),
-    (9, 11, 1, 12, 3, 1, 1, 1),
-    (20, 15, 1, 4, 3, 2, 0, 1),
-)
-# height, width, channels, kernel, stride, padding
-DEPTHWISE = (
-    (8, 8, 16, 3, 1, 1),
-    (8, 8, 8, 3, 2, 1),
-    (6, 6, 32, 3, 1, 1),
-    (4, 4, 64, 3, 1, 1),
-    (16, 16, 3, 3, 1, 1),
-    (25, 5, 16, 3, 1, 1),
-    (10, 10, 8, 3, 1, 0),
-    (6, 6, 16, 3, 1, 0),
-    (9, 9, 12, 3, 2, 0),
-    (8, 8, 6, 5, 1, 0),
-    (12, 12, 4, 5, 1, 2),
-    (7, 7, 8, 5, 2, 2),
-    (5, 5, 24, 3, 2, 1),
-    (24, 24, 4, 3, 2, 1),
-    (2, 3, 264, 3, 1, 1),
-    (12, 12, 16, 3, 2, 1),
-    (16, 16, 5, 3, 2, 0),
-    (3, 3, 32, 3, 1, 1),
-    (6, 6, 24, 3, 2, 1),
-    (5, 5, 16, 3, 1, 1),
-    (7, 7, 16, 3, 1, 1),
-    (12, 12, 8, 3, 1, 1),
-    (24, 24, 4, 3, 1, 1),
-    (11, 14, 6, 3, 1, 0),
-    (10, 18, 6, 3, 2, 1),
-    (8, 8, 8, 5, 1, 2),
-    (12, 1, 8, (9, 1), 1, (4, 0, 4, 0)),
-    (9, 9, 8, 7, 1, 3),
-    (6, 6, 12, 4, 1, 1),
-    (8, 8, 6, 1, 1, 0),
-    (10, 10, 6, 5, 2, 2),
-    (9, 9, 6, 2, 3, 0),
-)
-# inputs, outputs
-LINEARS = (
-    (64, 10),
-    (32, 64),
-    (30, 10),
-    (128, 32),
-    (256, 16),
-    (100, 20),
-    (784, 10),
-    (512, 12),
-    (8, 10),
-    (6, 16),
-)
-# height, width, channels, kernel, stride, padding
-POOLS = (
-    (8, 8, 16, 2, 2, 0),
-    (12, 12, 8, 2, 2, 0),
-    (16, 16, 4, 2, 2, 0),
-    (4, 4, 32, 2, 2, 0),
-    (8, 8, 8, 3, 2, 1),
-    (12, 12, 4, 3, 2, 1),
-    (6, 6, 16, 3, 1, 1),
-    (8, 8, 6, 2, 2, 1),
-    (6, 6, 32, 3, 1, 0),
-    (9, 9, 8, 3, 3, 0),
-    (12, 12, 4, 4, 4, 0),
-    (10, 10, 6, 5, 5, 0),
-    (8, 8, 16, 8, 8, 0),
-    (4, 4, 64, 4, 4, 0),
-    (7, 7, 24, 7, 7, 0),
-    (5, 5, 32, 5, 5, 0),
-    (3, 3, 64, 3, 3, 0),
-    (3, 3, 12, 3, 3, 0),
-    (2, 2, 32, 2, 2, 0),
-    (25, 5, 16, (25, 5), 1, 0),
-    (6, 6, 128, 6, 6, 0),
-    (12, 12, 16, 3, 1, 1),
-    (8, 8, 24, 3, 2, 1),
-    (16, 16, 8, 3, 3, 0),
-    (8, 8, 32, 2, 1, 0),
-    (6, 6, 20, 2, 2, 0),
-    (14, 14, 4, 3, 2, 0),
-    (8, 8, 12, 4, 4, 0),
-    (12, 12, 16, 5, 1, 0),
-    (10, 10, 9, 2, 2, 0),
-    (5, 5, 13, 5, 5, 0),
-    (9, 9, 8, 5, 1, 2),
-    (8, 8, 4, 8, 8, 0),
-    (4, 4, 4, 4, 4, 0),
-    (8, 8, 3, 2, 2, 0),
-    (7, 7, 2, 3, 2, 1),
-    (6, 6, 3, 6, 6, 0),
-)
-SHAPES = ((8, 8, 16), (4, 4, 64), (16, 16, 4), (6, 6, 32), (4, 4, 8), (2, 2, 64), (1, 1, 32),
-          (3, 3, 10), (7, 7, 12), (12, 12, 3))  # fmt: skip
 
 
 def cases() -> list[Case]:
@@ -219,12 +83,12 @@ def has_weights(kind: str) -> bool:
     return kind in ("conv2d", "depthwise_conv2d", "linear")
 
 
-def _label(shape: tuple[int, ...]) -> str:
+def _label(shape: Sizes) -> str:
     return "x".join(str(size) for size in shape)
 
 
 def _bind(
-    make: Callable[..., Graph], shape: tuple[int, ...], *more: int
+    make: Callable[..., Graph], shape: Sizes, *more: int
 ) -> Callable[[IntType, int], Graph]:
     def build(type_: IntType, weight_bits: int) -> Graph:
         return make(type_, weight_bits, shape, *more)
@@ -272,7 +136,7 @@ def _window(
     return Window(size, (stride, stride), (1, 1), around)
 
 
-def _conv(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
+def _conv(type_: IntType, bits: int, shape: Sizes) -> Graph:
     height, width, channels, outputs, kernel, stride, pad, groups = shape
     weights = _weights((outputs, kernel, kernel, channels // groups), bits)
     op = Conv2d(
@@ -281,7 +145,7 @@ def _conv(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
     return _single(type_, (height, width, channels), op)
 
 
-def _depthwise(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
+def _depthwise(type_: IntType, bits: int, shape: Sizes) -> Graph:
     height, width, channels, kernel, stride, pad = shape
     window = _window(kernel, stride, pad)
     weights = _weights((channels, *window.kernel, 1), bits)
@@ -295,11 +159,11 @@ def _linear(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
     return _single(type_, (inputs,), Linear(weights, _weighted(weights, type_), OUT))
 
 
-def _maxpool(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
+def _maxpool(type_: IntType, bits: int, shape: Sizes) -> Graph:
     return _single(type_, shape[:3], MaxPool2d(_window(*shape[3:])))
 
 
-def _avgpool(type_: IntType, bits: int, shape: tuple[int, ...]) -> Graph:
+def _avgpool(type_: IntType, bits: int, shape: Sizes) -> Graph:
     window = _window(*shape[3:])
     wide = IntType(_WIDEST, type_.signed)
     taps = window.kernel[0] * window.kernel[1]
