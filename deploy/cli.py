@@ -152,7 +152,7 @@ def deploy(
     artefact = build(graph, chosen.name, out, name=name, optimise=optimise, goals=goals)
     report = report or model_report(artefact.model, board)
     if wanted and model is not None and is_tflite(model):
-        second_opinion(report, model, codes, rounding)
+        second_opinion(report, model, graph, codes, rounding)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))

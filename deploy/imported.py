@@ -6,13 +6,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from .frontends.tflite import read_tflite
+from .graph import Graph
 from .litert import compare_roundings, compare_with_litert, has_runtime
 from .report import Report
+from .simulate import simulate
 from .types import IntArray
 
 
-def second_opinion(report: Report, model: Path, codes: IntArray, rounding: str) -> None:
-    """Add LiteRT's comparison, or the count of what native rounding changes, to a report."""
+def second_opinion(
+    report: Report, model: Path, graph: Graph, codes: IntArray, rounding: str
+) -> None:
+    """Add LiteRT's comparison, or the count of what native rounding changes, to a report.
+
+    LiteRT is compared with the graph that holds every channel of the file, and the outputs of
+    that one with the deployed ``graph``, from which constant channels are gone.
+    """
     if rounding == "native":
         found = compare_roundings(model, codes)
         report.model["rounding"] = {key: v for key, v in found.items() if key != "nodes"}
@@ -22,8 +33,12 @@ def second_opinion(report: Report, model: Path, codes: IntArray, rounding: str) 
             file=sys.stderr,
         )
     elif has_runtime():
-        entry = compare_with_litert(model, codes)
+        whole = read_tflite(model)
+        entry = compare_with_litert(model, codes, whole)
         entry.pop("per_node")
+        differs = simulate(whole.graph, codes) != simulate(graph, codes)
+        entry["values"] += differs.size
+        entry["mismatches"] += int(np.count_nonzero(differs))
         report.verify.append(entry)
     else:
         print(

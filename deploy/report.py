@@ -143,7 +143,9 @@ def new_report(model: CModel, board: str | None = None) -> Report:
         {entry.name: entry for entry in hardware.cost(model.graph)} if hardware else {}
     )
     works = dict(model.graph.works())
-    complete = hardware is not None and all(hardware.prices(w.kind) for w in works.values())
+    complete = hardware is not None and all(
+        hardware.predicts(work) for _, work in model.graph.works(hardware.kernels)
+    )
     nodes = []
     for emitted in model.nodes:
         node = emitted.node

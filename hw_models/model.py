@@ -199,15 +199,20 @@ class HwModel:
         """Whether the table has rows for a kind of node; a network with others has no total."""
         return any(row.kind == kind for row in self.table.row)
 
-    def cost(self, graph: GraphLike) -> list[NodeCost]:
-        """Predicted cost of the nodes of a graph, in its order, without kinds it has no rows for.
+    def predicts(self, work: Work) -> bool:
+        """Whether everything a node does was measured: its kind, its widths, its features."""
+        row = self._rows.get((work.kind, work.weight_bits, work.act_bits, work.act_signed))
+        return row is not None and set(work.features) <= set(row.features)
 
-        `prices` tells them; a sum over the nodes is a total only where there are none.
+    def cost(self, graph: GraphLike) -> list[NodeCost]:
+        """Predicted cost of the nodes of a graph, in its order, without those not measured.
+
+        `predicts` tells them; a sum over the nodes is a total only where there are none.
         """
         return [
             NodeCost(name, self.node_cost(work))
             for name, work in graph.works(self.kernels)
-            if self.prices(work.kind)
+            if self.predicts(work)
         ]
 
     def run_bytes(self, nodes: int) -> int:

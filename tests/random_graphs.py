@@ -38,7 +38,7 @@ class Grower:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.make = MoreMaker(seed, 8, extreme=bool(self.rng.integers(4) == 0),
-                              zero=int(self.rng.integers(-2, 3)))  # fmt: skip
+                              zero=int(self.rng.integers(-2, 2)))  # fmt: skip
         shape = (self.pick(1, 9), self.pick(1, 9), self.pick(1, 9))
         type_ = self.type()
         zero = min(max(self.make._zero(type_), type_.lo), type_.hi)

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from ..check import check
 from ..errors import ModelFileError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.base import Op
 from ..ops.source import Input, Reshape
 from ..passes import run_passes
+from ..passes.drop_constant_channels import drop_constant_channels
 from ..render import label
 from ..types import IntType
 from .flatbuffer import FlatBufferError
@@ -49,7 +51,7 @@ class Imported:
 
 
 def import_tflite(path: Path | str, *, rounding: str = "tflite") -> Graph:
-    """Read a .tflite file.
+    """Read a .tflite file and remove channels that are constant (`drop_constant_channels`).
 
     Args:
         path: a full-integer (int8) model with one input and one output, batch 1.
@@ -60,11 +62,11 @@ def import_tflite(path: Path | str, *, rounding: str = "tflite") -> Graph:
         UnsupportedError: every operator that cannot be expressed, at once.
         UsageError: an unknown rounding.
     """
-    return read_tflite(path, rounding=rounding).graph
+    return check(drop_constant_channels(read_tflite(path, rounding=rounding).graph))
 
 
 def read_tflite(path: Path | str, *, rounding: str = "tflite") -> Imported:
-    """`import_tflite`, with the map from tensors to nodes."""
+    """The graph with every channel of the file, and the map from tensors to nodes."""
     if rounding not in ROUNDINGS:
         raise UsageError(f"rounding: {rounding!r}; {' and '.join(ROUNDINGS)} are supported")
     model = read_model(Path(path))

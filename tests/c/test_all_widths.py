@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from more_nets import every_other_operator, tflite_operators
-from nets import every_operator
+from nets import Maker, every_operator
 
-from adaqat.deploy import simulate
+from adaqat.deploy import IntType, simulate
 from adaqat.deploy.emit import layout
 from adaqat.deploy.ops import REGISTRY
 from adaqat.deploy.targets import get
@@ -79,6 +79,24 @@ def test_emulated_further_operators(core):
         with Device(model, core) as device:
             tally.add(codes, device.trace(codes))
         assert tally.mismatches == 0, tally.first
+
+
+def test_nodes_with_the_same_text_stay_functions_of_their_own():
+    # GCC would join them, and the counts of one of them would be lost
+    pytest.importorskip("unicorn")
+    from nets import graph, input_node
+
+    from adaqat.deploy import Node, verify
+    from adaqat.deploy.ops.slice import Slice
+
+    x = input_node((4, 4, 2), IntType(8, True))
+    twice = [Node.make(n, Slice((1, 1, 0), (2, 2, 2), (1, 1, 1)), (x,)) for n in ("a", "b")]
+    net = graph(x, *twice, Maker(0, 4).add("sum", twice, IntType(8, True)))
+    report = verify(net, "cortex-m4", make_inputs(net, samples=3), executor="emulator")
+    assert report.mismatches == 0
+    assert all(row["instructions"] for row in report.nodes)
+    # no table has a price for a slice yet, so there is no prediction of the whole either
+    assert report.totals["predicted_cycles"] is None or report.nodes[0]["predicted_cycles"]
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,35 @@ def test_reference_models_on_many_inputs(name):
     for executor in ("host", "emulator"):
         part = codes if executor == "host" else codes[:2]
         assert verify(found.graph, "cortex-m4", part, executor=executor).mismatches == 0
+
+
+@pytest.mark.parametrize("rounding", ["tflite", "native"])
+def test_the_command_line(rounding, tmp_path, run_python):
+    import json
+
+    path, out = tmp_path / "m.tflite", tmp_path / "out"
+    path.write_bytes(small())
+    done = run_python("-m", "adaqat.deploy", str(path), "-t", "c99", "-o", str(out), "--json",
+                      "--rounding", rounding)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    executors = [entry["executor"] for entry in report["verify"]]
+    if rounding == "tflite":
+        assert executors == ["host", litert.EXECUTOR]
+    else:
+        assert executors == ["host"]
+        assert report["model"]["rounding"]["values"] == 32 * 48
+        assert "integers differ from TFLite's" in done.stderr
+    assert all(entry["mismatches"] == 0 for entry in report["verify"])
+    assert (out / "net.c").is_file()
+
+
+def test_an_unsupported_model_leaves_no_folder(tmp_path, run_python):
+    make = TfMaker(0)
+    x, y = make.tensor([1, 4, 4, 2]), make.tensor([1, 4, 4, 2], name="block/elu")
+    make.op("ELU", [x], y)
+    path, out = tmp_path / "m.tflite", tmp_path / "out"
+    path.write_bytes(make.data(x, y))
+    done = run_python("-m", "adaqat.deploy", str(path), "-t", "c99", "-o", str(out))
+    assert done.returncode == 3 and not out.exists()
+    assert "block/elu (ELU): operator ELU" in done.stderr and "Traceback" not in done.stderr
