@@ -53,7 +53,7 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
                 optimizer, min(1.0, (step + 1) / RAMP) * cosine(step, section.epochs * per_epoch)
             )
             batch = objective.batch(x, y)
-            with run.narrow():
+            with run.narrow(), ranks.global_statistics(model):
                 output = net(batch.x)
             loss = objective.loss(output, batch)
             optimizer.zero_grad()

@@ -25,9 +25,7 @@ def _layer(
 
 
 def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        _layer(inputs, inputs, 3, stride, inputs), _layer(inputs, outputs, 1)
-    )
+    return nn.Sequential(_layer(inputs, inputs, 3, stride, inputs), _layer(inputs, outputs, 1))
 
 
 class Pooled(nn.Module):
