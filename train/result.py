@@ -102,5 +102,5 @@ def describe(
         figures["strength"] = controller.strength
         figures["method"] = controller.method
         figures["candidates"] = [asdict(trial) for trial in controller.trials]
-        figures["why"] = [asdict(verdict) for verdict in controller.verdicts()]
+        figures["why"] = [{**asdict(v), "why": v.why()} for v in controller.verdicts()]
     return figures
