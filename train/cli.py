@@ -120,7 +120,9 @@ def run(
     target: Annotated[str | None, typer.Option(help="cost table, for example cortex-m4")] = None,
     budget: Annotated[
         list[str] | None,
-        typer.Option(help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb"),
+        typer.Option(
+            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb, ram_kb"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
@@ -181,6 +183,9 @@ def _train(
     )
     for metric, limit in figures.get("budget", {}).items():
         typer.echo(f"{metric}: {figures['predicted'][metric]:.4g} of {limit:.4g}")
+    for trial in figures.get("candidates", []):
+        score = "" if trial["score"] is None else f" cross-entropy {trial['score']:.4f}"
+        typer.echo(f"candidate {trial['name']}:{score}{' (kept)' if trial['chosen'] else ''}")
     for group in figures["widths"]:
         note = f"  ({group['reason']})" if group["reason"] else ""
         typer.echo(f"  {group['name']:<28} {group['bits']} bits{note}")

@@ -51,9 +51,9 @@ def ds_cnn(channels: int, classes: int) -> nn.Module:
 
 
 def mobilenet_v1_025(channels: int, classes: int) -> nn.Module:
-    """Visual wake words: MobileNetV1 with a quarter of the channels; the benchmark's input is 96x96.
+    """Visual wake words: MobileNetV1 (Howard et al., 2017) with a quarter of the channels.
 
-    (Howard et al., 2017.)
+    The benchmark's input is 3 x 96 x 96.
     """
     plan = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2)]
     plan += [(128, 1)] * 5 + [(256, 2), (256, 1)]

@@ -78,8 +78,8 @@ def sweep(
     low, high = budget
     if not 0 < low <= high:
         raise UsageError(f"sweep: budget {low} to {high}; two positive limits, ascending, needed")
-    for key, values in (choices or {}).items():
-        for value in values:
+    for key, options in (choices or {}).items():
+        for value in options:
             changed(recipe, {key: value})
     found = study(out)
     optuna = _optuna()
@@ -92,7 +92,7 @@ def sweep(
         }
         if metric in left.params:
             folder = out / f"trial_{left.number}"
-            found.tell(left.number, _run(changed(recipe, values), folder, metric, data_root))
+            found.tell(left.number, _run(changed(recipe, again), folder, metric, data_root))
         else:
             found.tell(left.number, state=optuna.trial.TrialState.FAIL)
     while len(found.get_trials(states=(finished,))) < trials:
@@ -143,7 +143,7 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     plain = recipe.model_dump(by_alias=True)
     for key, value in values.items():
         *parents, name = key.split(".")
-        place = plain
+        place: Any = plain
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict):
