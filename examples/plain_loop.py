@@ -20,7 +20,7 @@ net = nn.Sequential(
 steps = 400
 net = prepare(net, images[:2])  # 1
 calibrate(net, [images[:512]])  # 2
-adaqat = AdaQAT(net, target="cortex-m4", budget={"flash_kb": 7}, steps=steps)  # 3
+adaqat = AdaQAT(net, target="cortex-m4", budget={"flash_kb": 5.5}, steps=steps)  # 3
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 for _ in range(steps):
     pick = torch.randint(0, 1500, (64,))

@@ -7,6 +7,8 @@ that they take any image size.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,7 +74,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         sizes = [features, *[hidden] * 4, code, *[hidden] * 4]
         layers: list[nn.Module] = []
-        for i, o in zip(sizes, sizes[1:], strict=False):
+        for i, o in pairwise(sizes):
             layers += [nn.Linear(i, o, bias=False), nn.BatchNorm1d(o), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(hidden, features))
 
