@@ -87,9 +87,7 @@ def sweep(
     failures = 0
     running = (optuna.trial.TrialState.RUNNING,)
     for left in found.get_trials(states=running) if resume else []:
-        values = {
-            f"search.budget.{metric}" if k == metric else k: v for k, v in left.params.items()
-        }
+        again = {f"search.budget.{metric}" if k == metric else k: v for k, v in left.params.items()}
         if metric in left.params:
             folder = out / f"trial_{left.number}"
             found.tell(left.number, _run(changed(recipe, again), folder, metric, data_root))
