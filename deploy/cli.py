@@ -187,16 +187,39 @@ def _goals(target: Target, name: str, texts: list[str]) -> Goals | None:
 )
 def train(context: typer.Context) -> None:
     """Train with learned bit-widths (same as adaqat-train)."""
+    _training("train", "cli", context)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def sweep(context: typer.Context) -> None:
+    """Train a recipe under many budgets: a front of accuracy and cost; resumable."""
+    _training("sweep", "sweep_cli", context)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def plot(context: typer.Context) -> None:
+    """Draw the widths of a run, or accuracy against cost of several runs."""
+    _training("plot", "plot_cli", context)
+
+
+def _training(command: str, module: str, context: typer.Context) -> None:
+    """Hand over to a command of the training side."""
     from importlib import import_module
     from importlib.util import find_spec
 
     if find_spec("torch") is None and not {"-h", "--help"} & set(context.args):
         raise UsageError(
-            "train: PyTorch is not installed; training needs it, deployment does not; run 'pip"
+            f"{command}: PyTorch is not installed; training needs it, deployment does not; run 'pip"
             " install adaqat-deploy[train]'"
         )
-    sys.argv = ["adaqat train", *context.args]
-    import_module("..train.cli", __package__).main()
+    sys.argv = [f"adaqat {command}", *context.args]
+    import_module(f"..train.{module}", __package__).main()
 
 
 @app.command()

@@ -68,6 +68,7 @@ class Arena:
         size, _ = self.smallest(list(widths))
         if size > limit:
             raise UsageError(
-                f"budget: ram_kb = {limit:g} cannot be met on {self.target}; the smallest reachable "
-                f"arena of this network is {size:.6g}; allow more or use a smaller network or image"
+                f"budget: ram_kb = {limit:g} cannot be met on {self.target}; the smallest "
+                f"reachable arena of this network is {size:.6g}; allow more or use a "
+                "smaller network or image"
             )

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..deploy.budget import parse_budgets
-from ..deploy.errors import AdaqatError, UsageError
+from ..deploy.errors import UsageError
+from .messages import messages
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -43,8 +44,6 @@ def _recipe(
     board: str | None = None,
 ) -> Recipe:
     """The recipe file or packaged recipe, with the command line's changes."""
-    from importlib.resources import as_file, files
-
     from .recipe import Recipe
 
     if name is None and model is None:
@@ -52,13 +51,7 @@ def _recipe(
             "adaqat-train: neither a recipe nor --model found; give a TOML file, one "
             f"of {', '.join(RECIPES)}, or --model and --data"
         )
-    if name in RECIPES:
-        with as_file(files("adaqat.train") / "recipes" / f"{name}.toml") as path:
-            values = Recipe.read(path).model_dump(by_alias=True)
-    elif name is not None:
-        values = Recipe.read(Path(name)).model_dump(by_alias=True)
-    else:
-        values = Recipe().model_dump(by_alias=True)
+    values = (Recipe() if name is None else packaged(name)).model_dump(by_alias=True)
     if model is not None:
         values["model"] = model
     if data is not None:
@@ -72,6 +65,18 @@ def _recipe(
     if seed is not None:
         values["seed"] = seed
     return Recipe.parse(values, "options")
+
+
+def packaged(name: str) -> Recipe:
+    """A recipe by the name of a packaged one or by the path of its file."""
+    from importlib.resources import as_file, files
+
+    from .recipe import Recipe
+
+    if name not in RECIPES:
+        return Recipe.read(Path(name))
+    with as_file(files("adaqat.train") / "recipes" / f"{name}.toml") as path:
+        return Recipe.read(path)
 
 
 class _Progress:
@@ -118,7 +123,9 @@ def run(
     target: Annotated[str | None, typer.Option(help="cost table, for example cortex-m4")] = None,
     budget: Annotated[
         list[str] | None,
-        typer.Option(help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb"),
+        typer.Option(
+            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb, ram_kb"
+        ),
     ] = None,
     board: Annotated[
         str | None,
@@ -129,18 +136,10 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
 ) -> None:
     """Train a mixed-precision network under a hardware budget."""
-    try:
+    with messages("adaqat-train"):
         folder = _folder(out)
         chosen = _recipe(recipe, model, data, target, budget or [], seed, board)
         _train(chosen, folder, data_root, resume, as_json)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None or not (
-            isinstance(error, AdaqatError) or type(error).__name__ == "HwModelError"
-        ):
-            raise
-        typer.echo(f"adaqat-train: {error}", err=True)
-        raise typer.Exit(int(code)) from None
 
 
 def _folder(out: Path | None) -> Path:
@@ -186,6 +185,9 @@ def _train(
     )
     for metric, limit in figures.get("budget", {}).items():
         typer.echo(f"{metric}: {figures['predicted'][metric]:.4g} of {limit:.4g}")
+    for trial in figures.get("candidates", []):
+        score = "" if trial["score"] is None else f" cross-entropy {trial['score']:.4f}"
+        typer.echo(f"candidate {trial['name']}:{score}{' (kept)' if trial['chosen'] else ''}")
     for group in figures["widths"]:
         note = f"  ({group['reason']})" if group["reason"] else ""
         typer.echo(f"  {group['name']:<28} {group['bits']} bits{note}")

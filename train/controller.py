@@ -107,7 +107,7 @@ class AdaQAT:
         # checked on the planned code itself; the other metrics come from the table
         self.ram_kb = self.budget.pop("ram_kb", None)
         self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}
-        self.warm_up = warm_up
+        self.warm_up, self.steps = warm_up, steps
         self.signal = "loss" if mode == "adaqat" else signal
         # uniform widths need no look at the data, sensitivities a few mini-batches
         look = {"uniform": 1, "knapsack": warm_up + SENSITIVITY_STEPS}
@@ -241,7 +241,7 @@ class AdaQAT:
         found = propose(self)
         if len(found) > 1 and self.judge is not None:
             self.scores = self.judge(found)
-        elif len(found) > 1 and self.looks == 0 and self.count:
+        elif len(found) > 1 and self.looks == 0 and 0 < self.count <= self.steps - LOOKS:
             self.pending = found
             self.scores = dict.fromkeys(found, 0.0)
             return {}

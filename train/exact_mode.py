@@ -76,6 +76,11 @@ class ExactModule(nn.Module):
         return {name: code.double() for name, code in self._run(codes.float(), True).items()}
 
     def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
+        # bfloat16 sums would not be whole numbers, whatever the training around this uses
+        with torch.autocast(codes.device.type, enabled=False):
+            return self._all(codes, keep)
+
+    def _all(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {self.network.records[0].name: codes}
         for i, record in enumerate(self.network.records[1:], start=1):
             values[record.name] = self._step(record, [values[n] for n in record.inputs])
@@ -122,7 +127,9 @@ def _in_pieces(tensors: list[Tensor], run: Callable[..., Tensor]) -> Tensor:
     count = len(like)
     if like.device.type == "cpu" and count:
         count = max(1, PIECE * torch.get_num_threads() * count // max(like.numel(), 1))
-    for *parts, result in zip(*(t.split(max(count, 1)) for t in (*tensors, out)), strict=True):
+    for *parts, result in zip(
+        *(torch.split(t, max(count, 1)) for t in (*tensors, out)), strict=True
+    ):
         result.copy_(run(*parts))
     return out
 

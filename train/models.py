@@ -143,8 +143,8 @@ def build_model(name: str, channels: int, classes: int) -> nn.Module:
             multiplier = 0.0
         if base not in SCALED or not 0.1 <= multiplier <= 4:
             raise UsageError(
-                f"model: {name!r} found; NAME@MULTIPLIER with {', '.join(SCALED)} and a number from "
-                "0.1 to 4 is supported"
+                f"model: {name!r} found; NAME@MULTIPLIER with {', '.join(SCALED)} and a number "
+                "from 0.1 to 4 is supported"
             )
         return SCALED[base](channels, classes, multiplier)
     place, _, attribute = name.partition(":")

@@ -57,7 +57,7 @@ class Objective:
         targets = F.one_hot(y, classes).float()
         if self.section.mixup > 0:
             one = torch.full((), self.section.mixup)
-            part = float(torch.distributions.Beta(one, one).sample())  # type: ignore[no-untyped-call]
+            part = float(torch.distributions.Beta(one, one).sample())
             order = torch.randperm(len(x))
             x = x.lerp(x[order], 1 - part)
             targets = targets.lerp(targets[order], 1 - part)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ranks
+from .bits import MAX_BITS
 from .calibration import reestimate_batch_norm
 from .controller import AdaQAT
 from .data import batches
@@ -53,7 +54,7 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
                 optimizer, min(1.0, (step + 1) / RAMP) * cosine(step, section.epochs * per_epoch)
             )
             batch = objective.batch(x, y)
-            with run.narrow():
+            with run.narrow(), ranks.global_statistics(model):
                 output = net(batch.x)
             loss = objective.loss(output, batch)
             optimizer.zero_grad()
@@ -129,6 +130,7 @@ class QuantisedPhase:
         self.progress = Progress()
         self.random: Tensor | None = None
         self.tail = section.epochs - section.exact_epochs
+        self.final: dict[str, int] = {}
         self.net = ranks.spread(module)
         if controller is not None and run.recipe.search.adapt > 0:
             controller.judge = lambda candidates: judge(self, candidates)
@@ -137,7 +139,7 @@ class QuantisedPhase:
             return
         run.restore(FILE, module, self.optimizer)
         self.progress, state, tensors = found
-        self.random = tensors["random"]
+        self.random, self.final = tensors["random"], state["final"]
         if self.average is not None:
             self.average.load(tensors)
         if controller is not None:
@@ -187,6 +189,8 @@ class QuantisedPhase:
         rate = 1.0 if searching else cosine(step - progress.frozen_at, steps - progress.frozen_at)
         set_rates(self.optimizer, rate * min(1.0, (step + 1) / RAMP))
 
+        if self.section.progressive > 0 and not searching:
+            self._descend(step, integers)
         loss = self.optimise(batch, integers, searching)
         progress.total += loss
         progress.index += 1
@@ -198,6 +202,18 @@ class QuantisedPhase:
                 self.average.restart()
             else:
                 self.average.update()
+
+    def _descend(self, step: int, arrived: bool) -> None:
+        """Progressive widths: frozen ones come down to their values bit by bit."""
+        free = [w for w in self.module.widths if not w.fixed]
+        if not self.final:
+            self.final = {w.name: w.integer for w in free}
+        start = self.progress.frozen_at
+        length = self.section.progressive * (self.tail * self.run.per_epoch - start)
+        gone = 1.0 if arrived or length <= 0 else (step - start + 1) / length
+        cap = MAX_BITS - int(gone * (MAX_BITS - 1))
+        for width in free:
+            width.n = float(max(self.final[width.name], width.at_least(cap)))
 
     def optimise(self, batch: Batch, integers: bool = False, search: bool = False) -> float:
         """Forward, backward, controller, optimiser; returns the loss."""
@@ -254,4 +270,5 @@ class QuantisedPhase:
             {} if self.average is None else self.average.tensors(),
             controller=None if controller is None else controller.state(),
             calibrated=self.module.calibrated,
+            final=self.final,
         )

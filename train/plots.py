@@ -134,7 +134,7 @@ class TensorBoard:
                 "watch.tensorboard: the package tensorboard is not installed; it writes these "
                 "logs; install it or switch the option off"
             ) from error
-        self.writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(out / "tensorboard"))
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write one event."""
@@ -148,5 +148,5 @@ class TensorBoard:
         for name, (_, worth, price) in event.get("probes", {}).items():
             scalars |= {f"probe worth/{name}": worth, f"probe price/{name}": price}
         for name, value in scalars.items():
-            self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self.writer.flush()  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()

@@ -66,8 +66,8 @@ def _within_tables(controller: AdaQAT) -> dict[str, Assignment]:
         whole = {w: w.hi for w in widths}
         return {"knapsack": fill(cost, _project(controller, whole, measured, (8,)))}
     if isinstance(controller.search, RelaxedSearch):
-        found = _project(controller, wanted, controller.search.damage(), (1, 2, 8))
-        return {controller.method: fill(cost, found)}
+        bits = _project(controller, wanted, controller.search.damage(), (1, 2, 8))
+        return {controller.method: fill(cost, bits)}
     learned = {w: damage_curve(controller.search.worth.get(w.name, {})) for w in wanted}
     found = {"adaqat": fill(cost, _project(controller, wanted, learned, (1, 2, 8)))}
     if controller.comparing:

@@ -9,10 +9,14 @@ global batch.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..deploy.errors import UsageError
 
@@ -76,6 +80,34 @@ def spread(module: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(
         module, broadcast_buffers=False, find_unused_parameters=True
     )
+
+
+@contextmanager
+def global_statistics(model: nn.Module) -> Iterator[None]:
+    """Let the BatchNorm layers of a plain network use the statistics of the global batch."""
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm)] if size() > 1 else []
+    for layer in layers:
+        layer.forward = partial(_forward, layer)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _forward(layer: _BatchNorm, x: Tensor) -> Tensor:
+    if not layer.training:
+        return type(layer).forward(layer, x)
+    out, mean, var = batch_norm(x, layer.weight, layer.bias, layer.eps)
+    if layer.running_mean is not None and layer.running_var is not None:
+        assert layer.num_batches_tracked is not None
+        layer.num_batches_tracked.add_(1)
+        momentum = layer.momentum
+        if momentum is None:
+            momentum = 1.0 / float(layer.num_batches_tracked)
+        layer.running_mean.lerp_(mean, momentum)
+        layer.running_var.lerp_(var, momentum)
+    return out
 
 
 def batch_norm(

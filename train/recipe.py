@@ -102,6 +102,9 @@ class TrainSection(OptimiserSection):
     clip: float = Field(default=5.0, gt=0)
     distill: float = Field(default=0.0, ge=0, le=1)
     """Weight of the float network's soft labels in the loss."""
+    progressive: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the time between the widths' freeze and the exact epochs in which they come down
+    from 8 bits to their values, a bit at a time; 0 starts at their values."""
     exact_epochs: int = Field(default=2, ge=0)
     """Epochs at the end whose forward pass computes the integer network itself."""
     calibration: int = Field(default=512, ge=1)

@@ -7,6 +7,8 @@ that they take any image size.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,9 +27,7 @@ def _layer(
 
 
 def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        _layer(inputs, inputs, 3, stride, inputs), _layer(inputs, outputs, 1)
-    )
+    return nn.Sequential(_layer(inputs, inputs, 3, stride, inputs), _layer(inputs, outputs, 1))
 
 
 class Pooled(nn.Module):
@@ -53,9 +53,9 @@ def ds_cnn(channels: int, classes: int) -> nn.Module:
 
 
 def mobilenet_v1_025(channels: int, classes: int) -> nn.Module:
-    """Visual wake words: MobileNetV1 with a quarter of the channels; the benchmark's input is 96x96.
+    """Visual wake words: MobileNetV1 (Howard et al., 2017) with a quarter of the channels.
 
-    (Howard et al., 2017.)
+    The benchmark's input is 3 x 96 x 96.
     """
     plan = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2)]
     plan += [(128, 1)] * 5 + [(256, 2), (256, 1)]
@@ -74,7 +74,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         sizes = [features, *[hidden] * 4, code, *[hidden] * 4]
         layers: list[nn.Module] = []
-        for i, o in zip(sizes, sizes[1:], strict=False):
+        for i, o in pairwise(sizes):
             layers += [nn.Linear(i, o, bias=False), nn.BatchNorm1d(o), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(hidden, features))
 

@@ -93,7 +93,7 @@ class RelaxedSearch(Search):
                 value.grad = torch.tensor([ranks.mean(float(g)) for g in value.grad]).double()
         if self.limits:
             price = sum((self.expected(m) / v - 1).abs() for m, v in self.limits.items())
-            (KAPPA * price).backward()  # type: ignore[union-attr, no-untyped-call]
+            (KAPPA * price).backward()  # type: ignore[union-attr]
         rate = max(RATES[self.method], 10.0 / self.steps if self.method == "fracbits" else 0.0)
         with torch.no_grad():
             for name, value in self.values.items():

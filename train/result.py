@@ -84,6 +84,9 @@ def describe(
             "float": float_test,
             "fake_quantised": accuracy(module, data.test),
             "integer": accuracy(exact(module), data.test),
+            "validation": (
+                accuracy(exact(module), data.validation) if len(data.validation[0]) else None
+            ),
         },
         "weight_bits": {"mean_per_weight": per_weight, "mean_per_layer": per_layer},
         "widths": [{**asdict(group), "members": list(group.members)} for group in module.groups()],
@@ -99,5 +102,5 @@ def describe(
         figures["strength"] = controller.strength
         figures["method"] = controller.method
         figures["candidates"] = [asdict(trial) for trial in controller.trials]
-        figures["why"] = [asdict(verdict) for verdict in controller.verdicts()]
+        figures["why"] = [{**asdict(v), "why": v.why()} for v in controller.verdicts()]
     return figures

@@ -88,7 +88,7 @@ def _pieces(tensors: list[Tensor], scale: Tensor) -> list[tuple[tuple[Tensor, ..
     flat = [_flat(t, like) for t in tensors]
     size = PIECE * torch.get_num_threads()
     one = scale.reshape(())
-    cut = [t.split(size) for t in flat]
+    cut = [torch.split(t, size) for t in flat]
     return [(parts, one) for parts in zip(*cut, strict=True)]
 
 

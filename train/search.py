@@ -40,6 +40,18 @@ class Verdict:
     worth: float | None
     price: float | None
 
+    def why(self) -> str:
+        """The same as a sentence."""
+        if self.probed is None or self.worth is None or self.price is None:
+            return (
+                "never probed: the table gave no reason to lower it, or the method does not probe"
+            )
+        relation = "more" if self.worth > self.price else "less"
+        return (
+            f"bit {self.probed} was worth {self.worth:.2g} nats at the last probe, {relation} than "
+            f"the {self.price:.2g} its cost weighs"
+        )
+
 
 @dataclass
 class Search:

@@ -20,8 +20,8 @@ from .data import Data, load_data
 from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
-from .preparation import prepare
 from .plots import TensorBoard
+from .preparation import prepare
 from .pricing import table_name
 from .recipe import Recipe
 from .result import RunResult, accuracy, describe

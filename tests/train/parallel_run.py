@@ -20,6 +20,8 @@ RECIPE = {
     "search": {
         "target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.6, "adapt": 1,
     },
+    # few bits from the start: their worth is far above rounding errors
+    "quant": {"weight_bits": 5, "act_bits": 5},
     "train": {
         "epochs": 3, "exact_epochs": 1, "calibration": 32, "optimizer": "sgd", "lr": 0.01,
     },
@@ -39,8 +41,12 @@ def main() -> None:
     result = fit(Recipe.parse(RECIPE), out, listener=listener)
     widths = {w.name: w.integer for w in result.module.widths}
     assert result.controller is not None
-    state = {"widths": widths, "events": seen, "worth": result.controller.search.worth,
-             "trials": [(t.name, t.score) for t in result.controller.trials]}
+    state = {
+        "widths": widths,
+        "events": seen,
+        "worth": result.controller.search.worth,
+        "trials": [(t.name, t.score) for t in result.controller.trials],
+    }
     out.with_name(f"{out.name}-{rank}.json").write_text(json.dumps(state))
     torch.save(result.module.state_dict(), out.with_name(f"{out.name}-{rank}.pt"))
 

@@ -128,6 +128,24 @@ def test_the_papers_rule_on_the_papers_proxy(residual: Make, images: Tensor) -> 
     assert w.n == pytest.approx(8 - 20 * 0.016, abs=0.1)
 
 
+def test_the_released_order_is_by_rounding_error(module: QuantModule, images: Tensor) -> None:
+    controller = AdaQAT(module, steps=300, target="bitops", mode="adaqat", warm_up=0)
+    search = controller.search
+    weights = {w: search.error(w) for w in search.open("weight")}  # type: ignore[attr-defined]
+    assert len(set(weights.values())) == len(weights) >= 3
+    worst = max(weights, key=lambda w: weights[w])
+    train(module, controller, images, 1)
+    assert [w for w in weights if w.n != 8] == [worst], "the weights of largest error alone"
+    acts = search.open("act")
+    assert len(acts) >= 3
+    assert len({w.n for w in acts}) == 1 and acts[0].n < 8, "activations move as one"
+    for width in weights:
+        width.freeze(4)
+    before = {w: w.n for w in acts}
+    train(module, controller, images, 1)
+    assert sum(w.n != before[w] for w in acts) == 1, "then one at a time"
+
+
 def test_verdicts_explain_each_width(module: QuantModule, images: Tensor, target: Any) -> None:
     controller = AdaQAT(module, steps=100, target=target, strength=1.0, warm_up=0, probes=6)
     assert all(v.worth is None for v in controller.verdicts())

@@ -101,6 +101,33 @@ def test_training_on_integers_computes_them(residual: Make, images: Tensor) -> N
     )
 
 
+def test_autocast_does_not_touch_integers(residual: Make, images: Tensor) -> None:
+    module = prepare(residual(), images).eval()
+    calibrate(module, [images])
+    integers = exact(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = integers.codes(images)
+    assert all(torch.equal(inside[k], v) for k, v in integers.codes(images).items())
+
+
+def test_large_accumulators_are_summed_in_float64() -> None:
+    model = nn.Linear(2000, 2, bias=False).eval()
+    x = torch.rand(8, 2000)
+    with torch.no_grad():
+        model.weight.fill_(0.5)
+        model.weight[1, ::2] = -0.5
+    module = prepare(model, x).eval()
+    calibrate(module, [x])
+    integers = exact(module)
+    assert (
+        integers._rules["output" if "output" in integers._rules else module.network.output][
+            "weight"
+        ].dtype
+        == torch.float64
+    )
+    lower(module, x)  # compares with the simulator
+
+
 def test_a_dead_channel_becomes_a_constant(residual: Make, images: Tensor) -> None:
     model = residual()
     with torch.no_grad():

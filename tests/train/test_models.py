@@ -38,9 +38,7 @@ def test_sizes() -> None:
         ("tcn", (6, 1, 32), 5),
     ],
 )
-def test_every_network_becomes_integers(
-    name: str, shape: tuple[int, ...], classes: int
-) -> None:
+def test_every_network_becomes_integers(name: str, shape: tuple[int, ...], classes: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(4, *shape)
     model = build_model(name, shape[0], classes)

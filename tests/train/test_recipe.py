@@ -40,7 +40,7 @@ def test_packaged_recipes_are_valid(name: str) -> None:
     ("text", "message"),
     [
         ("epochs = 3", "epochs: unknown key; known keys are name, seed"),
-        ("[train]\nepoch = 3", "train.epoch: unknown key; known keys are epochs, optimizer"),
+        ("[train]\nepoch = 3", "train.epoch: unknown key; known keys are optimizer, lr"),
         ("[float]\nlr = -1", "float.lr: -1 found; Input should be greater than 0"),
         ("[quant]\nweight_bits = 9", "quant.weight_bits: 9 found"),
         ('[search]\nmode = "fast"', "search.mode: 'fast' found"),

@@ -23,10 +23,12 @@ TINY: dict[str, Any] = {
     "channels_last": True,
     "data": {"limit": 96, "batch": 32, "augment": "shift"},
     "float": {"epochs": 1, "mixup": 0.4, "ema": 0.9},
-    "search": {"target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.5, "adapt": 1},
+    "search": {
+        "target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.5, "adapt": 1,
+    },
     "train": {
         "epochs": 3, "exact_epochs": 1, "calibration": 32,
-        "mixup": 0.3, "label_smoothing": 0.1, "ema": 0.8, "distill": 0.3,
+        "mixup": 0.3, "label_smoothing": 0.1, "ema": 0.8, "distill": 0.3, "progressive": 0.7,
     },
     "save": {"steps": 2},
 }  # fmt: skip

@@ -25,7 +25,11 @@ SHORT: dict[str, Any] = {
     "data": {"limit": 384, "batch": 32},
     "float": {"epochs": 5, "lr": 5e-3},
     "search": {
-        "target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 2, "part": 0.5, "adapt": 2,
+        "target": "toy",
+        "budget": {"flash_kb": 10.5},
+        "warm_up": 2,
+        "part": 0.5,
+        "adapt": 2,
     },
     "train": {"epochs": 4, "exact_epochs": 1, "calibration": 64},
 }
