@@ -53,8 +53,8 @@ def folds(net, seed: int) -> dict[str, Fold]:
         most = node.op.fold_limits(net.inputs_of(node), node.output)
         for _ in range(40):
             fold = Fold(
-                int(rng.integers(1, min(most[0], 8) + 1)),
-                int(rng.integers(1, min(most[1], 8) + 1)), bool(rng.integers(0, 2)),
+                int(rng.integers(1, min(most[0], 4) + 1)),
+                int(rng.integers(1, min(most[1], 4) + 1)), bool(rng.integers(0, 2)),
             )  # fmt: skip
             try:
                 node.op.rtl_plan(net.inputs_of(node), node.output, fold)

@@ -11,17 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..hw_models.errors import HwModelError
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
-
-if TYPE_CHECKING:
-    from .rtl.goals import Goals
-    from .targets import Target
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -95,6 +91,12 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    synth: Annotated[
+        bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
+    ] = False,
+    pnr: Annotated[
+        bool, typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40; minutes).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
@@ -107,9 +109,11 @@ def deploy(
     from .console import print_report, progress
     from .model_source import open_model, verification_inputs
     from .report import Report, model_report
+    from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = _goals(chosen, name, goal or [])
+    goals = circuit_goals(chosen, name, goal or [])
+    check_synthesis(chosen, synth, pnr)
     check_destination(out)
     graph = open_model(model)
     report: Report | None = None
@@ -124,6 +128,8 @@ def deploy(
             report = found if report is None else found.joined(report)
     artefact = build(graph, chosen.name, out, name=name, goals=goals)
     report = report or model_report(artefact.model)
+    if synth or pnr:
+        add_figures(report, artefact.model, pnr)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
@@ -131,25 +137,6 @@ def deploy(
         print_report(report, path)
     if report.mismatches:
         raise typer.Exit(1)
-
-
-def _goals(target: Target, name: str, texts: list[str]) -> Goals | None:
-    """Goals of a circuit; checks the name by the rules of the emitted language."""
-    if target.family != "verilog":
-        from .render import c_name
-
-        if texts:
-            raise UsageError(
-                f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
-                " 'adaqat compare --budget' to judge a processor"
-            )
-        c_name(name)
-        return None
-    from .rtl.goals import Goals
-    from .rtl.words import verilog_name
-
-    verilog_name(name)
-    return Goals.parse(texts, target)
 
 
 @app.command(
