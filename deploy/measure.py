@@ -88,6 +88,11 @@ def measure(
 ) -> Table:
     """The cost table of a target; ``kinds`` and ``weight_bits`` restrict it, for tests."""
     described = targets.get(target)
+    if described.family == "verilog":
+        raise UsageError(
+            f"{described.name}: no processor, so no instructions to count; prices of FPGA families"
+            f" come from synthesis; run python benchmarks/fabrics.py {described.name}"
+        )
     if described.core is None or load_core(described.core).timing is None:
         raise UsageError(
             f"{target}: its core has no cycle table; a table needs cycles; measure one of the "
