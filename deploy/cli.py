@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,10 +20,6 @@ from .cli_measure import measure
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
 from .setting import Setting
-
-if TYPE_CHECKING:
-    from .rtl.goals import Goals
-    from .targets import Target
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -120,6 +116,12 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    synth: Annotated[
+        bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
+    ] = False,
+    pnr: Annotated[
+        bool, typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40; minutes).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
@@ -133,9 +135,11 @@ def deploy(
     from .imported import second_opinion
     from .model_source import is_tflite, open_model, verification_inputs
     from .report import Report, check_board, model_report
+    from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = _goals(chosen, name, goal or [])
+    goals = circuit_goals(chosen, name, goal or [])
+    check_synthesis(chosen, synth, pnr)
     check_board(chosen, board)
     check_destination(out)
     graph = open_model(model, rounding)
@@ -153,6 +157,8 @@ def deploy(
     report = report or model_report(artefact.model, board)
     if wanted and model is not None and is_tflite(model):
         second_opinion(report, model, graph, codes, rounding)
+    if synth or pnr:
+        add_figures(report, artefact.model, pnr)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
@@ -160,25 +166,6 @@ def deploy(
         print_report(report, path)
     if report.mismatches:
         raise typer.Exit(1)
-
-
-def _goals(target: Target, name: str, texts: list[str]) -> Goals | None:
-    """Goals of a circuit; checks the name by the rules of the emitted language."""
-    if target.family != "verilog":
-        from .render import c_name
-
-        if texts:
-            raise UsageError(
-                f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
-                " 'adaqat compare --budget' to judge a processor"
-            )
-        c_name(name)
-        return None
-    from .rtl.goals import Goals
-    from .rtl.words import verilog_name
-
-    verilog_name(name)
-    return Goals.parse(texts, target)
 
 
 @app.command(

@@ -177,6 +177,11 @@ def _cases_of(target: Target) -> list[Case]:
 
 def _measurable(name: str) -> tuple[Target, Core]:
     target = targets.get(name)
+    if target.family == "verilog":
+        raise UsageError(
+            f"{target.name}: no processor, so no instructions to count; prices of FPGA families"
+            f" come from synthesis; run python benchmarks/fabrics.py {target.name}"
+        )
     core = target.core or target.reference
     if core is None:
         raise UsageError(

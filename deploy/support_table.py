@@ -25,7 +25,11 @@ BITS = "1 to 8"
 def table() -> str:
     """The table as Markdown, one row per operator that computes something."""
     portable = [name for name in targets.names() if targets.get(name).family == "c"]
-    head = f"| operator | weight bits | activation bits | C ({', '.join(portable)}) |"
+    circuits = [name for name in targets.names() if targets.get(name).family == "verilog"]
+    head = (
+        f"| operator | weight bits | activation bits | C ({', '.join(portable)}) |"
+        f" Verilog ({', '.join(circuits)}) |"
+    )
     rows = []
     free = []
     for kind, op in sorted(REGISTRY.items()):
@@ -33,8 +37,8 @@ def table() -> str:
             free.append(f"`{kind}`")
             continue
         weights = BITS if issubclass(op, WeightedOp) else "none"
-        rows.append(f"| `{kind}` | {weights} | {BITS} | {_kernels(kind)} |")
-    text = "\n".join([head, "| --- | --- | --- | --- |", *rows])
+        rows.append(f"| `{kind}` | {weights} | {BITS} | {_kernels(kind)} | {_verilog(kind)} |")
+    text = "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
     return f"{text}\n\nWithout code of their own: {', '.join(free)}.\n"
 
 
@@ -45,6 +49,10 @@ def _kernels(kind: str) -> str:
     # the flavours of one family count as one
     special = sorted({n.partition("_")[0] for n, f in FAMILIES.items() if kind in f.planners})
     return f"yes; own kernels: {', '.join(special)}" if special else "yes"
+
+
+def _verilog(kind: str) -> str:
+    return "yes" if exists(f"verilog/ops/{kind}.v.j2") else "no"
 
 
 def updated(text: str) -> str:

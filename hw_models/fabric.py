@@ -25,6 +25,8 @@ class Fabric(Record):
     luts, dsps, brams: what the device holds; a bram has bram_bits bits and at most bram_width
         bits a word.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
+    synthesis: the yosys command, without top and output.
+    router, router_flags: the place and route program for the device, empty where none is open.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
     """
@@ -39,6 +41,8 @@ class Fabric(Record):
     bram_width: int = Field(gt=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
+    router: str
+    router_flags: str
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)

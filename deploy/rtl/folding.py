@@ -82,6 +82,9 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
     options = {
         node.name: found for node in graph.nodes if (found := choices(graph, node, fabric))
     }
+    if not options:
+        # nothing with Verilog: the layout names what is missing
+        return {}
     if goals.latency is None:
         return _solved(graph, options, goals)
     return _fast_enough(graph, target, options, goals)

