@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from nets import Maker
+from nets import Maker, graph, input_node
 from thumb_nets import NETS, TARGETS, one_layer, rule_for
 
 from adaqat.deploy import IntType, simulate
@@ -107,6 +107,16 @@ def test_armv6m_never_accesses_unaligned(name):
             image = device.image(tap=False)
             result = emulate(image, device.core, codes.tobytes(), "net_run", check_alignment=True)
         assert result.status == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kernel", [(7, 7), (5, 7), (4, 8), (3, 11), (33, 1), (1, 33)])
+def test_depthwise_windows_of_many_taps(target, kernel):
+    act = IntType(8, False)
+    x = input_node((34, 35, 3), act)
+    deep = Maker(1, 8).depthwise("deep", x, act, kernel=kernel, pad=(2, 3, 2, 3))
+    net = graph(x, deep)
+    assert on_device(net, target, make_inputs(net, samples=2)).mismatches == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
