@@ -100,6 +100,20 @@ def test_linear_per_channel(tmp_path):
     prove(make.data(x, y), tmp_path, 60)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_int4_weights(channels, tmp_path):
+    make = TfMaker(2)
+    x = make.tensor([1, 6, 5, channels], 0.05, 7)
+    y = make.tensor([1, 6, 5, 5], 0.07, -3)
+    w = make.weights4([5, 3, 3, channels], 0)
+    make.op("CONV_2D", [x, w, make.bias(5, 300)], y, 7, options="Conv2DOptions", strideH=1,
+            strideW=1)  # fmt: skip
+    data = make.data(x, y)
+    prove(data, tmp_path, kinds={"tflite_conv2d"})
+    graph = import_tflite(tmp_path / "model.tflite")
+    assert graph.output_node.op.weight_bits == 4
+
+
 @pytest.mark.parametrize("name", ["ADD", "SUB", "MUL"])
 @pytest.mark.parametrize("seed", range(3))
 def test_two_inputs(name, seed, tmp_path):
