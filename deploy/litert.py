@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ToolError, UsageError
+from .errors import ToolError
 from .frontends.tflite import Imported, read_tflite
 from .simulate import simulate
 from .types import IntArray
@@ -61,9 +61,12 @@ class Reference:
 
     Args:
         model: path of the file, or its bytes.
+        scale: real size of an input code, for models with float input.
+        zero: zero point of the input.
     """
 
-    def __init__(self, model: Path | bytes) -> None:
+    def __init__(self, model: Path | bytes, scale: float = 1.0, zero: int = 0) -> None:
+        self._scale, self._zero = np.float32(scale), zero
         module = runtime()
         source = (
             {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
@@ -80,11 +83,8 @@ class Reference:
     def run(self, codes: IntArray) -> Callable[[int], Any]:
         """Run one input (codes without batch axis); the result reads tensors by index."""
         values: Any = codes[None]
-        if self._input["dtype"] == np.float32:
-            raise UsageError(
-                "LiteRT comparison: a model with float input; int8 or uint8 input is supported;"
-                " convert it with integer input"
-            )
+        if self._input["dtype"] == np.float32:  # the model quantises it to the same codes
+            values = (values.astype(np.float32) - np.float32(self._zero)) * self._scale
         self._interpreter.set_tensor(self._input["index"], values)
         self._interpreter.invoke()
         return lambda index: self._interpreter.get_tensor(index)[0]
@@ -105,7 +105,8 @@ def compare_with_litert(
         An entry like those of report.json's ``verify``, with ``per_node`` differences.
     """
     imported = imported or read_tflite(path)
-    reference = Reference(path)
+    given = imported.graph.input_node.output
+    reference = Reference(path, given.scale, given.zero)
     per_node = dict.fromkeys(imported.tensors.values(), 0)
     values, first = 0, None
     for n, sample in enumerate(codes):

@@ -58,10 +58,13 @@ class Requant:
 
     def apply(self, acc: Int64) -> Int64:
         """Apply the rule to accumulators shaped ``[..., C]``; the result has the same shape."""
-        t = (acc << self.p) + self.bias
-        half = np.int64(1) << (self.s - 1)
-        y: Int64 = ((t * self.m + half) >> self.s) + self.z
-        return np.clip(y, self.lo, self.hi)
+        t: Int64 = np.left_shift(acc, self.p, dtype=np.int64)
+        t += self.bias  # in place: large tensors would otherwise be copied at every step
+        t *= self.m
+        t += np.int64(1) << (self.s - 1)
+        t >>= self.s
+        t += self.z
+        return np.clip(t, self.lo, self.hi, out=t)
 
     def t_bound(self, acc_lo: Int64, acc_hi: Int64) -> int:
         """Largest ``|t|`` for accumulators within ``[acc_lo[c], acc_hi[c]]``."""

@@ -12,7 +12,7 @@ import pytest
 S = pytest.importorskip("ai_edge_litert.schema_py_generated")
 flatbuffers = pytest.importorskip("flatbuffers")
 
-DTYPES = {"int8": 9, "int32": 2, "uint8": 3, "float32": 0, "int16": 7}
+DTYPES = {"int4": 17, "int8": 9, "int32": 2, "uint8": 3, "float32": 0, "int16": 7}
 
 
 class TfMaker:
@@ -91,6 +91,14 @@ class TfMaker:
         count = shape[axis] if per_channel else 1
         scale = self.rng.uniform(0.002, 0.01, count)
         return self.tensor(shape, scale, data=data, axis=axis)
+
+    def weights4(self, shape: Sequence[int], axis: int) -> int:
+        """Two 4-bit codes a byte, low nibble first."""
+        codes = self.rng.integers(-7, 8, int(np.prod(shape)))
+        pairs = np.append(codes, np.zeros(len(codes) % 2, np.int64)).reshape(-1, 2) & 15
+        data = (pairs[:, 0] | (pairs[:, 1] << 4)).astype(np.uint8)
+        scale = self.rng.uniform(0.02, 0.1, shape[axis])
+        return self.tensor(shape, scale, data=data, axis=axis, type_="int4")
 
     def scale(self, index: int) -> np.ndarray:
         return np.asarray(self.graph.tensors[index].quantization.scale, np.float32)

@@ -83,7 +83,12 @@ def read_tflite(path: Path | str, *, rounding: str = "tflite") -> Imported:
     name = label(Path(path).stem)
     graph = Graph(name, tuple(builder.nodes), builder.at[model.outputs[0]].name)
     graph = run_passes(graph)
-    made = {index: builder.at[index].name for op in model.operators for index in op.outputs}
+    made = {
+        index: builder.at[index].name
+        for op in model.operators
+        for index in op.outputs
+        if op.name != "DEQUANTIZE"
+    }
     return Imported(graph, {i: name for i, name in made.items() if name in graph.by_name})
 
 

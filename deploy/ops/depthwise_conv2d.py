@@ -15,7 +15,7 @@ from ..requant import Int64
 from ..types import IntArray, IntType
 from .base import CPlan, Helper, TensorInfo, Window, need
 from .conv2d import infer_window, window_values
-from .weighted import WeightedOp, Weights, requant_helpers, requant_plan
+from .weighted import WeightedOp, Weights, product_reach, requant_helpers, requant_plan
 
 if TYPE_CHECKING:
     from ..rtl.plan import Fold, RtlPlan
@@ -94,12 +94,18 @@ def depthwise_sums(x: IntArray, weights: Int64, window: Window, pad_value: int) 
     """Accumulators of ``x`` [N,H,W,C] and OHW1 ``weights``, tap by tap over whole images."""
     multiplier = weights.shape[0] // x.shape[3]
     views = window.views(x, pad_value)
-    acc = np.zeros((*views.shape[:3], weights.shape[0]), np.int64)
+    narrow = product_reach(weights, x) < 1 << 31
+    dtype = np.dtype(np.int32 if narrow else np.int64)
+    values = weights.astype(dtype)
+    acc = np.zeros((*views.shape[:3], weights.shape[0]), dtype)
     for ky in range(window.kernel[0]):
         for kx in range(window.kernel[1]):
-            tap = views[..., ky, kx].astype(np.int64)
-            acc += np.repeat(tap, multiplier, axis=3) * weights[:, ky, kx, 0]
-    return acc
+            tap = views[..., ky, kx].astype(dtype)
+            if multiplier > 1:
+                tap = np.repeat(tap, multiplier, axis=3)
+            tap *= values[:, ky, kx, 0]
+            acc += tap
+    return acc.astype(np.int64)
 
 
 def depthwise_values(

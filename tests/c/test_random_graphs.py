@@ -42,7 +42,7 @@ def prove(seed: int, folder) -> None:
     assert load(folder / "net.adaqat").model_id == cleaned.model_id
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
 @given(seed=st.integers(0, 2**32))
 def test_random_graphs(seed, tmp_path):
     prove(seed, tmp_path)

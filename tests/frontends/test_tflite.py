@@ -100,6 +100,36 @@ def test_linear_per_channel(tmp_path):
     prove(make.data(x, y), tmp_path, 60)
 
 
+def test_float_input_and_output(tmp_path):
+    make = TfMaker(1)
+    x = make.tensor([1, 6, 5, 3], None, type_="float32")
+    q = make.tensor([1, 6, 5, 3], 0.0173, 11)
+    make.op("QUANTIZE", [x], q, options="QuantizeOptions")
+    y = make.tensor([1, 6, 5, 4], 0.04, -3)
+    make.op("CONV_2D", [q, make.weights([4, 3, 3, 3], 0), make.bias(4)], y, 3,
+            options="Conv2DOptions", strideH=1, strideW=1)  # fmt: skip
+    z = make.tensor([1, 6, 5, 4], None, type_="float32")
+    make.op("DEQUANTIZE", [y], z, 2)
+    prove(make.data(x, z), tmp_path, kinds={"tflite_conv2d"})
+    graph = import_tflite(tmp_path / "model.tflite")
+    assert graph.output_node.output.zero == -3
+    assert graph.input_node.output.scale == pytest.approx(0.0173)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_int4_weights(channels, tmp_path):
+    make = TfMaker(2)
+    x = make.tensor([1, 6, 5, channels], 0.05, 7)
+    y = make.tensor([1, 6, 5, 5], 0.07, -3)
+    w = make.weights4([5, 3, 3, channels], 0)
+    make.op("CONV_2D", [x, w, make.bias(5, 300)], y, 7, options="Conv2DOptions", strideH=1,
+            strideW=1)  # fmt: skip
+    data = make.data(x, y)
+    prove(data, tmp_path, kinds={"tflite_conv2d"})
+    graph = import_tflite(tmp_path / "model.tflite")
+    assert graph.output_node.op.weight_bits == 4
+
+
 @pytest.mark.parametrize("name", ["ADD", "SUB", "MUL"])
 @pytest.mark.parametrize("seed", range(3))
 def test_two_inputs(name, seed, tmp_path):

@@ -27,7 +27,7 @@ def test_reshape_keeps_the_number_of_elements():
 
 
 def test_layout_names():
-    with pytest.raises(UnsupportedError, match="'HWC'; NCHW, NHWC and NC"):
+    with pytest.raises(UnsupportedError, match="'HWC'; NCHW, NCL, NHWC and NC"):
         Node.make("x", Input((2, 2, 1), IntType(8, False), "HWC"), ())
 
 

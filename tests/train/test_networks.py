@@ -103,3 +103,31 @@ def test_torchvision(name: str, mixed: bool) -> None:
             model(x)
     error = prove(model.eval(), x, mixed=mixed, host=name != "resnet18")
     assert mixed or error < 0.15
+
+
+@pytest.mark.parametrize("name", ["excite", "unet_bilinear", "tcn_one"])
+def test_gradients_reach_every_parameter(name: str) -> None:
+    torch.manual_seed(3)
+    make, shape = NETWORKS[name]
+    x = torch.randn(6, *shape)
+    module = prepare(trained(make(), x), x, weight_bits=4, act_bits=5)
+    calibrate(module, [x])
+    module.train()
+    module(x).square().mean().backward()
+    assert all(
+        p.grad is not None and torch.isfinite(p.grad).all() for p in module.network_parameters()
+    )
+
+
+def test_cost_of_a_network_with_operators_that_no_table_prices_yet() -> None:
+    from adaqat.train.pricing import TABLE_KIND, network_cost
+
+    torch.manual_seed(3)
+    x = torch.randn(4, 3, 10, 12)
+    module = prepare(trained(Excite(), x), x)
+    calibrate(module, [x])
+    cost = network_cost(module, "cortex-m4")
+    kinds = {TABLE_KIND.get(module.records[t.name].kind, module.records[t.name].kind)
+             for t in cost.terms}  # fmt: skip
+    assert {"conv2d", "linear"} <= kinds
+    assert cost.total("cycles") > 0
