@@ -78,7 +78,7 @@ def write(target: str, made: Fit, cases: int) -> None:
     """Replace the measured part of the family's file, keep the device."""
     path = ROOT / "hw_models" / "fabrics" / f"{target}.toml"
     text = path.read_text()
-    head = text[: text.index("modules = ")]
+    head = text[: text.index("modules = ")].replace("measured = false", "measured = true")
     lines = [
         f"modules = {made.modules}",
         f"mean_error = {made.mean_error}",
