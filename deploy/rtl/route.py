@@ -42,7 +42,7 @@ def add_synthesis(report: Report, circuit: Circuit) -> None:
 def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) -> None:
     """Fill in the clock and the use of the device after place and route.
 
-    ``fmax_mhz`` is the slowest over the seeds.
+    ``fmax_mhz`` is the slowest over the seeds; it may miss the clock that rates are quoted at.
 
     Raises:
         UsageError: a family without open place and route.
@@ -107,7 +107,7 @@ def route(circuit: Circuit, fabric: Fabric, seeds: Sequence[int]) -> list[Mappin
             call(
                 [*command, *fabric.router_flags.split(), "--json", "made.json", "--report",
                  "report.json", "--freq", f"{circuit.goals.clock_mhz:g}", "--seed", str(seed),
-                 "-q"],
+                 "--timing-allow-fail", "-q"],
                 f"place and route for {fabric.device}", None, folder,
             )  # fmt: skip
             result = json.loads((folder / "report.json").read_text())
