@@ -27,6 +27,8 @@ class Fabric(Record):
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
     router, router_flags: the place and route program for the device, empty where none is open.
+    measured: whether the prices were fitted to this family; where not, they are another family's,
+        good enough to compare foldings, and no figure of theirs is reported.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
     """
@@ -41,6 +43,7 @@ class Fabric(Record):
     bram_width: int = Field(gt=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
+    measured: bool
     router: str
     router_flags: str
     lut: dict[str, float]

@@ -83,4 +83,9 @@ class Goals:
             goals = replace(goals, interval=max(1, floor(goals.clock_mhz * 1e6 / rate)))
         whole = {name: floor(given[name]) for name in ("interval", "latency", "lut", "bram")
                  if name in given}  # fmt: skip
+        if goals.lut is None and "lut" in given and not load_fabric(target.name).measured:
+            raise UsageError(
+                f"--goal lut: no measured LUT prices for {target.name}; the other goals are"
+                f" supported there; run python benchmarks/fabrics.py {target.name} first"
+            )
         return replace(goals, **whole)

@@ -120,7 +120,7 @@ class WindowTiming:
         groups: per output pixel, beats of each group of results, in order.
         reserve: beats that must be free downstream before a group takes its last step.
         steps: cycles of one group.
-        pace: least cycles from the start of one group to the next.
+        pace: least cycles from the end of one group to the end of the next.
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
     """

@@ -42,7 +42,7 @@ def add_synthesis(report: Report, circuit: Circuit) -> None:
 def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) -> None:
     """Fill in the clock and the use of the device after place and route.
 
-    ``fmax_mhz`` is the slowest over the seeds.
+    ``fmax_mhz`` is the slowest over the seeds; it may miss the clock that rates are quoted at.
 
     Raises:
         UsageError: a family without open place and route.
@@ -50,7 +50,7 @@ def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) ->
     """
     fabric = load_fabric(circuit.design.target.name)
     check_route(fabric)
-    found = [route(circuit, fabric, seed) for seed in seeds]
+    found = route(circuit, fabric, seeds)
     clocks = [one["fmax_mhz"] for one in found]
     report.totals.update(
         fmax_mhz=min(clocks),
@@ -92,22 +92,29 @@ def router(fabric: Fabric) -> list[str]:
     raise ToolError(f"{name}: not installed; place and route needs it; {INSTALL}")
 
 
-def route(circuit: Circuit, fabric: Fabric, seed: int) -> Mapping[str, Any]:
-    """Clock and used cells of one run."""
+def route(circuit: Circuit, fabric: Fabric, seeds: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Clock and used cells of one run per seed, all of one synthesis."""
     name = circuit.design.name
     command = router(fabric)
+    found: list[Mapping[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="adaqat-route-") as made:
         folder = Path(made)
         for file_name, text in sources(circuit.design).items():
             (folder / file_name).write_text(text, encoding="utf-8")
         script = f"read_verilog {name}.v; {fabric.synthesis} -top {name} -json made.json"
         call([*yosys(), "-q", "-p", script], "yosys on the emitted RTL", None, folder)
-        call(
-            [*command, *fabric.router_flags.split(), "--json", "made.json", "--report",
-             "report.json", "--freq", f"{circuit.goals.clock_mhz:g}", "--seed", str(seed), "-q"],
-            f"place and route for {fabric.device}", None, folder,
-        )  # fmt: skip
-        found = json.loads((folder / "report.json").read_text())
-    clocks = [clock["achieved"] for clock in found["fmax"].values()]
-    used = {kind: cells["used"] for kind, cells in found["utilization"].items() if cells["used"]}
-    return {"fmax_mhz": min(clocks), "used": used}
+        for seed in seeds:
+            call(
+                [*command, *fabric.router_flags.split(), "--json", "made.json", "--report",
+                 "report.json", "--freq", f"{circuit.goals.clock_mhz:g}", "--seed", str(seed),
+                 "--timing-allow-fail", "-q"],
+                f"place and route for {fabric.device}", None, folder,
+            )  # fmt: skip
+            result = json.loads((folder / "report.json").read_text())
+            clocks = [clock["achieved"] for clock in result["fmax"].values()]
+            used = {
+                kind: cells["used"] for kind, cells in result["utilization"].items()
+                if cells["used"]
+            }  # fmt: skip
+            found.append({"fmax_mhz": min(clocks), "used": used})
+    return found

@@ -210,7 +210,6 @@ class Windowed(Stage):
         self.source, self.out, self.timing = source, out, timing
         self.pixel = 0
         self.group = 0
-        self.last_start: int | None = None
         self.last_end: int | None = None
         self.pushed: list[int] = []
         self.released: list[tuple[int, int]] = [(0, -1)]
@@ -252,14 +251,14 @@ class Windowed(Stage):
             if credit > len(out.moved):
                 return
             start = source.moved[pixels * timing.words - 1] + 1
-            if self.last_end is not None and self.last_start is not None:
-                start = max(start, self.last_end + 1, self.last_start + timing.pace)
+            if self.last_end is not None:
+                start = max(start, self.last_end + 1)
             end = start + timing.steps - 1
+            if self.last_end is not None:
+                end = max(end, self.last_end + timing.pace)
             if credit > 0:
                 end = max(end, out.moved[credit - 1] + 1)
-            if timing.steps == 1:
-                start = end
-            self.last_start, self.last_end = start, end
+            self.last_end = end
             for beat in range(timing.groups[self.group]):
                 self.pushed.append(end + timing.latency + beat)
             self.group += 1

@@ -8,9 +8,9 @@ import subprocess
 
 import numpy as np
 import pytest
-from nets import every_operator
+from nets import Maker, every_operator, graph, input_node
 
-from adaqat.deploy import ToolError, UsageError, build, load, verify
+from adaqat.deploy import IntType, ToolError, UsageError, build, load, verify
 from adaqat.deploy.errors import UnsupportedError
 from adaqat.deploy.rtl.circuit import plan_circuit
 from adaqat.deploy.rtl.design import lay_out
@@ -116,6 +116,23 @@ def test_every_operator(weight_bits, act_bits, signed, extreme):
     circuit = plan_circuit(net, get("fpga"), "net", folds=folds)
     report = verify_circuit(circuit, make_inputs(net, samples=12))
     assert report.mismatches == 0, report.verify[0]["first_mismatch"]
+
+
+@simulator
+def test_a_serial_requantiser_is_never_overrun():
+    """Groups shorter than the multiplier's bits, output held back: the end of a group must wait."""
+    make = Maker(3, 4)
+    x = input_node((6, 6, 1), IntType(8, False))
+    net = graph(x, make.conv("conv", x, 4, IntType(8, False)))
+    circuit = plan_circuit(net, get("fpga"), "net", folds={"conv": Fold(1, 1, True)})
+    timing = circuit.design.modules[0].plan.timing
+    assert timing.pace > timing.steps == 9
+    codes = make_inputs(net, samples=10)
+    tally = Comparing(circuit)
+    with RtlModel(circuit.design) as model:
+        for seed, stalls in enumerate([(0, 0), (0, 70), (50, 50)]):
+            tally.add(codes, model.run(codes, stalls=stalls, seed=seed))
+    assert tally.mismatches == 0, tally.first
 
 
 @simulator
