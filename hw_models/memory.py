@@ -18,11 +18,8 @@ from .work import Work
 
 LOAD_BYTES = 4
 """Bytes of constants that a kernel fetches with one load."""
-# Features that count how often the constants of a layer are gone through, by operator.
-_PASSES = {
-    "conv2d": ("tile", "straight_tile", "direct_tile", "pixel"),
-    "requantize": (),
-}
+INNER = ("bytes_tile", "fields_tile", "products_tile", "half_tile")
+"""Tiles of pixels by channels; all others are tiles of pixels, and each goes through all weights."""
 
 
 class Flash(Record):
@@ -74,5 +71,10 @@ class Flash(Record):
 
 def passes(work: Work) -> int:
     """How often a node goes through its constants: once per tile of pixels, else once."""
-    names = _PASSES.get(work.kind, ())
-    return max(1, sum(work.features.get(name, 0) for name in names))
+    if work.kind != "conv2d":
+        return 1
+    for name in ("tile", "pixel"):
+        if name in work.features:
+            return max(1, work.features[name])
+    tiles = (n for f, n in work.features.items() if f.endswith("_tile") and f not in INNER)
+    return max(1, sum(tiles))

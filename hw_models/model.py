@@ -13,6 +13,7 @@ from .core import load_core
 from .errors import HwModelError
 from .files import available, load_record, parse, read_file, sha256
 from .memory import passes
+from .neighbours import with_neighbours
 from .table import Energy, Row, Table
 from .work import Work
 
@@ -81,7 +82,7 @@ class HwModel:
         self.table_hash = table_hash
         self.board = board
         self._rows: dict[Key, Row] = {}
-        for row in table.row:
+        for row in with_neighbours(table.row):
             for key in _keys(row):
                 if key in self._rows:
                     raise HwModelError(
@@ -165,8 +166,9 @@ class HwModel:
         """Predicted cost of a node: the sum over its features of count times the row's price.
 
         A kind may have several forms (a convolution with and without a border) that report
-        different features, so a node may leave features of the row out. A form that was not
-        measured gets the code size of the largest one.
+        different features, so a node may leave features of the row out. A feature that no layer of
+        these widths had is priced as at the nearest widths (`with_neighbours`); a form that was
+        not measured gets the code size of the largest one.
 
         Raises:
             HwModelError: the widths were not measured, or a feature has no price (it would count

@@ -126,6 +126,21 @@ def test_look_up_errors(tmp_path: Path) -> None:
         model.node_cost(priced(4, {"mac": 1, "gather": 2}))
 
 
+def test_a_feature_no_layer_had_is_priced_as_at_the_nearest_widths(tmp_path: Path) -> None:
+    rows = "".join(
+        TABLE[TABLE.index("[[row]]") :]
+        .replace("weight_bits = [2, 4]", f"weight_bits = [{bits}]")
+        .replace("{ mac = [1.5, 2.0]", f"{{ rest = [{bits}.0, 9.0], mac = [1.5, 2.0]")
+        for bits in (1, 8)
+    )
+    model = toy(tmp_path, TABLE + rows)
+    near, far = model.node_cost(priced(2, {"rest": 1})), model.node_cost(priced(4, {"rest": 1}))
+    assert (near.instructions, far.instructions) == (1, 1)  # a row of 2 and 4 bits counts as 3
+    assert model.node_cost(priced(8, {"rest": 1})).instructions == 8
+    with pytest.raises(HwModelError, match="no price for gather"):
+        model.node_cost(priced(4, {"gather": 2}))
+
+
 def test_unknown_names_list_the_known() -> None:
     with pytest.raises(HwModelError, match="there is no 'cortex-m99'; known are"):
         hw_models.load("cortex-m99")
