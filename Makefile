@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # make setup   .venv with everything (a second call returns at once)
 # make demo    trains, deploys and verifies the digits network; DATA_ROOT=... adds a larger data set
-# make test    the whole suite; PYTEST_ARGS="-m 'not slow'" leaves out the slow tests
+# make test    all that CI runs; PYTEST_ARGS="-m 'not slow and not sweep'" leaves out the slow tests
+# make sweep   the exhaustive sweeps over widths, shapes and random networks, which take an hour
 # make lint    ruff and mypy
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -11,7 +12,7 @@ PYTEST_ARGS ?=
 # One thread a process: several thread pools on few cores are slower than none.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test sweep lint clean
 
 setup:
 	@VENV="$(VENV)" bash scripts/setup.sh
@@ -21,6 +22,9 @@ demo: setup
 
 test: setup
 	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+sweep: setup
+	@$(PY) -m pytest -n auto -m sweep
 
 lint: setup
 	@$(PY) -m ruff check .

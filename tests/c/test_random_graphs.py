@@ -48,7 +48,7 @@ def test_random_graphs(seed, tmp_path):
     prove(seed, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
 @given(seed=st.integers(0, 2**32))
 def test_many_random_graphs(seed, tmp_path):

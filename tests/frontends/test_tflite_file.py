@@ -83,7 +83,7 @@ def test_reference_models(name):
     assert result.mismatches == 0, result.first_mismatch
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["ic_resnet8_int8", "kws_dscnn_int8"])
 def test_reference_models_on_many_inputs(name):
     path = DATA / f"{name}.tflite"

@@ -147,7 +147,7 @@ def test_fewer_bits_never_cost_instructions(core):
     assert rising(core, FEW, False) == []
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("signed", [False, True])
 def test_fewer_bits_never_cost_instructions_at_all_widths(core, signed):

@@ -25,7 +25,7 @@ from adaqat.hw_models import load_core
 TARGET = "cortex-m55"
 QUICK = ((8, 8), (5, 3), (4, 8), (2, 2), (1, 1))
 WIDTHS = [
-    pytest.param(w, a, marks=() if (w, a) in QUICK else pytest.mark.slow)
+    pytest.param(w, a, marks=() if (w, a) in QUICK else pytest.mark.sweep)
     for w in range(1, 9)
     for a in range(1, 9)
 ]

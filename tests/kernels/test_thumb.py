@@ -66,7 +66,7 @@ def test_every_geometry_on_the_core(target, weight_bits, act_bits, name):
     assert tally.mismatches == 0, tally.first
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
 def test_all_pairs_of_widths_on_the_core(target, weight_bits, act_bits):

@@ -106,7 +106,7 @@ def test_one_wrong_weight_bit_is_found(tiny, tiny_rtl):
     ("weight_bits", "act_bits", "signed", "extreme"),
     [(3, 4, True, False)]
     + [
-        pytest.param(w, a, (w + a) % 2 == 0, w % 3 == 0, marks=pytest.mark.slow)
+        pytest.param(w, a, (w + a) % 2 == 0, w % 3 == 0, marks=pytest.mark.sweep)
         for w, a in [(1, 1), (2, 8), (8, 2), (8, 8), (5, 7), (1, 8), (4, 3), (6, 5)]
     ],
 )
@@ -167,7 +167,7 @@ def test_the_emitted_bench_passes_in_icarus_and_fails_on_a_wrong_bit(tiny_graph,
 
 
 @simulator
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_queues_hold_and_one_less_comes_to_a_deadlock():
     net = every_operator(2, 2, signed=False)
     design = with_deep_queues(lay_out(net, get("fpga"), "net", {}))
@@ -181,7 +181,7 @@ def test_queues_hold_and_one_less_comes_to_a_deadlock():
 
 
 @simulator
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_shipped_network_on_its_whole_test_split():
     codes, _ = shipped_test_split()
     report = verify(load(shipped_model()), "fpga-ice40", codes, executor="rtl")

@@ -72,7 +72,7 @@ def test_measuring_an_fpga_names_the_command():
 
 
 @yosys
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_synthesis_counts_the_whole_circuit(tiny_graph):
     circuit = plan_circuit(tiny_graph, get("fpga-ice40"), "tiny")
     report = circuit_report(circuit)

@@ -90,7 +90,7 @@ def torchvision() -> Any:
     return importlib.import_module("torchvision")
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("name", ZOO)
 def test_torchvision(name: str, mixed: bool) -> None:
