@@ -70,6 +70,6 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         hi=rule.hi,
     )
     lines += (f"sums of {taps} codes: {reach} <= {limit}, the largest of a half-word",)
-    scale: tuple[Helper, ...] = (("dsp_smlad", ()), ("dsp_finish", ()), ("dsp_scalar", ()))
+    scale: tuple[Helper, ...] = (("dsp_finish", ()), ("dsp_scalar", ()))
     sums: Helper = ("dsp_lanes", (("signed", source.type.signed),))
     return CPlan("pool", values, (), (*helpers, *scale, sums), 0, lines)

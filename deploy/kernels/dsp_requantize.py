@@ -37,6 +37,6 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     }
     stream = tuple(int(v) for v in constants[:, :each].reshape(-1))
     arrays = (CArray("c", "uint32_t", stream, "for each channel: bias, multiplier, zero"),)
-    helpers = (("dsp_guard", ()), ("dsp_smlad", ()), ("dsp_finish", ()), ("dsp_scalar", ()))
+    helpers = (("dsp_guard", ()), ("dsp_finish", ()), ("dsp_scalar", ()))
     proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs))
     return CPlan("requantize", values, arrays, helpers, 0, proof)
