@@ -129,7 +129,6 @@ def deploy(
 
     chosen = targets.get(target)
     wanted = executors(verify or [Verify.auto], chosen.core, chosen.family)
-
     from .artefact import build, check_destination
     from .console import print_report, progress
     from .imported import second_opinion
@@ -293,7 +292,7 @@ def deploy_main() -> None:
 
 
 def _run(command: typer.Typer) -> None:
-    """Run a command line; expected errors become one message, all others keep their traceback."""
+    """Run a command line; expected errors become one message, others keep their traceback."""
     try:
         command()
     except (AdaqatError, HwModelError) as error:

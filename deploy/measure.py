@@ -33,10 +33,9 @@ from .toolchain import Toolchain, find_toolchain
 from .types import IntType
 
 ALL_BITS = tuple(range(1, 9))
-LOOP_NUMBERS = frozenset(
-    ("after", "bits", "block", "fields", "group", "iterations", "passes", "rest", "span",
-     "straight_columns", "unroll", "unrolled", "words")
-)  # fmt: skip
+LOOP_NUMBERS = frozenset((
+    "after", "bits", "block", "fields", "group", "iterations", "passes", "rest", "span",
+    "straight_columns", "unroll", "unrolled", "words"))  # fmt: skip
 """Parameters of kernel functions whose value, not only their presence, changes the loops."""
 Progress = Callable[[int, int], None]
 

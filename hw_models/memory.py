@@ -19,7 +19,7 @@ from .work import Work
 LOAD_BYTES = 4
 """Bytes of constants that a kernel fetches with one load."""
 INNER = ("bytes_tile", "fields_tile", "products_tile", "half_tile")
-"""Tiles of pixels by channels; all others are tiles of pixels, and each goes through all weights."""
+"""Tiles of pixels by channels; the others are tiles of pixels, each going through all weights."""
 
 
 class Flash(Record):

@@ -180,6 +180,7 @@ def test_every_operator_has_its_template_and_its_test(root: Path) -> None:
         assert test.is_file(), f"{kind}: no test file {test}"
         assert kind.removesuffix("2d") in test.read_text().lower(), f"{kind}: not in {test}"
     verilog = {f.name.removesuffix(".v.j2") for f in (root / "templates/verilog/ops").glob("*.j2")}
-    assert verilog == set(_computing_kinds())
+    # FPGA targets name the operators they lack; one with a circuit has exactly one template.
+    assert verilog == {k for k in _computing_kinds() if "rtl_plan" in vars(ops.REGISTRY[k])}
     spare = {file.name.removesuffix(".c.j2") for file in (root / "templates/c/ops").glob("*.c.j2")}
     assert spare == set(_computing_kinds())
