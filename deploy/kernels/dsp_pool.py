@@ -51,12 +51,12 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
             for x in range(window.kernel[1])
         ),
     }
-    helpers: tuple[Helper, ...] = (("dsp_guard", ()), ("dsp_load", ()), ("dsp_store", ()))
+    helpers: tuple[Helper, ...] = (("dsp_guard", ()), ("dsp_load", ()))
     lines = tuple(f"|{b.what}| <= {b.magnitude}" for b in op.bounds(inputs))
     if isinstance(op, MaxPool2d):
         return CPlan(
             "pool", {**values, "lowest": source.type.lo % 256 * 0x01010101}, (),
-            (*helpers, ("dsp_max", (("signed", source.type.signed),))), 0, lines,
+            (*helpers, ("dsp_store", ()), ("dsp_max", (("signed", source.type.signed),))), 0, lines,
         )  # fmt: skip
     rule = op.requant
     values.update(

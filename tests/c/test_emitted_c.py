@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from nets import every_operator, narrow_images
+from nets import Maker, every_operator, graph, input_node, narrow_images
 
-from adaqat.deploy import build, save, verify
+from adaqat.deploy import IntType, Node, build, save, verify
 from adaqat.deploy.host import STRICT
+from adaqat.deploy.ops.base import Window
+from adaqat.deploy.ops.pool2d import MaxPool2d
 from adaqat.deploy.vectors import make_inputs
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
@@ -97,6 +99,34 @@ def test_images_narrower_than_their_windows(target, bits, tmp_path):
         for unit in units(artefact):
             compile_(cross, unit, *STRICT, "-ffreestanding", f"-mcpu={name}", "-mthumb", "-O2")
     assert verify(net, target, make_inputs(net, samples=24), executor="host").mismatches == 0
+
+
+def alone(kind):
+    """A network of one operator: helpers that only another operator calls would show here."""
+    make, act = Maker(3, 4), IntType(8, False)
+    x = input_node((9, 9, 6), act)
+    node = {
+        "max": lambda: Node.make("y", MaxPool2d(Window((3, 3), (2, 2), (1, 1), (1,) * 4)), (x,)),
+        "mean": lambda: make.avgpool("y", x, act, kernel=(3, 3), stride=(2, 2)),
+        "global": lambda: make.avgpool("y", x, act, kernel=(9, 9)),
+        "add": lambda: make.add("y", [x, x], act),
+        "requantize": lambda: make.requantize("y", x, IntType(4, False)),
+        "conv": lambda: make.conv("y", x, 7, act),
+        "depthwise": lambda: make.depthwise("y", x, act),
+        "strided": lambda: make.depthwise("y", x, act, stride=(2, 2)),
+    }[kind]()
+    return graph(x, node)
+
+
+@pytest.mark.skipif("clang" not in COMPILERS, reason="clang is not installed")
+@pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize(
+    "kind", ["max", "mean", "global", "add", "requantize", "conv", "depthwise", "strided"]
+)
+def test_no_helper_is_left_unused(target, kind, tmp_path):
+    artefact = build(alone(kind), target, tmp_path / "net", name="net")
+    for unit in units(artefact):
+        compile_(["clang"], unit, *STRICT, "-ffreestanding", "-O2")
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not installed")
