@@ -165,3 +165,9 @@ def test_house_rules(file: Path) -> None:
     assert lines and lines[0] == "# SPDX-License-Identifier: Apache-2.0"
     assert len(lines) <= MAX_LINES, f"{len(lines)} lines; split it along its nouns"
     assert file.stem not in {"utils", "util", "helpers", "common", "misc"}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "templates").rglob("*.j2")), ids=relative)
+def test_templates_are_short_too(file: Path) -> None:
+    count = len(file.read_text().splitlines())
+    assert count <= MAX_LINES, f"{count} lines; split it along its nouns"
