@@ -116,6 +116,11 @@ def reestimate_batch_norm(module: QuantModule, batches: Iterable[Tensor]) -> Non
     """Replace every BatchNorm's running statistics by averages over ``batches``.
 
     Low-bit training leaves them behind the weights (Nagel et al., ICML 2022, section 4).
+
+    Args:
+        module: a prepared network.
+        batches: inputs as the network was trained on them, augmented alike: with other statistics
+            its weights would see other values.
     """
     norms = list({bn.mean: bn for r in module.network.records if (bn := r.bn)}.values())
     if not norms:

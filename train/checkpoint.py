@@ -53,6 +53,30 @@ def save_checkpoint(
     os.replace(temporary, path)
 
 
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Load a float network: a checkpoint of its training, or its plain ``state_dict``.
+
+    Raises:
+        ModelFileError: missing, no safetensors file, or another network.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(
+            f"float.start: {path} cannot be read ({error}); float.safetensors of a run or a "
+            "state_dict saved with safetensors is expected"
+        ) from error
+    own = {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)} or tensors
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"float.start: {path} belongs to another network ({error}); give one of the recipe's "
+            "model"
+        ) from error
+
+
 def load_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -42,6 +42,7 @@ def _recipe(
     budget: Sequence[str],
     seed: int | None,
     board: str | None = None,
+    start: Path | None = None,
 ) -> Recipe:
     """The recipe file or packaged recipe, with the command line's changes."""
     from .recipe import Recipe
@@ -62,6 +63,8 @@ def _recipe(
         values["search"]["board"] = board
     if budget:
         values["search"]["budget"] = parse_budgets(budget)
+    if start is not None:
+        values["float"].update(start=str(start), epochs=0)
     if seed is not None:
         values["seed"] = seed
     return Recipe.parse(values, "options")
@@ -131,6 +134,9 @@ def run(
         str | None,
         typer.Option(help="board with the target's core: clock, energy and waits for its flash"),
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="trained float network: float.safetensors of another run")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="seed of everything random")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the run's checkpoint")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="figures as JSON on stdout")] = False,
@@ -138,7 +144,7 @@ def run(
     """Train a mixed-precision network under a hardware budget."""
     with messages("adaqat-train"):
         folder = _folder(out)
-        chosen = _recipe(recipe, model, data, target, budget or [], seed, board)
+        chosen = _recipe(recipe, model, data, target, budget or [], seed, board, start)
         _train(chosen, folder, data_root, resume, as_json)
 
 
@@ -150,9 +156,7 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
-def _train(
-    recipe: Recipe, out: Path, data_root: Path | None, resume: bool, as_json: bool
-) -> None:
+def _train(recipe: Recipe, out: Path, data_root: Path | None, resume: bool, as_json: bool) -> None:
     import numpy as np
 
     from ..deploy.frontends.torch import lower

@@ -49,6 +49,9 @@ class FloatSection(OptimiserSection):
 
     epochs: int = Field(default=30, ge=0)
     lr: float = Field(default=2e-3, gt=0)
+    start: str | None = None
+    """Weights to begin with: float.safetensors of a run with the same network, or a state_dict as
+    safetensors. With ``epochs = 0`` they are the float network."""
 
 
 class QuantSection(_Section):

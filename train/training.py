@@ -15,6 +15,7 @@ from torch import nn
 from ..hw_models import load
 from . import ranks
 from .calibration import calibrate
+from .checkpoint import load_weights
 from .controller import AdaQAT
 from .data import Data, load_data
 from .models import build_model
@@ -93,6 +94,8 @@ def _fit(
     found = run.restore(FILE, module) if resume else None
     started = resume and (found or run.restore(FLOAT_FILE, model)) is not None
     if not started:
+        if recipe.float_.start is not None:
+            load_weights(Path(recipe.float_.start), model)
         _refuse_early(recipe, model, data)
     if out is not None and not ranks.rank():
         out.mkdir(parents=True, exist_ok=True)

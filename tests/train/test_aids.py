@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adaqat.train import Recipe, calibrate, prepare
-from adaqat.train.data import Data
+from adaqat.train import Recipe, calibrate, fit, prepare, reestimate_batch_norm
+from adaqat.train.data import Data, batches, load_data
 from adaqat.train.objective import Average, Objective
 from adaqat.train.phases import QuantisedPhase
 from adaqat.train.session import Run
@@ -122,3 +122,23 @@ def test_bfloat16_and_layout_train_the_same_network(residual: Any, images: Tenso
         assert phase.module(images).dtype == torch.float32
     assert losses[True] != losses[False]
     assert losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
+def test_batch_norm_is_settled_on_images_augmented_as_in_training() -> None:
+    pytest.importorskip("sklearn")
+    values: dict[str, Any] = {
+        "data": {"limit": 256, "batch": 64, "augment": "shift"},
+        "float": {"epochs": 1},
+        "search": {"strength": 0.0},
+        "train": {"epochs": 1, "exact_epochs": 0, "calibration": 64},
+    }
+    module = fit(Recipe.parse(values)).module
+    data = load_data("digits", None, seed=0, validation=0.1)
+    pair = (data.train[0][:256], data.train[1][:256])
+    found = {k: v.clone() for k, v in module.state_dict().items() if "running" in k}
+    apart = {}
+    for augment in ("shift", "none"):
+        reestimate_batch_norm(module, [x for x, _ in batches(pair, 256, seed=0, augment=augment)])
+        now = module.state_dict()
+        apart[augment] = max(float((now[k] - v).abs().max()) for k, v in found.items())
+    assert apart["shift"] < 1e-4 < 1e-2 < apart["none"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from adaqat.deploy import UsageError
+from adaqat.deploy import ModelFileError, UsageError
 from adaqat.train import Recipe, fit, pricing
 from adaqat.train.session import differences
 
@@ -63,16 +63,19 @@ def test_kill_minus_nine_at_any_step_changes_no_bit(tmp_path: Path) -> None:
     assert results[0]["widths"] == results[1]["widths"]
 
 
-def test_another_recipe_or_table_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Any
-) -> None:
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch, target: Any) -> Any:
+    known = pricing.load
+    monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
+    return target
+
+
+def test_another_recipe_or_table_is_refused(tmp_path: Path, toy: Any) -> None:
     values = {
         **TINY,
         "data": {"limit": 64, "batch": 32},
         "train": {"epochs": 1, "exact_epochs": 0, "calibration": 32},
     }
-    known = pricing.load
-    monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
     out = tmp_path / "run"
     fit(Recipe.parse(values), out)
     changed = {**values, "seed": 3, "train": {**values["train"], "lr": 0.5}}
@@ -81,7 +84,7 @@ def test_another_recipe_or_table_is_refused(
         fit(Recipe.parse(changed), out, resume=True)
     assert "seed: 0 -> 3; train.lr: 0.001 -> 0.5" in str(caught.value)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    target.table_hash = "feedbeef"
+    toy.table_hash = "feedbeef"
     with pytest.raises(UsageError, match="cost table: toy -> toy feedbeef"):
         fit(Recipe.parse(values), out, resume=True)
 
@@ -92,3 +95,47 @@ def test_harmless_changes_are_no_differences() -> None:
     assert differences(old, new) == []
     new["search"]["budget"] = {"flash_kb": 3.0}
     assert differences(old, new) == ["search.budget.flash_kb: None -> 3.0"]
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_float_network_trained_before_is_the_start(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from adaqat.train.models import build_model
+
+    first = fit(Recipe.parse(TINY), tmp_path / "first")
+    trained = tmp_path / "first" / "float.safetensors"
+    given = {**TINY, "float": {"epochs": 0, "start": str(trained)}}
+    again = fit(Recipe.parse(given), tmp_path / "again")
+    assert again.figures["accuracy"]["float"] == first.figures["accuracy"]["float"]
+    phases = [
+        json.loads(line)["phase"]
+        for line in (tmp_path / "again" / "log.jsonl").read_text().splitlines()
+    ]
+    assert phases.count("float") == 1, "evaluated, not trained"
+    # resuming does not look at the other run any more
+    trained.unlink()
+    (tmp_path / "again" / "checkpoint.safetensors").unlink()
+    resumed = fit(Recipe.parse(given), tmp_path / "again", resume=True)
+    for key, value in again.module.state_dict().items():
+        assert torch.equal(resumed.module.state_dict()[key], value), key
+    # a plain state_dict serves as well
+    torch.manual_seed(1)
+    save_file(build_model("digits_resnet", 1, 10).state_dict(), tmp_path / "plain.safetensors")
+    given["float"]["start"] = str(tmp_path / "plain.safetensors")
+    assert fit(Recipe.parse(given)).figures["accuracy"]["float"] < 50
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_bad_start_is_named_and_writes_nothing(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from adaqat.train.models import build_model
+
+    given = {**TINY, "float": {"epochs": 0, "start": str(tmp_path / "none.safetensors")}}
+    with pytest.raises(ModelFileError, match=r"float.start: .*none.safetensors cannot be read"):
+        fit(Recipe.parse(given), tmp_path / "out")
+    save_file(build_model("resnet8", 3, 10).state_dict(), tmp_path / "none.safetensors")
+    with pytest.raises(ModelFileError, match=r"float.start: .*belongs to another network"):
+        fit(Recipe.parse(given), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
