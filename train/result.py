@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ..hw_models import HwModelError, load
 from .controller import AdaQAT
 from .data import Data, Pair, batches
 from .exact_mode import exact
 from .module import QuantModule
+from .pricing import network_cost
 from .recipe import Recipe
 
 
@@ -36,11 +39,21 @@ class RunResult:
     test: Pair
 
 
-@torch.no_grad()
 def accuracy(run: Callable[[Tensor], Tensor], pair: Pair) -> float:
     """Part of the samples whose largest score is the label's, in percent; NaN without samples."""
-    correct = sum(int((run(x).argmax(1) == y).sum()) for x, y in batches(pair, 256))
-    return 100.0 * correct / len(pair[0]) if len(pair[0]) else float("nan")
+    return score(run, pair)[0]
+
+
+@torch.no_grad()
+def score(run: Callable[[Tensor], Tensor], pair: Pair) -> tuple[float, float]:
+    """(accuracy in percent, mean cross-entropy in nats) of class scores; NaN without samples."""
+    correct, loss = 0, 0.0
+    for x, y in batches(pair, 256):
+        output = run(x)
+        correct += int((output.argmax(1) == y).sum())
+        loss += float(F.cross_entropy(output.double(), y, reduction="sum"))
+    count = len(pair[0])
+    return (100.0 * correct / count, loss / count) if count else (float("nan"), float("nan"))
 
 
 def mean_weight_bits(module: QuantModule) -> tuple[float, float]:
@@ -68,6 +81,8 @@ def describe(
     """Figures of result.json."""
     module.eval()
     per_weight, per_layer = mean_weight_bits(module)
+    fake, integer = score(module, data.test), score(exact(module), data.test)
+    validation = score(exact(module), data.validation) if len(data.validation[0]) else (None, None)
     figures: dict[str, Any] = {
         "name": recipe.name,
         "data": {
@@ -82,17 +97,22 @@ def describe(
         },
         "accuracy": {
             "float": float_test,
-            "fake_quantised": accuracy(module, data.test),
-            "integer": accuracy(exact(module), data.test),
-            "validation": (
-                accuracy(exact(module), data.validation) if len(data.validation[0]) else None
-            ),
+            "fake_quantised": fake[0],
+            "integer": integer[0],
+            "validation": validation[0],
+        },
+        "cross_entropy": {
+            "fake_quantised": fake[1],
+            "integer": integer[1],
+            "validation": validation[1],
         },
         "weight_bits": {"mean_per_weight": per_weight, "mean_per_layer": per_layer},
         "widths": [{**asdict(group), "members": list(group.members)} for group in module.groups()],
         "seconds": round(seconds, 1),
     }
-    if controller is not None:
+    if controller is None:
+        figures |= _priced(recipe, module)
+    else:
         figures["target"] = controller.cost.name
         figures["budget"] = controller.budget
         figures["predicted"] = controller.costs()
@@ -104,3 +124,14 @@ def describe(
         figures["candidates"] = [asdict(trial) for trial in controller.trials]
         figures["why"] = [{**asdict(v), "why": v.why()} for v in controller.verdicts()]
     return figures
+
+
+def _priced(recipe: Recipe, module: QuantModule) -> dict[str, Any]:
+    """Target and predicted cost of given widths; nothing where the table lacks a kind of layer."""
+    search = recipe.search
+    try:
+        target = load(search.target, search.board) if search.board else search.target
+        cost = network_cost(module, target)
+    except HwModelError:
+        return {}
+    return {"target": cost.name, "predicted": {m: cost.total(m) for m in cost.metrics}}

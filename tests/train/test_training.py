@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from adaqat.deploy import ModelFileError, UsageError, load, lower, simulate
-from adaqat.train import Recipe, calibrate, fit, phases, prepare, pricing
+from adaqat.train import Recipe, calibrate, exact, fit, phases, prepare, pricing
 from adaqat.train.checkpoint import load_checkpoint, save_checkpoint
 from adaqat.train.cli import app
+from adaqat.train.pricing import network_cost
 
 pytest.importorskip("sklearn")
 
@@ -49,6 +50,10 @@ def test_a_run_leaves_its_files_and_figures(tmp_path: Path) -> None:
     assert figures == result.figures
     assert figures["predicted"]["flash_kb"] <= 10.5
     assert figures["accuracy"]["float"] > 40 and figures["accuracy"]["integer"] > 40
+    images, labels = result.test
+    scores = exact(result.module)(images)
+    wanted = torch.nn.functional.cross_entropy(scores.double(), labels)
+    assert figures["cross_entropy"]["integer"] == pytest.approx(float(wanted), rel=1e-6)
     assert {w["name"] for w in figures["why"]} <= {w["name"] for w in figures["widths"]}
     assert seen.count("search") + seen.count("train") == 4 and seen[-1] == "done"
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
@@ -67,6 +72,9 @@ def test_uniform_widths_without_a_search() -> None:
     result = fit(Recipe.parse(values))
     assert result.controller is None
     assert result.figures["weight_bits"] == {"mean_per_weight": 4, "mean_per_layer": 4}
+    assert result.figures["target"] == "cortex-m4"
+    cost = network_cost(result.module, "cortex-m4")
+    assert result.figures["predicted"] == {m: cost.total(m) for m in cost.metrics}
 
 
 def test_from_scratch() -> None:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ResNet-8 on CIFAR-10: AdaQAT against uniform widths and a knapsack at the same measured cost.
+
+    python benchmarks/cifar10.py --data-root FOLDER -o runs [--only NAME,NAME] [--seeds 0,1,2]
+    python benchmarks/cifar10.py -o runs --report
+
+Runs stand in cifar10.toml. All begin with one float network per seed, so they differ in nothing
+but widths. Every run goes on where a killed one stopped; several workers may share the folder:
+each run is taken by one of them. ``--report`` prints the table of all finished runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+GRID = Path(__file__).with_suffix(".toml")
+
+
+def recipes(seed: int) -> dict[str, dict[str, Any]]:
+    """Name -> values of a recipe; the float network comes first."""
+    grid = tomllib.loads(GRID.read_text(encoding="utf-8"))
+    base = merged(grid["base"], {"seed": seed})
+    found = {"float": merged(base, {"train": {"epochs": 1, "lr": 1e-4, "distill": 0.0}})}
+    found["float"]["train"]["exact_epochs"] = 0
+    for name, changes in grid["run"].items():
+        values = merged(base, changes)
+        if values["search"].get("budget"):
+            del values["search"]["strength"]
+        found[name] = values
+    return found
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``changes`` put in."""
+    found = {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in base.items()}
+    for key, value in changes.items():
+        old = found.get(key, {})
+        found[key] = merged(old, value) if isinstance(value, Mapping) else value
+    return found
+
+
+def run(name: str, values: dict[str, Any], folder: Path, data_root: Path) -> None:
+    """Train one recipe and save its integer model, unless another worker holds or did it."""
+    from adaqat.deploy.frontends.torch import lower
+    from adaqat.deploy.model_file import save
+    from adaqat.train import Recipe, fit
+
+    if (folder / "model.adaqat").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / "worker"
+    if lock.exists() and Path(f"/proc/{lock.read_text()}").exists():
+        return
+    lock.write_text(str(os.getpid()))
+    begun = any(folder.glob("*.safetensors"))
+    result = fit(
+        Recipe.parse({"name": f"resnet8_{name}", **values}),
+        folder,
+        data_root=data_root,
+        resume=begun,
+        listener=lambda event: print(name, _line(event), flush=True),
+    )
+    graph = lower(result.module, result.example, name=f"resnet8_{name}")
+    save(graph, folder / "model.adaqat")
+    lock.unlink()
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    shown = {k: v for k, v in event.items() if k not in ("widths", "probes", "strength")}
+    return json.dumps(shown)
+
+
+def report(out: Path) -> None:
+    """A Markdown table of the finished runs, by predicted latency."""
+    rows = []
+    for path in sorted(out.glob("*/*/result.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        bits = {g["name"]: g["bits"] for g in figures["widths"]}
+        weights = " ".join(str(b) for n, b in bits.items() if n.startswith("w:"))
+        acts = " ".join(str(b) for n, b in bits.items() if n.startswith("a:"))
+        cost, right = figures["predicted"], figures["accuracy"]
+        rows.append(
+            (
+                cost["latency_ms"],
+                f"| {path.parent.name} | {path.parent.parent.name.removeprefix('seed_')} "
+                f"| {right['integer']:.2f} | {figures['cross_entropy']['integer']:.4f} "
+                f"| {right['validation']:.2f} | {cost['latency_ms']:.1f} "
+                f"| {cost['instructions'] / 1e6:.2f} | {cost['flash_kb']:.1f} "
+                f"| {figures['weight_bits']['mean_per_weight']:.2f} | {weights} | {acts} |",
+            )
+        )
+    print("| run | seed | test % | test CE | val. % | ms | M instr. | KiB | bits/weight | w | a |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(text for _, text in sorted(rows)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-root", type=Path, default=os.environ.get("ADAQAT_DATA"))
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="names of runs, with commas")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    if options.report:
+        report(options.out)
+        return
+    if options.data_root is None:
+        parser.error("--data-root or ADAQAT_DATA: the folder that holds CIFAR-10 is needed")
+    wanted = [name for name in options.only.split(",") if name]
+    for seed in (int(s) for s in options.seeds.split(",")):
+        folder = options.out / f"seed_{seed}"
+        known = recipes(seed)
+        unknown = sorted(set(wanted) - set(known))
+        if unknown:
+            parser.error(f"--only: {', '.join(unknown)} found; known are {', '.join(known)}")
+        run("float", known.pop("float"), folder / "float", options.data_root)
+        start = folder / "float" / "float.safetensors"
+        for name in wanted or known:
+            values = merged(known[name], {"float": {"epochs": 0, "start": str(start)}})
+            run(name, values, folder / name, options.data_root)
+
+
+if __name__ == "__main__":
+    main()
