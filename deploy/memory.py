@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .solver import solve
+
 ALIGNMENT = 4
 SOLVER_BUFFERS = 80
 """Largest number of buffers handed to the solver."""
@@ -97,12 +99,8 @@ def _solve(
         model.add_hint(start, best[0][b.name] // ALIGNMENT)
     model.add_no_overlap_2d(times, spaces)
     model.minimize(height)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = SOLVER_EFFORT
-    status = solver.solve(model)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver = solve(model, SOLVER_EFFORT)
+    if solver is None:
         return best
     found = {name: solver.value(start) * ALIGNMENT for name, start in offsets.items()}
     size = max(found[b.name] + b.size for b in buffers)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .memory import ALIGNMENT, SOLVER_BUFFERS, SOLVER_EFFORT, Buffer, MemoryPlan, plan_memory
+from .solver import solve
 
 Offsets = dict[str, int]
 
@@ -112,12 +113,8 @@ def _solve(
                     ways.append(way)
             model.add_bool_or(ways)
     model.minimize(height)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = SOLVER_EFFORT
-    status = solver.solve(model)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver = solve(model, SOLVER_EFFORT)
+    if solver is None:
         return best, 0
     bound = int(solver.best_objective_bound) * ALIGNMENT
     found = {name: int(solver.value(var)) * ALIGNMENT for name, var in at.items()}

@@ -137,8 +137,8 @@ def test_mistakes(run_python: Run, tiny_model: Path, tmp_path: Path, mistake: st
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ("latency_ms", "METRIC=NUMBER"),
-        ("speed=3", "METRIC=NUMBER"),
+        ("latency_ms", "NAME=NUMBER"),
+        ("speed=3", "NAME=NUMBER"),
         ("flash_kb=much", "positive number"),
         ("flash_kb=-1", "positive number"),
     ],

@@ -9,7 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .base import TensorInfo, need
+from ...hw_models.work import Work, elementwise_work
+from ..types import IntType
+from .base import Op, TensorInfo, need
+
+
+class BroadcastOp(Op):
+    """An operator on two tensors, element by element."""
+
+    out_type: IntType
+
+    def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
+        """The first input's shape and the output type."""
+        return broadcast_shape(self.kind, inputs), self.out_type
+
+    def work(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
+    ) -> Work:
+        """Features for cost tables."""
+        type_ = inputs[0].type
+        return elementwise_work(self.kind, output.size, 2, type_.bits, type_.signed)
 
 
 def broadcast_shape(kind: str, inputs: Sequence[TensorInfo]) -> tuple[int, ...]:

@@ -9,16 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...hw_models.work import Work, elementwise_work
 from ..requant import Requant
 from ..types import IntArray, IntType
-from .base import Bound, CPlan, Op, TensorInfo
-from .broadcast import broadcast_loops, broadcast_shape
+from .base import Bound, CPlan, TensorInfo
+from .broadcast import BroadcastOp, broadcast_loops
 from .weighted import check_requant_length, requant_helpers, requant_problems
 
 
 @dataclass(frozen=True, eq=False)
-class Mul(Op):
+class Mul(BroadcastOp):
     """The requantisation rule with ``(a - zero_a) * (b - zero_b)`` as the accumulator.
 
     Attributes:
@@ -35,7 +34,7 @@ class Mul(Op):
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The first input's shape and the output type."""
         check_requant_length(self.kind, self.requant, 1)
-        return broadcast_shape(self.kind, inputs), self.out_type
+        return super().infer(inputs)
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The rule, element by element."""
@@ -53,13 +52,6 @@ class Mul(Op):
     def problems(self, inputs: Sequence[TensorInfo]) -> list[str]:
         """Requantiser limits."""
         return requant_problems(self.requant, self.out_type)
-
-    def work(
-        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
-    ) -> Work:
-        """Features for cost tables."""
-        type_ = inputs[0].type
-        return elementwise_work(self.kind, output.size, 2, type_.bits, type_.signed)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

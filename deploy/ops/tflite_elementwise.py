@@ -9,18 +9,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...hw_models.work import Work, elementwise_work
 from ..tflite_rule import INT32, rounding_helpers, rounding_problems, scale
 from ..types import IntArray, IntType
-from .base import Bound, CPlan, Op, TensorInfo
-from .broadcast import broadcast_loops, broadcast_shape
+from .base import Bound, CPlan, TensorInfo
+from .broadcast import BroadcastOp, broadcast_loops
 
 LEFT = 20
 """Bits by which TFLite widens the inputs of a sum."""
 
 
 @dataclass(frozen=True, eq=False)
-class TfliteAdd(Op):
+class TfliteAdd(BroadcastOp):
     """``y = clamp(scale(sum_i scale((x_i - zero_i) << 20, m_i, shift_i), m, shift) + z)``.
 
     A difference has a negative second multiplier.
@@ -45,10 +44,6 @@ class TfliteAdd(Op):
     rounding: str
     out_type: IntType
     kind: ClassVar[str] = "tflite_add"
-
-    def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
-        """The broadcast shape."""
-        return broadcast_shape(self.kind, inputs), self.out_type
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The formula, element by element."""
@@ -78,13 +73,6 @@ class TfliteAdd(Op):
             found.append(f"clamp outside the output type {self.out_type}")
         return found
 
-    def work(
-        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
-    ) -> Work:
-        """Features for cost tables."""
-        type_ = inputs[0].type
-        return elementwise_work(self.kind, output.size, 2, type_.bits, type_.signed)
-
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""
         return CPlan(
@@ -100,7 +88,7 @@ class TfliteAdd(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class TfliteMul(Op):
+class TfliteMul(BroadcastOp):
     """``y = clamp(scale((a - zero_a) * (b - zero_b), m, shift) + z)``; the rest as `TfliteAdd`."""
 
     zeros: tuple[int, int]
@@ -112,10 +100,6 @@ class TfliteMul(Op):
     rounding: str
     out_type: IntType
     kind: ClassVar[str] = "tflite_mul"
-
-    def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
-        """The broadcast shape."""
-        return broadcast_shape(self.kind, inputs), self.out_type
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The formula, element by element."""
@@ -139,13 +123,6 @@ class TfliteMul(Op):
         if self.lo < self.out_type.lo or self.hi > self.out_type.hi:
             found.append(f"clamp outside the output type {self.out_type}")
         return found
-
-    def work(
-        self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
-    ) -> Work:
-        """Features for cost tables."""
-        type_ = inputs[0].type
-        return elementwise_work(self.kind, output.size, 2, type_.bits, type_.signed)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

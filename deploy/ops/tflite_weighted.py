@@ -15,15 +15,15 @@ from ...hw_models.work import Work, conv2d_work, depthwise_conv2d_work, linear_w
 from ..requant import Int64
 from ..tflite_rule import TfliteRequant, rounding_helpers
 from ..types import IntArray, IntType
-from .base import Bound, CArray, CPlan, Helper, Op, TensorInfo, Window, need
+from .base import Bound, CArray, CPlan, Helper, TensorInfo, Window, need
 from .conv2d import conv_shape, conv_sums, conv_values
 from .depthwise_conv2d import depthwise_sums, depthwise_values
 from .linear import linear_values
-from .weighted import Weights, accumulator_bounds, exact_matmul, product_reach
+from .weighted import CodedOp, Weights, accumulator_bounds, exact_matmul, product_reach
 
 
 @dataclass(frozen=True, eq=False)
-class TfliteWeightedOp(Op):
+class TfliteWeightedOp(CodedOp):
     """An operator with weights and TFLite's rule.
 
     Attributes:
@@ -36,16 +36,6 @@ class TfliteWeightedOp(Op):
     requant: TfliteRequant
     out_type: IntType
     kind: ClassVar[str] = ""
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits of one weight code."""
-        return self.weights.bits
-
-    @property
-    def weight_count(self) -> int:
-        """Number of weights."""
-        return int(self.weights.codes.size)
 
     def sums(self, x: IntArray) -> Int64:
         """Accumulators without bias, output channels last."""

@@ -89,8 +89,24 @@ class Weights:
         return found
 
 
+class CodedOp(Op):
+    """An operator with weights, whatever turns its sums into codes."""
+
+    weights: Weights
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of one weight code."""
+        return self.weights.bits
+
+    @property
+    def weight_count(self) -> int:
+        """Number of weights."""
+        return int(self.weights.codes.size)
+
+
 @dataclass(frozen=True, eq=False)
-class WeightedOp(Op):
+class WeightedOp(CodedOp):
     """An operator with weights, an int32 accumulator per output channel and a requantiser.
 
     Attributes:
@@ -103,16 +119,6 @@ class WeightedOp(Op):
     requant: Requant
     out_type: IntType
     kind: ClassVar[str] = ""
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits of one weight code."""
-        return self.weights.bits
-
-    @property
-    def weight_count(self) -> int:
-        """Number of weights."""
-        return int(self.weights.codes.size)
 
     def accumulator(self, input_type: IntType) -> tuple[Int64, Int64]:
         """Proven (lowest, highest) accumulator of each output channel, from the real weights."""

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
 from ...hw_models import load_fabric
 from ..errors import UsageError
+from ..limits import parse_limits
 from ..targets import Target
 
 USUAL_RATE = 1000.0
@@ -52,26 +52,7 @@ class Goals:
         Raises:
             UsageError: another shape, an unknown goal, a number that is not positive, a repetition.
         """
-        given: dict[str, float] = {}
-        for text in texts:
-            name, separator, number = text.partition("=")
-            if not separator or name not in METRICS:
-                raise UsageError(
-                    f"--goal: {text!r}; NAME=NUMBER with {', '.join(METRICS)} is supported; write"
-                    " for example --goal interval=5000"
-                )
-            try:
-                value = float(number)
-            except ValueError:
-                value = math.nan
-            if not (math.isfinite(value) and value > 0):
-                raise UsageError(
-                    f"--goal: {text!r}; a positive number is needed; write for example"
-                    f" --goal {name}=5000"
-                )
-            if name in given:
-                raise UsageError(f"--goal: {name} given twice; one each; remove one of them")
-            given[name] = value
+        given = parse_limits("--goal", texts, METRICS, "interval=5000")
         goals = cls.of(target)
         if "clock_mhz" in given:
             goals = replace(goals, clock_mhz=given["clock_mhz"])
