@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..deploy.errors import UsageError
+from .vision import torchvision
 
 ROOT_VARIABLE = "ADAQAT_DATA"
 Pair = tuple[Tensor, Tensor]
@@ -35,29 +34,6 @@ class Data:
     def channels(self) -> int:
         """Input channels."""
         return int(self.train[0].shape[1])
-
-
-def _torchvision() -> ModuleType:
-    """torchvision, also beside a CPU torch whose operators its compiled part does not match."""
-    try:
-        return importlib.import_module("torchvision")
-    except ImportError as error:
-        raise UsageError(
-            "data: torchvision is not installed; it loads this data set; install "
-            "adaqat-deploy[train]"
-        ) from error
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-    # Only the data sets are used: declaring the two operators its import registers is enough.
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    for operator in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{operator}",
-            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        )
-    return importlib.import_module("torchvision")
 
 
 def _root(root: Path | None, name: str) -> Path:
@@ -98,7 +74,7 @@ def _cifar10(root: Path | None) -> tuple[Pair, Pair | None, int]:
 def _image_folder(
     name: str, root: Path, convert: Callable[[object], Tensor]
 ) -> tuple[Pair, Pair, int]:
-    _torchvision()
+    torchvision()
     datasets = importlib.import_module("torchvision.datasets")
     pairs = []
     for train in (True, False):

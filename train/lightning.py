@@ -8,6 +8,7 @@ The LightningModule holds the prepared network and trains as usual, with automat
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,14 @@ from torch import Tensor
 
 from ..deploy.errors import UsageError
 from .controller import AdaQAT
+from .vision import torchvision
 
+try:
+    importlib.import_module("torchmetrics")  # of Lightning; it imports torchvision
+except ImportError:
+    pass
+except RuntimeError:
+    torchvision()
 try:
     from lightning.pytorch import Callback
 except ImportError as error:

@@ -132,7 +132,7 @@ class TensorBoard:
         except ImportError as error:
             raise UsageError(
                 "watch.tensorboard: the package tensorboard is not installed; it writes these "
-                "logs; install it or switch the option off"
+                "logs; install adaqat-deploy[tensorboard] or switch the option off"
             ) from error
         self.writer = SummaryWriter(str(out / "tensorboard"))
 

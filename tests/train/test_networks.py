@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +17,7 @@ from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import compare_host
 from adaqat.train import calibrate, exact, prepare
+from adaqat.train.vision import torchvision
 
 NETWORKS = {
     "unet_transposed": (lambda: UNet("transposed"), (3, 12, 8)),
@@ -70,24 +68,6 @@ def test_own_networks(name: str, mixed: bool) -> None:
     error = prove(trained(make(), x), x, mixed=mixed)
     # calibration alone is a usable baseline at 8 bits
     assert error < (4.0 if mixed else 0.12)
-
-
-def torchvision() -> Any:
-    """The package; its CPU wheel lacks two operators that no network here needs."""
-    try:
-        return importlib.import_module("torchvision")
-    except ImportError:
-        pytest.skip("torchvision is not installed")
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    for operator in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
-        )
-    return importlib.import_module("torchvision")
 
 
 @pytest.mark.sweep

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from adaqat.deploy import UsageError
-from adaqat.train.plots import pareto_front, plot_pareto, plot_widths
+from adaqat.train.plots import TensorBoard, pareto_front, plot_pareto, plot_widths
 
 
 def make_run(folder: Path, method: str, cost: float, score: float) -> Path:
@@ -58,3 +59,35 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     (run / "log.jsonl").write_text("")
     with pytest.raises(UsageError, match="no widths in its log"):
         plot_widths(run)
+
+
+def test_tensorboard_repeats_the_log(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError
+    )
+    listen = TensorBoard(tmp_path)
+    listen({"phase": "float", "epoch": 1, "loss": 1.5, "validation": 50.0})
+    listen({"phase": "done", "seconds": 3.0})
+    for epoch, bits in [(1, 7.5), (2, 4.25)]:
+        listen(
+            {
+                "phase": "search", "epoch": epoch, "loss": 1.0 / epoch, "validation": 60.0,
+                "widths": {"w:conv": bits}, "costs": {"flash_kb": bits}, "strength": {"cycles": 2},
+                "probes": {"w:conv": [3, 0.5, 0.25]},
+            }
+        )  # fmt: skip
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    seen = {t: [(e.step, e.value) for e in events.Scalars(t)] for t in events.Tags()["scalars"]}
+    assert seen["float/loss"] == [(1, 1.5)]
+    assert seen["quantised/loss"] == [(1, 1.0), (2, 0.5)]
+    assert seen["widths/w:conv"] == seen["cost/flash_kb"] == [(1, 7.5), (2, 4.25)]
+    assert seen["strength/cycles"] == [(1, 2.0), (2, 2.0)]
+    assert seen["probe worth/w:conv"] == [(1, 0.5), (2, 0.5)]
+    assert seen["probe price/w:conv"] == [(1, 0.25), (2, 0.25)]
+
+
+def test_tensorboard_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"watch.tensorboard: the package tensorboard is not inst"):
+        TensorBoard(tmp_path)
