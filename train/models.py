@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
-from .reference_models import autoencoder, ds_cnn, mobilenet_v1_025, tcn
+from .reference_models import autoencoder, ds_cnn, mobilenet_v1_025, tcn, unet
 
 
 class Block(nn.Module):
@@ -116,6 +116,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "mobilenet_v1_025": mobilenet_v1_025,
     "autoencoder": autoencoder,
     "tcn": tcn,
+    "unet": unet,
 }
 SCALED: dict[str, Callable[[int, int, float], nn.Module]] = {
     "resnet8": resnet8,

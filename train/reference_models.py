@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of MLPerf Tiny (Banbury et al., 2021) beside ResNet-8, ResNet-20, and a small TCN.
+"""The networks of MLPerf Tiny (Banbury et al., 2021) beside ResNets, a small TCN and a U-Net.
 
-Each is a function of (input channels, classes). All but the autoencoder end in a global average, so
-that they take any image size.
+Each is a function of (input channels, classes). Classifiers end in a global average, so that they
+take any image size; the autoencoder and the U-Net are for training loops of one's own, as recipes
+train classifiers.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -115,3 +117,39 @@ def tcn(channels: int, classes: int) -> nn.Module:
     """
     blocks = [_Temporal(24, dilation) for dilation in (1, 2, 4, 8)]
     return Pooled(nn.Sequential(_layer(channels, 24, (1, 3)), *blocks), 24, classes)
+
+
+class UNet(nn.Module):
+    """Encoder and decoder of three levels, joined level by level (Ronneberger et al., 2015).
+
+    Padded convolutions keep sizes, transposed ones of stride 2 double them: height and width are
+    multiples of 4.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int = 8) -> None:
+        super().__init__()
+
+        def twice(inputs: int, outputs: int) -> nn.Sequential:
+            return nn.Sequential(_layer(inputs, outputs, 3), _layer(outputs, outputs, 3))
+
+        self.enter = twice(channels, width)
+        self.down = twice(width, 2 * width)
+        self.bottom = twice(2 * width, 4 * width)
+        self.up1 = nn.ConvTranspose2d(4 * width, 2 * width, 2, 2)
+        self.join1 = twice(4 * width, 2 * width)
+        self.up2 = nn.ConvTranspose2d(2 * width, width, 2, 2)
+        self.join2 = twice(2 * width, width)
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of every pixel, N x classes x height x width."""
+        high = self.enter(x)
+        middle = self.down(F.max_pool2d(high, 2))
+        low = self.bottom(F.max_pool2d(middle, 2))
+        y = self.join1(torch.cat([self.up1(low), middle], 1))
+        return self.head(self.join2(torch.cat([self.up2(y), high], 1)))  # type: ignore[no-any-return]
+
+
+def unet(channels: int, classes: int) -> nn.Module:
+    """Small U-Net: 30 k parameters with 3 channels."""
+    return UNet(channels, classes)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..deploy.errors import UsageError
 from ..hw_models import load
 from . import ranks
 from .calibration import calibrate
@@ -84,6 +85,7 @@ def _fit(
         )
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
+    _check_scores(recipe.model, model, data)
     example = data.test[0][:8].clone()
     if recipe.watch.tensorboard and out is not None and not ranks.rank():
         listener = _both(listener, TensorBoard(out))
@@ -118,6 +120,24 @@ def _fit(
         (out / "result.json").write_text(text, encoding="utf-8")
     run.log("done", **{k: figures[k] for k in ("accuracy", "seconds")})
     return RunResult(module, example, figures, controller, data.test)
+
+
+@torch.no_grad()
+def _check_scores(name: str, model: nn.Module, data: Data) -> None:
+    images = data.train[0][:2]
+    try:
+        found = tuple(model.eval()(images).shape)
+    except RuntimeError as error:
+        raise UsageError(
+            f"model: {name} cannot compute images of shape {tuple(images.shape)} of {data.name} "
+            f"({error}); give a network for that shape, or other data"
+        ) from error
+    if found != (len(images), data.classes):
+        raise UsageError(
+            f"model: {name} gives {found} for {len(images)} images of {data.name}; recipes train "
+            f"classifiers, with a score for each of {data.classes} classes; train other networks "
+            "in a loop of your own (examples/plain_loop.py)"
+        )
 
 
 def _both(first: Listener | None, second: Listener) -> Listener:

@@ -36,6 +36,7 @@ def test_sizes() -> None:
         ("mobilenet_v1_025", (3, 32, 32), 2),
         ("autoencoder", (640,), 0),
         ("tcn", (6, 1, 32), 5),
+        ("unet", (3, 8, 12), 2),
     ],
 )
 def test_every_network_becomes_integers(name: str, shape: tuple[int, ...], classes: int) -> None:

@@ -77,6 +77,21 @@ def test_uniform_widths_without_a_search() -> None:
     assert result.figures["predicted"] == {m: cost.total(m) for m in cost.metrics}
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("unet", r"model: unet gives \(2, 10, 8, 8\) for 2 images of digits; recipes train class"),
+        ("autoencoder", r"model: autoencoder cannot compute images of shape \(2, 1, 8, 8\)"),
+    ],
+)
+def test_networks_that_are_no_classifiers_are_refused(
+    tmp_path: Path, model: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit(Recipe.parse({**SHORT, "model": model}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_from_scratch() -> None:
     values = {**SHORT, "float": {"epochs": 0}, "train": {"epochs": 6, "lr": 5e-3}}
     result = fit(Recipe.parse(values))
