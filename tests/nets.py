@@ -42,7 +42,11 @@ class Maker:
         return Weights(codes, self.bits, 2 if odd else 1, -top if odd else -(1 << (self.bits - 1)))
 
     def requant(self, values: np.ndarray, given: IntType, out: IntType, zero: int) -> Requant:
-        """Per-channel constants whose outputs spread over the output range; signs vary."""
+        """Per-channel constants whose outputs spread over the output range; signs vary.
+
+        Every third channel is scaled by a power of two and moved by whole or half steps, so that
+        many of its results lie exactly between two codes.
+        """
         low, high = accumulator_bounds(values, given)
         spread = np.sqrt((values.reshape(len(values), -1).astype(float) ** 2).sum(1)) + 1.0
         reach = max(abs(given.lo), abs(given.hi)) / 2
@@ -50,6 +54,10 @@ class Maker:
         ratio = np.minimum(ratio, 0.45 * 2.0**8) * self.rng.choice([-1, 1, 1], len(values))
         middle = (low + high) / 2
         offset = (out.lo + out.hi) / 2 - zero - ratio * middle + self.rng.normal(0, 1, len(values))
+        tied = (np.arange(len(values)) + self.count) % 3 == 0
+        exact = np.sign(ratio) * 2.0 ** np.floor(np.log2(np.abs(ratio)))
+        ratio = np.where(tied, exact, ratio)
+        offset = np.where(tied, np.round(2 * offset) / 2, offset)
         return snap(ratio, offset, low, high, zero=zero, lo=out.lo, hi=out.hi)
 
     def conv(self, name, source, channels, out, *, kernel=(3, 3), stride=(1, 1), dilation=(1, 1),
@@ -78,6 +86,8 @@ class Maker:
     def add(self, name, sources, out):
         infos = [source.output for source in sources]
         ratios = [float(r) for r in self.rng.uniform(0.2, 1.5, len(infos))]
+        if self.count % 2:
+            ratios = [0.5 if ratio < 0.8 else 0.25 for ratio in ratios]  # ties, often
         rule = snap_add(
             ratios, [(i.type.lo, i.type.hi) for i in infos], input_zeros=[i.zero for i in infos],
             zero=self._zero(out), lo=out.lo, hi=out.hi,

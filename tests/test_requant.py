@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import every_operator
 
-from adaqat.deploy import UnsupportedError
+from adaqat.deploy import UnsupportedError, simulate
 from adaqat.deploy.host import STRICT
 from adaqat.deploy.render import render
-from adaqat.deploy.requant import M_LIMIT, S_MAX, S_MIN, T_LIMIT, snap
+from adaqat.deploy.requant import (
+    M_LIMIT,
+    S_MAX,
+    S_MIN,
+    T_LIMIT,
+    AddRequant,
+    Requant,
+    snap,
+)
 from adaqat.deploy.toolchain import host_compiler
+from adaqat.deploy.vectors import make_inputs
 
 
 def rule(t: int, m: int, s: int) -> int:
@@ -65,6 +75,32 @@ def test_c_equals_the_rule_at_every_boundary(c_rule):
     found = c_rule(*np.array(triples, np.int64).T)
     assert [rule(*triple) for triple in triples] == found.tolist()
     assert len(triples) > 10_000
+
+
+def apply(t, m, s):
+    """The rule of the simulator on triples, clamp and zero point out of the way."""
+    n, zero = len(t), np.zeros(len(t), np.int64)
+    rule = Requant(0, zero, np.asarray(m), np.asarray(s), zero, -(2**40), 2**40)
+    return rule.apply(np.asarray(t, np.int64).reshape(1, n))[0]
+
+
+def test_the_simulator_equals_the_rule_at_every_boundary():
+    triples = boundary_values()
+    columns = np.array(triples, np.int64).T
+    assert apply(*columns).tolist() == [rule(*triple) for triple in triples]
+    t, m, s = columns
+    assert ((t * m) % (1 << s) == 1 << (s - 1)).sum() > 100, "exact ties are among them"
+
+
+def test_the_simulators_sum_equals_its_rule():
+    for s in range(1, 24):
+        half = 1 << (s - 1)
+        rule_ = AddRequant((1, half), 3, s, -2, -(2**40), 2**40)
+        a = np.arange(-3 * half - 2, 3 * half + 3) if s < 9 else np.arange(-half - 9, -half + 9)
+        for b in (-3, 0, 5):
+            total = a + half * b + 3
+            found = rule_.apply([a, np.full_like(a, b)])
+            assert found.tolist() == [rule(int(v), 1, s) - 2 for v in total]
 
 
 def test_c_equals_the_rule_at_ties_and_at_random(c_rule):
@@ -156,3 +192,29 @@ def test_messages_name_node_and_remedy():
     with pytest.raises(UnsupportedError, match=r"fc: a scale or bias that is not finite"):
         snap(np.array([np.nan]), np.array([0.0]), np.array([0]), np.array([1]),
              zero=0, lo=0, hi=1, name="fc")  # fmt: skip
+
+
+@pytest.mark.parametrize("act_bits", [1, 2, 4, 8])
+def test_generated_networks_reach_exact_ties(monkeypatch, act_bits):
+    """Else no comparison of executors on them could see a tie rounded the other way."""
+    right, of_sums = Requant.apply, AddRequant.apply
+    ties = {"requant": 0, "sum": 0}
+
+    def counted(self, acc):
+        t = (acc << self.p) + self.bias
+        ties["requant"] += int(((t * self.m) % (1 << self.s) == 1 << (self.s - 1)).sum())
+        return right(self, acc)
+
+    def counted_sum(self, inputs):
+        total = sum(m * x for m, x in zip(self.m, inputs, strict=True)) + self.bias
+        ties["sum"] += int((total % (1 << self.s) == 1 << (self.s - 1)).sum())
+        return of_sums(self, inputs)
+
+    monkeypatch.setattr(Requant, "apply", counted)
+    monkeypatch.setattr(AddRequant, "apply", counted_sum)
+    for weight_bits in (1, 2, 4, 8):
+        for signed in (False, True):
+            net = every_operator(weight_bits, act_bits, signed=signed, seed=weight_bits)
+            simulate(net, make_inputs(net, samples=24, seed=act_bits))
+    print(ties)
+    assert ties["requant"] > 200 and ties["sum"] > 20

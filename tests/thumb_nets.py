@@ -99,4 +99,8 @@ def rule_for(weights, act, *, sign=1):
     """Outputs of a layer spread over s8, whatever the weights."""
     low, high = accumulator_bounds(weights.values, act)
     ratio = np.full(len(low), sign * 240.0 / max(1, int((high - low).max())))
-    return snap(ratio, -ratio * (low + high) / 2, low, high, zero=-3, lo=-128, hi=127)
+    offset = -ratio * (low + high) / 2
+    # exact halves in every third channel: ties of the rounding
+    ratio[::3] = np.sign(ratio[::3]) * 2.0 ** np.floor(np.log2(np.abs(ratio[::3])))
+    offset[::3] = np.round(2 * offset[::3]) / 2
+    return snap(ratio, offset, low, high, zero=-3, lo=-128, hi=127)
