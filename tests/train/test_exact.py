@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adaqat.deploy import UnsupportedError, UsageError, lower, quantize_input, simulate
-from adaqat.train import calibrate, exact, prepare
+from adaqat.deploy.requant import S_MAX, S_MIN, AddRequant, Requant
+from adaqat.train import calibrate, exact, exact_mode, prepare
 
 Make = Callable[[], nn.Module]
 
@@ -179,3 +180,30 @@ def test_an_output_map_and_a_vector_network(images: Tensor) -> None:
         calibrate(module, [x])
         graph = lower(module, x)
         assert graph.output_node.output.type.signed
+
+
+def test_ties_round_up_as_in_the_integer_rule() -> None:
+    """Real networks hardly ever meet one: constants made for them."""
+    rng = np.random.default_rng(0)
+    s = np.arange(S_MIN, S_MAX + 1)
+    m = 1 << rng.integers(0, 16, len(s))
+    zeros = np.zeros(len(s), np.int64)
+    rule = Requant(0, zeros, m, s, zeros - 3, -(2**40), 2**40)
+    odd = 2 * rng.integers(-200, 200, (50, 1)) + 1
+    acc = odd * ((1 << (s - 1)) // m) + rng.integers(-1, 2, (50, len(s)))
+    acc = np.where(np.abs(acc) < 2**31, acc, odd)
+    assert ((acc * m) % (1 << s) == 1 << (s - 1)).sum() > 50
+    tensors = {
+        "m": torch.tensor(m).double(), "s": torch.tensor(np.ldexp(1.0, s)),
+        "z": torch.tensor(rule.z).double(), "bias": torch.zeros(len(s)).double(),
+    }  # fmt: skip
+    found = exact_mode._requantise(rule, tensors, torch.tensor(acc).double())
+    assert np.array_equal(found.numpy(), rule.apply(acc))
+
+    a = np.arange(-2000, 2000)
+    for shift in (1, 4, 9):
+        add = AddRequant((3, -4), 7, shift, 2, -(2**40), 2**40)
+        total = 3 * a - 4 * a[::-1] + 7
+        assert (total % (1 << shift) == 1 << (shift - 1)).any()
+        parts = (torch.tensor(a).float(), torch.tensor(a[::-1].copy()).float())
+        assert np.array_equal(exact_mode._add(add, parts).numpy(), add.apply([a, a[::-1]]))
