@@ -23,11 +23,12 @@ GRID = Path(__file__).with_suffix(".toml")
 
 
 def recipes(seed: int) -> dict[str, dict[str, Any]]:
-    """Name -> values of a recipe; the float network comes first."""
+    """Name -> values of a recipe; the two trainings of the float network come first."""
     grid = tomllib.loads(GRID.read_text(encoding="utf-8"))
     base = merged(grid["base"], {"seed": seed})
-    found = {"float": merged(base, {"train": {"epochs": 1, "lr": 1e-4, "distill": 0.0}})}
-    found["float"]["train"]["exact_epochs"] = 0
+    short = {"train": {"epochs": 1, "lr": 1e-4, "distill": 0.0, "exact_epochs": 0}}
+    found = {"float": merged(base, short)}
+    found["float_again"] = merged(found["float"], {"float": grid["again"]})
     for name, changes in grid["run"].items():
         values = merged(base, changes)
         if values["search"].get("budget"):
@@ -122,6 +123,9 @@ def main() -> None:
             parser.error(f"--only: {', '.join(unknown)} found; known are {', '.join(known)}")
         run("float", known.pop("float"), folder / "float", options.data_root)
         start = folder / "float" / "float.safetensors"
+        again = merged(known.pop("float_again"), {"float": {"start": str(start)}})
+        run("float_again", again, folder / "float_again", options.data_root)
+        start = folder / "float_again" / "float.safetensors"
         for name in wanted or known:
             values = merged(known[name], {"float": {"epochs": 0, "start": str(start)}})
             run(name, values, folder / name, options.data_root)
