@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by test_resume.py: trains in children that are killed with SIGKILL until one finishes.
 
-    python killed_run.py RECIPE.toml OUT STEPS
+    python killed_run.py RECIPE.toml OUT GRADIENTS
 
-Every child goes on from the run's checkpoint and dies in the middle of its STEPS-th step, after the
-gradients and before the optimiser. Prints how many died. STEPS 0 kills nobody.
+Every child goes on from the run's checkpoint and dies in the middle of a step: after its
+GRADIENTS-th backward pass, before the optimiser. Prints how many died. 0 kills nobody.
 """
 
 from __future__ import annotations

@@ -44,12 +44,20 @@ def killed(recipe: Path, out: Path, steps: int) -> int:
     return int(done.stdout)
 
 
-def test_kill_minus_nine_at_any_step_changes_no_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "gradients", "deaths"),
+    # a checkpoint every two steps and death in the third: every life begins and ends elsewhere;
+    # methods whose widths are trained take two gradients in a step of the search
+    [("adaqat", 3, 4), ("fracbits", 5, 2), ("softmax", 5, 2)],
+)
+def test_kill_minus_nine_at_any_step_changes_no_bit(
+    tmp_path: Path, method: str, gradients: int, deaths: int
+) -> None:
     recipe = tmp_path / "r.toml"
-    recipe.write_text(Recipe.parse(TINY).to_toml())
+    values = {**TINY, "search": {**TINY["search"], "method": method}}
+    recipe.write_text(Recipe.parse(values).to_toml())
     assert killed(recipe, tmp_path / "whole", 0) == 0
-    # a checkpoint every two steps and death in the third: every life begins and ends elsewhere
-    assert killed(recipe, tmp_path / "killed", 3) >= 4
+    assert killed(recipe, tmp_path / "killed", gradients) >= deaths
     whole, again = (torch.load(tmp_path / n / "state.pt") for n in ("whole", "killed"))
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[key], again[key]) for key in whole)
