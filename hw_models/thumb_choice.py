@@ -128,8 +128,8 @@ def rows_cost(core: Core, outputs: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
     if core.thumb1:
-        quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
-        return quads * quad + tail * (40 + 5.25 * depth)
+        quad = 103 + 13 * depth + 4 * ceil(depth / UNROLL)
+        return quads * quad + tail * (43 + 5.25 * depth)
     quad = 40 + 9 * depth + 2 * ceil(depth / UNROLL)
     return quads * quad + tail * (30 + 4.25 * depth)
 

@@ -4,8 +4,8 @@
 Two forms (`adaqat.deploy.kernels.thumb_forms` proves them): *lanes*, a word holds an activation of
 two pixels; *fields*, a word holds several weights or several activations of one output. What a form
 costs is counted here line by line from the assembly, so that the choice, made for the kernel and
-for the cost report alike, is the same and right. Counts leave out what depends on the data (clamps)
-and on the constants of a layer (left shifts, varying zero points).
+for the cost report alike, is the same and right. No count depends on the data; they leave out what
+depends on the constants of a layer (left shifts, signed codes, varying zero points).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class LanesShape:
         """Instructions per channel and four pixels, results included."""
         n = self.groups(depth)
         late = 2 * PIXELS if self.offset else 0
-        fixed = 86.25 if core.thumb1 else 46
+        fixed = 99.25 if core.thumb1 else 46
         return fixed + late + n * self.body(core) + 2 * ceil(n / self.unroll(core))
 
 
@@ -190,7 +190,7 @@ class FieldsShape:
         late = 2 * PIXELS if self.offset and self.step == 2 else 0
         late += PIXELS if self.step == 2 else 0
         if core.thumb1:
-            return 86 + late + 11 * n + 3 * words + (18 + self.far(core)) * blocks
+            return 99 + late + 11 * n + 3 * words + (18 + self.far(core)) * blocks
         return 51 + late + 6 * n + words + 8 * blocks
 
     def word_instructions(self, core: Core) -> int:
@@ -209,7 +209,7 @@ class FieldsShape:
         blocks = ceil(words / self.words)
         late = 5 if self.step == 2 else 0
         if core.thumb1:
-            return 32 + late + words * self.word_instructions(core) + (
+            return 36 + late + words * self.word_instructions(core) + (
                 4 + self.far_row(core)
             ) * blocks
         return 23 + late + words * self.word_instructions(core) + 3 * blocks
