@@ -179,6 +179,10 @@ class FieldsShape:
         """Multiplies that cover ``depth`` products."""
         return ceil(depth / self.span)
 
+    def weight_bytes(self, outputs: int, depth: int) -> int:
+        """Flash of the packed weights of ``outputs`` channels."""
+        return outputs * 4 * ceil(self.multiplies(depth) / self.fields)
+
     def far(self, core: Core) -> bool:
         """Whether the block is too long for a conditional branch of ARMv6-M."""
         return core.thumb1 and self.words * (6 + 22 * self.fields) + 60 > 240
