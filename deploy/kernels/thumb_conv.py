@@ -166,13 +166,13 @@ def column_layout(core: Core, form: Form, padded: int) -> dict[str, int]:
             "skip": 0,
             "word": 0 if core.thumb1 else (-groups * 0x8000) & 0xFFFFFFFF,
         }
-    skip = -form.multiplies(padded) % form.block
+    skip = -form.multiplies(padded) % form.unrolled
     word, field = divmod(skip, form.fields)
-    load, multiply = (6, 22) if core.thumb1 else (4, 24)
+    load, multiply, out = (6, 22, 32) if core.thumb1 else (4, 24, 24)
     return {
         "column_words": PIXELS * form.multiplies(padded),
         "tail_words": 0,
-        "entry": word * (load + form.fields * multiply) + load + field * multiply,
+        "entry": (word + 1) * load + skip * multiply + skip // form.block * out,
         "skip": skip,
         "word": form.mask,
     }
@@ -214,7 +214,7 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
         values |= {
             "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
-            "shifts": form.shifts, "doubled": int(form.doubled),
+            "steps": form.steps, "doubled": int(form.doubled),
             "far": form.far(core),
         }  # fmt: skip
         shape = f"{form.tag}{'e' if early else ''}"
