@@ -167,7 +167,7 @@ def column_layout(core: Core, form: Form, padded: int) -> dict[str, int]:
             "word": 0 if core.thumb1 else (-groups * 0x8000) & 0xFFFFFFFF,
         }
     skip = -form.multiplies(padded) % form.unrolled
-    word, field = divmod(skip, form.fields)
+    word = skip // form.fields
     load, multiply, out = (6, 22, 32) if core.thumb1 else (4, 24, 24)
     return {
         "column_words": PIXELS * form.multiplies(padded),
