@@ -17,8 +17,10 @@ from .thumb_forms import (
 )
 from .thumb_planes import Plane, taps_group
 
-SPARSE, THIN = 1.01, 1.06
+SPARSE, THIN = 1.01, 1.15
 """A form that wastes flash must be faster by this; by the second where it wastes half."""
+SMALL_BYTES = 512
+"""Weights of a layer, up to which no flash is worth an instruction."""
 QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
@@ -33,11 +35,18 @@ FILLED = 14.0
 """Instructions of a column word of a linear layer that is not full."""
 
 
-def sparse(form: FieldsShape | LanesShape) -> float:
-    """Factor on the cost of a form that stores codes in wider slots."""
-    if not isinstance(form, FieldsShape) or form.slot == form.bits:
+def sparse(form: FieldsShape | LanesShape, outputs: int, depth: int) -> float:
+    """Factor on the cost of a form that stores codes in wider slots.
+
+    Args:
+        form: the form.
+        outputs: channels or rows.
+        depth: activations of each.
+    """
+    if not isinstance(form, FieldsShape) or form.weight_bytes(outputs, depth) <= SMALL_BYTES:
         return 1.0
-    return SPARSE if 2 * form.slot <= 3 * form.bits else THIN
+    words = form.spacing // form.bits / form.fields  # times those of the narrowest slots
+    return 1.0 if words == 1 else SPARSE if words <= 1.5 else THIN
 
 
 def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
@@ -117,8 +126,9 @@ def choose_conv(
     """
 
     def total(form: FieldsShape | LanesShape) -> float:
-        kernel = outputs * form.cost(core, padded_depth(form, runs, run))
-        return (kernel + reading_cost(core, form, runs, run, grid.act_low < 0)) * sparse(form)
+        depth = padded_depth(form, runs, run)
+        reading = reading_cost(core, form, runs, run, grid.act_low < 0)
+        return (outputs * form.cost(core, depth) + reading) * sparse(form, outputs, depth)
 
     forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
     return min(forms, key=total)
@@ -128,8 +138,8 @@ def rows_cost(core: Core, outputs: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
     if core.thumb1:
-        quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
-        return quads * quad + tail * (40 + 5.25 * depth)
+        quad = 103 + 13 * depth + 4 * ceil(depth / UNROLL)
+        return quads * quad + tail * (43 + 5.25 * depth)
     quad = 40 + 9 * depth + 2 * ceil(depth / UNROLL)
     return quads * quad + tail * (30 + 4.25 * depth)
 
@@ -140,7 +150,7 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
     """(estimated instructions, form) of the fields forms of a linear layer."""
     return [
         ((outputs * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
-          + FILLED * filled(form, depth)) * sparse(form), form)
+          + FILLED * filled(form, depth)) * sparse(form, outputs, depth), form)
         for form in fields_shapes(core, grid)
     ]  # fmt: skip
 

@@ -4,15 +4,15 @@
 Two forms (`adaqat.deploy.kernels.thumb_forms` proves them): *lanes*, a word holds an activation of
 two pixels; *fields*, a word holds several weights or several activations of one output. What a form
 costs is counted here line by line from the assembly, so that the choice, made for the kernel and
-for the cost report alike, is the same and right. Counts leave out what depends on the data (clamps)
-and on the constants of a layer (left shifts, varying zero points).
+for the cost report alike, is the same and right. No count depends on the data; they leave out what
+depends on the constants of a layer (left shifts, signed codes, varying zero points).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, lcm
 from typing import ClassVar
 
 LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
@@ -116,7 +116,7 @@ class LanesShape:
         """Instructions per channel and four pixels, results included."""
         n = self.groups(depth)
         late = 2 * PIXELS if self.offset else 0
-        fixed = 86.25 if core.thumb1 else 46
+        fixed = 99.25 if core.thumb1 else 46
         return fixed + late + n * self.body(core) + 2 * ceil(n / self.unroll(core))
 
 
@@ -132,7 +132,8 @@ class FieldsShape:
         step: 1 or 2, after doubling.
         offset: added to every weight.
         span: weight codes in one multiplier, 2 or 4.
-        words: weight words in one block.
+        words: weight words in the unrolled loop, which is whole blocks.
+        block: multiplies before the top digit is taken out.
         limit: multiplies that the proof allows in one block.
         shift_in: added to every activation to make it unsigned.
         top: largest activation after that.
@@ -146,6 +147,7 @@ class FieldsShape:
     offset: int
     span: int
     words: int
+    block: int
     limit: int
     shift_in: int
     top: int
@@ -166,9 +168,14 @@ class FieldsShape:
         return self.spacing // self.slot
 
     @property
-    def block(self) -> int:
-        """Multiplies before the top digit is taken out."""
+    def unrolled(self) -> int:
+        """Multiplies in the unrolled loop."""
         return self.fields * self.words
+
+    @property
+    def outs(self) -> int:
+        """Times that the unrolled loop takes the top digit out."""
+        return self.unrolled // self.block
 
     @property
     def largest(self) -> int:
@@ -179,19 +186,24 @@ class FieldsShape:
         """Multiplies that cover ``depth`` products."""
         return ceil(depth / self.span)
 
+    def weight_bytes(self, outputs: int, depth: int) -> int:
+        """Flash of the packed weights of ``outputs`` channels."""
+        return outputs * 4 * ceil(self.multiplies(depth) / self.fields)
+
     def far(self, core: Core) -> bool:
-        """Whether the block is too long for a conditional branch of ARMv6-M."""
-        return core.thumb1 and self.words * (6 + 22 * self.fields) + 60 > 240
+        """Whether the loop is too long for a conditional branch of ARMv6-M."""
+        return core.thumb1 and self.words * (6 + 22 * self.fields) + 28 + 32 * self.outs > 240
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
         n = self.multiplies(depth)
-        words, blocks = ceil(n / self.fields) - 1, ceil(n / self.block)
+        words, loops = ceil(n / self.fields) - 1, ceil(n / self.unrolled)
+        blocks = ceil(n / self.block)
         late = 2 * PIXELS if self.offset and self.step == 2 else 0
         late += PIXELS if self.step == 2 else 0
         if core.thumb1:
-            return 86 + late + 11 * n + 3 * words + (18 + self.far(core)) * blocks
-        return 51 + late + 6 * n + words + 8 * blocks
+            return 99 + late + 11 * n + 3 * words + 16 * blocks + (2 + self.far(core)) * loops
+        return 51 + late + 6 * n + words + 6 * blocks + 2 * loops
 
     def word_instructions(self, core: Core) -> int:
         """Instructions for one weight word of a linear layer."""
@@ -200,25 +212,45 @@ class FieldsShape:
         return 1 + 2 * self.fields + ceil(self.fields / 4)
 
     def far_row(self, core: Core) -> bool:
-        """Whether the block of a linear layer is too long for a conditional branch."""
-        return core.thumb1 and self.words * self.word_instructions(core) * 2 + 20 > 240
+        """Whether the loop of a linear layer is too long for a conditional branch."""
+        size = 2 * self.words * self.word_instructions(core) + 4 * self.outs
+        return core.thumb1 and size + 16 > 240
 
     def row_cost(self, core: Core, depth: int) -> float:
         """Instructions of one row of a linear layer, its result included."""
         words = ceil(self.multiplies(depth) / self.fields)
-        blocks = ceil(words / self.words)
+        loops, blocks = ceil(words / self.words), ceil(words * self.fields / self.block)
         late = 5 if self.step == 2 else 0
         if core.thumb1:
-            return 32 + late + words * self.word_instructions(core) + (
-                4 + self.far_row(core)
-            ) * blocks
-        return 23 + late + words * self.word_instructions(core) + 3 * blocks
+            return 36 + late + words * self.word_instructions(core) + 2 * blocks + (
+                2 + self.far_row(core)
+            ) * loops
+        return 23 + late + words * self.word_instructions(core) + blocks + 2 * loops
 
 
 def field_limit(largest: int, top: int, span: int) -> int:
     """Multiplies of ``span`` digits whose sum cannot overflow a digit; 0 where the form fails."""
     worst = span * largest * top
     return ((1 << (32 // span)) - 1) // worst if worst else 1 << 16
+
+
+def blocks(fields: int, limit: int, room: int) -> Iterator[tuple[int, int]]:
+    """(words of the unrolled loop, multiplies of a block) that keep the proof.
+
+    One block of whole words; or longer blocks, several in a loop, where words end inside them.
+
+    Args:
+        fields: multipliers in a word.
+        limit: multiplies that the proof allows in a block.
+        room: multiplies that are unrolled at most.
+    """
+    whole = min(limit, room) // fields
+    if whole:
+        yield whole, whole * fields
+    for block in range(min(limit, room), whole * fields, -1):
+        if lcm(block, fields) <= room:
+            yield lcm(block, fields) // fields, block
+            return
 
 
 def fields_shapes(core: Core, grid: Grid) -> Iterator[FieldsShape]:
@@ -233,11 +265,10 @@ def fields_shapes(core: Core, grid: Grid) -> Iterator[FieldsShape]:
                 continue  # as many multipliers in a word as the narrower slot has
             for doubled in (True, False)[grid.step == 1 :]:
                 limit = field_limit(((1 << grid.bits) - 1) << doubled, top, span)
-                words = min(limit, core.field_limit) // (32 // span // slot)
-                if words:
+                for words, block in blocks(32 // span // slot, limit, core.field_limit):
                     yield FieldsShape(
                         grid.bits, slot, doubled, grid.step >> doubled, grid.offset, span, words,
-                        limit, -grid.act_low, top,
+                        block, limit, -grid.act_low, top,
                     )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ class Plane:
         loads = kh * (ceil(kw / 3) if self.dilation[1] == 1 else kw)
         if core.thumb1:
             split = 3 * groups + 1 + 3 if groups > 1 else 4
-            return loads + 2 * self.taps + self.taps - groups + kh + split + 4 + 20 + 8
+            return loads + 2 * self.taps + self.taps - groups + kh + split + 4 + 26 + 8
         moved = (kh - 1) * (self.tap_row != self.read)
         weights = kh * ceil(kw / 3)
         return loads + weights + self.taps + moved + 2 * groups + 6 + 12 + 2

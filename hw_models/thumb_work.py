@@ -54,7 +54,7 @@ def _weight_bytes(core: Core, form: FieldsShape | LanesShape, outputs: int, dept
     if isinstance(form, LanesShape):
         rows = ceil(outputs / 8) * 8 if core.thumb1 else outputs
         return rows * form.groups(depth) * form.group
-    return outputs * 4 * ceil(form.multiplies(depth) / form.fields)
+    return form.weight_bytes(outputs, depth)
 
 
 def conv2d(

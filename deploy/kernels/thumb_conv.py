@@ -22,6 +22,7 @@ from .thumb_pack import (
     pad_runs,
     records,
     z_varies,
+    zero_points,
 )
 from .thumb_spread import quads, spread_helper
 
@@ -165,13 +166,13 @@ def column_layout(core: Core, form: Form, padded: int) -> dict[str, int]:
             "skip": 0,
             "word": 0 if core.thumb1 else (-groups * 0x8000) & 0xFFFFFFFF,
         }
-    skip = -form.multiplies(padded) % form.block
-    word, field = divmod(skip, form.fields)
-    load, multiply = (6, 22) if core.thumb1 else (4, 24)
+    skip = -form.multiplies(padded) % form.unrolled
+    word = skip // form.fields
+    load, multiply, out = (6, 22, 32) if core.thumb1 else (4, 24, 24)
     return {
         "column_words": PIXELS * form.multiplies(padded),
         "tail_words": 0,
-        "entry": word * (load + form.fields * multiply) + load + field * multiply,
+        "entry": (word + 1) * load + skip * multiply + skip // form.block * out,
         "skip": skip,
         "word": form.mask,
     }
@@ -179,7 +180,7 @@ def column_layout(core: Core, form: Form, padded: int) -> dict[str, int]:
 
 def requant_literals(core: Core, requant: Requant, shift: int, *, late: bool) -> dict[str, Any]:
     """What the requantisation prints."""
-    varies, signed = z_varies(requant), multiplier_is_signed(requant)
+    varies, signed = z_varies(requant, core), multiplier_is_signed(requant)
     span = requant.hi - requant.lo
     return {
         "thumb1": core.thumb1,
@@ -187,7 +188,7 @@ def requant_literals(core: Core, requant: Requant, shift: int, *, late: bool) ->
         "late": late,
         "signed_m": signed and core.thumb1,
         "z_varies": varies,
-        "z": 0 if varies else int(requant.z[0]) - requant.lo,
+        "z": 0 if varies else int(zero_points(requant, core)[0]),
         "range": span,
         "bits": span.bit_length() if span & (span + 1) == 0 else 0,
         "lo": requant.lo,
@@ -213,7 +214,7 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
         values |= {
             "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
-            "shifts": form.shifts, "doubled": int(form.doubled),
+            "steps": form.steps, "doubled": int(form.doubled),
             "far": form.far(core),
         }  # fmt: skip
         shape = f"{form.tag}{'e' if early else ''}"
@@ -223,7 +224,7 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
 
 def record_tag(record: dict[str, Any]) -> str:
     """A piece of an identifier that differs wherever the requantisation differs."""
-    zero = "v" if record["z_varies"] else str(record["z"])
+    zero = "v" if record["z_varies"] else f"{'m' * (record['z'] < 0)}{abs(record['z'])}"
     lo = f"m{-record['lo']}" if record["lo"] < 0 else str(record["lo"])
     flags = ("l" if record["late"] else "") + ("n" if record["signed_m"] else "")
     return f"p{record['shift']}z{zero}r{record['range']}o{lo}{flags}"

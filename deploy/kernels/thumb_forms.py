@@ -97,7 +97,19 @@ class Fields(FieldsShape):
     @property
     def tag(self) -> str:
         """Tells forms with different kernels apart."""
-        return f"s{self.span}w{self.bits}x{self.slot}b{self.words}{'d' if self.doubled else ''}"
+        block = f"b{self.words}" if self.outs == 1 else f"b{self.words}o{self.outs}"
+        return f"s{self.span}w{self.bits}x{self.slot}{block}{'d' if self.doubled else ''}"
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The multiplies of the unrolled loop, in order, as the templates print them."""
+        return [
+            {
+                "load": i % self.fields == 0, "shift": self.shifts[i % self.fields],
+                "first": i % self.block == 0, "out": (i + 1) % self.block == 0,
+            }
+            for i in range(self.unrolled)
+        ]  # fmt: skip
 
     def proof(self) -> tuple[str, ...]:
         """Why the top digit is exact."""

@@ -123,17 +123,19 @@ def _fields(
     codes = np.pad(form.codes, ((0, 0), (0, columns * form.span - depth)))
     skip = -words % form.words
     size = form.word_instructions(core) * (2 if core.thumb1 else 4)
+    out = skip * form.fields // form.block * 4
     kernel = {
         "q": rule, "early": early, "span": form.span, "spacing": form.spacing, "mask": form.mask,
         "fields": form.fields, "words": form.words, "block": form.block,
-        "shifts": form.shifts,
+        "shifts": form.shifts, "steps": form.steps,
         "far": form.far_row(core),
         "ident": f"single_{form.tag}{'e' if early else ''}_{record_tag(rule)}",
     }  # fmt: skip
     values = {
         "copied": "words", "rows": form.codes.shape[0], "tail": 0, "span": form.span,
         "spacing": form.spacing, "whole": depth // form.span, "words": columns,
-        "depth_bytes": 4 * columns, "entry": skip * size, "word": form.mask, "skip": skip,
+        "depth_bytes": 4 * columns, "entry": skip * size + out, "word": form.mask,
+        "skip": skip * form.fields,
     }  # fmt: skip
     helper: Helper = (f"thumb_single_{core.name}", (("k", kernel),))
     return values, field_weights(form, codes), helper, 4 * columns, form.proof()

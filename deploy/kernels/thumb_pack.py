@@ -72,10 +72,18 @@ def multiplier_is_signed(requant: Requant) -> bool:
     return bool((requant.m < 0).any())
 
 
-def z_varies(requant: Requant) -> bool:
+def zero_points(requant: Requant, core: Core) -> Int64:
+    """What is added at the end, per channel: the zero point above the clamp's lower end.
+
+    On ARMv6-M above its upper end, which the clamp there starts from.
+    """
+    return requant.z - (requant.hi if core.thumb1 else requant.lo)
+
+
+def z_varies(requant: Requant, core: Core) -> bool:
     """Whether the number added at the end differs between channels or is no immediate."""
-    z = requant.z - requant.lo
-    return bool((z != z[0]).any() or not 0 <= int(z[0]) <= 255)
+    z = zero_points(requant, core)
+    return bool((z != z[0]).any() or not -255 * core.thumb1 <= int(z[0]) <= 255)
 
 
 def records(requant: Requant, extra: Int64, core: Core) -> CArray:
@@ -83,7 +91,7 @@ def records(requant: Requant, extra: Int64, core: Core) -> CArray:
 
     bias with ``extra`` (per channel, before the left shift) included, modulo 2^32; on ARMv7-M the
     multiplier m*2^(32-s); on ARMv6-M m and s-16 in one word, or in two where m is signed; where it
-    varies the zero point above the lower clamp.
+    varies what `zero_points` says.
     """
     bias = (requant.bias + (extra << requant.p)) & 0xFFFFFFFF
     if not core.thumb1:
@@ -95,9 +103,9 @@ def records(requant: Requant, extra: Int64, core: Core) -> CArray:
     else:
         columns = [bias, requant.m | ((requant.s - 16) << 16)]
         note = "bias, multiplier + 65536 * (shift - 16)"
-    if z_varies(requant):
-        columns.append((requant.z - requant.lo) & 0xFFFFFFFF)
-        note += f", zero point - ({requant.lo})"
+    if z_varies(requant, core):
+        columns.append(zero_points(requant, core) & 0xFFFFFFFF)
+        note += f", zero point - ({requant.hi if core.thumb1 else requant.lo})"
     return CArray("rq", "uint32_t", _ints(np.stack(columns, axis=1)), f"per channel: {note}")
 
 

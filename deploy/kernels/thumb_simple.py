@@ -30,14 +30,16 @@ def plan_add(
     if span > 255 or (not core.thumb1 and span & (span + 1)):
         return None
     bound = rule.bound([(info.type.lo, info.type.hi) for info in inputs])
-    constant, zero = rule.bias + (1 << (rule.s - 1)), rule.z - rule.lo
+    constant = rule.bias + (1 << (rule.s - 1))
+    # the clamp of ARMv6-M starts from its upper end
+    zero = rule.z - (rule.hi if core.thumb1 else rule.lo)
     # the zero point goes through the shift where that cannot overflow
     if bound + (abs(zero) << rule.s) < 1 << 31:
         constant, zero = constant + (zero << rule.s), 0
     if abs(zero) > 255:
         return None
     extra = (zero != 0) + (rule.lo != 0)
-    size = 2 * (11 + extra) if core.thumb1 else 4 * (6 + (zero != 0) + extra)
+    size = 2 * (14 + extra) if core.thumb1 else 4 * (6 + (zero != 0) + extra)
     numbers = (*rule.m, constant, output.size, -output.size % UNROLLED * size)
     loads = tuple("ldrsb" if info.type.signed else "ldrb" for info in inputs)
     acts = tuple(info.type.c_name for info in inputs)
@@ -45,9 +47,9 @@ def plan_add(
         "core": core.name, "s": rule.s, "z": zero, "lo": rule.lo, "range": span,
         "bits": span.bit_length(), "loads": loads, "acts": acts,
     }  # fmt: skip
-    sign = "m" if rule.lo < 0 or zero < 0 else ""
+    signs = f"{'n' * (zero < 0)}{'m' * (rule.lo < 0)}"
     values["ident"] = (
-        f"add_{acts[0][0]}{acts[1][0]}s{rule.s}z{abs(zero)}r{span}o{sign}{abs(rule.lo)}"
+        f"add_{acts[0][0]}{acts[1][0]}s{rule.s}z{abs(zero)}r{span}o{signs}{abs(rule.lo)}"
     )
     helper: Helper = ("thumb_add", (("k", values),))
     array = CArray(
@@ -69,6 +71,9 @@ def plan_pool(
     taps = op.window.kernel[0] * op.window.kernel[1]
     more = {
         "average": isinstance(op, AvgPool2d),
+        "thumb1": core.thumb1,
         "small": taps <= SMALL and not any(op.window.pad),
     }
-    return replace(plan, values={**plan.values, **more})
+    # ARMv6-M limits the code where it is used, without branches
+    helpers = tuple(h for h in plan.helpers if not (core.thumb1 and h[0] == "clamp"))
+    return replace(plan, values={**plan.values, **more}, helpers=helpers)

@@ -28,7 +28,7 @@ from adaqat.deploy.vectors import make_inputs
 
 pytest.importorskip("unicorn")
 
-CORES = ("cortex-m0plus", "cortex-m3")
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4")
 """A family joins by its core."""
 TOLERANCE = 1.02
 BITS = tuple(range(8, 0, -1))

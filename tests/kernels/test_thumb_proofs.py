@@ -60,7 +60,8 @@ def test_one_more_multiply_breaks_the_fields(core, bits, act_bits, span, monkeyp
 
     def too_long(core, weights, act) -> Fields:
         form = allowed(core, weights, act)
-        return dataclasses.replace(form, words=form.limit // form.fields + 1)
+        words = form.limit // form.fields + 1
+        return dataclasses.replace(form, words=words, block=words * form.fields)
 
     net, plan = worst_layer(allowed, bits, act_bits, core)
     assert host_mismatches(net, target, plan, monkeypatch) == 0
