@@ -11,24 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.mve_geometry import CONV_TILE, LOOPED, SHORT, entry_steps, is_long
+from ...hw_models.mve_geometry import (
+    CONV_TILE,
+    LANES,
+    LOOPED,
+    SHORT,
+    entry_steps,
+    is_long,
+    steps_of,
+)
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from . import mve_linear
 from . import mve_packing as mve
 
-HEADER = 80
-"""Bytes before the columns: column sums, counts, then vectors of the factor and both clamps."""
+HEADER = 40
+"""Bytes before the columns: both column sums, then eight words of the job."""
 STEP_BYTES = 56
 """Code bytes of one step of a tile; every instruction there has four."""
 DIRECT = (
-    "pixels", "channels", "step", "outputs", "second", "depth", "entry", "sum_factor", "factor",
-    "lo", "hi", "zero",
+    "pixels", "step", "outputs", "entry", "depth", "zero", "factor", "lo", "hi", "sum_factor",
+    "second", "run", "beyond",
 )  # fmt: skip
-"""The job of a layer whose pixels are its columns."""
+"""The job of a layer whose pixels are its columns; the second to ninth stand before the columns."""
 WINDOWS = (
-    *DIRECT, "height", "width", "top", "start", "end", "down", "right", "rows", "taps", "tap",
-    "run", "row_step", "dilation_y", "dilation_x", "inside_y", "inside_x", "pad_byte",
+    *DIRECT, "rows", "row_step", "right", "end", "start", "down", "inside_y", "inside_x", "width",
+    "channels", "top", "height", "taps", "tap", "dilation_y", "dilation_x", "pad_byte",
 )  # fmt: skip
 """The job of any other layer."""
 
@@ -47,21 +55,21 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     numbers = _job(op, scheme, source, output)
     job = tuple(int(numbers[name]) for name in names)
     tile = tile_helper(op, scheme, outputs)
-    append = mve.helper("mve_append", "append", {"flip": scheme.centre})
     places = {name: place for place, name in enumerate(names)}
-    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()), append)
-    values: dict[str, object] = {"direct": direct, "at": places, "append": mve.tag_of(append)}
-    if not direct:
-        apart, padded = _apart(op), any(window.pad)
+    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()))
+    append = mve.helper("mve_append", "append", {"flip": scheme.centre})
+    border = ""
+    if not direct and (_apart(op) or any(window.pad)):
         reading = mve.helper(
-            "mve_window",
-            "window",
-            {"flip": scheme.centre, "append": mve.tag_of(append), "apart": apart,
-             "padded": padded, "at": places},
-        )  # fmt: skip
-        helpers += ((("mve_fill", ()),) if padded else ()) + (reading,)
-        values["window"] = mve.tag_of(reading)
-    pairs = mve.helper("mve_pairs", "pairs", values)
+            "mve_border",
+            "border",
+            {"append": mve.tag_of(append), "apart": _apart(op), "at": places},
+        )
+        helpers += (append, ("mve_fill", ()), reading)
+        border = mve.tag_of(reading)
+    pairs = mve.helper(
+        "mve_pairs", "pairs", {"direct": direct, "flip": scheme.centre, "at": places}
+    )
     return CPlan(
         "conv2d",
         {
@@ -71,6 +79,8 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
             "stream_words": len(array.values) // op.groups,
             "tile": mve.tag_of(tile),
             "pairs": mve.tag_of(pairs),
+            "direct": direct,
+            "border": border,
         },
         (array, CArray("j", "int32_t", job, ", ".join(names).replace("_", " "))),
         (*helpers, tile, pairs),
@@ -89,36 +99,42 @@ def _job(op: Conv2d, scheme: mve.Scheme, source: TensorInfo, output: TensorInfo)
     height, width, channels = source.shape
     depth = channels // op.groups
     span = [d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True)]
+    apart = _apart(op)
+    run = depth if apart else window.kernel[1] * depth
+    whole = LANES * steps_of(run)
     rule = op.requant
     return {
         "pixels": output.shape[0] * output.shape[1],
-        "channels": channels,
         "step": output.shape[2],
         "outputs": output.shape[2] // op.groups,
-        "second": scheme.depth if is_long(scheme.steps) else SHORT,
-        "depth": scheme.depth,
         "entry": STEP_BYTES * entry_steps(scheme.steps),
-        "sum_factor": _signed(scheme.sum_factor),
+        "depth": scheme.depth,
+        "zero": mve.same_zero(rule) or 0,
         "factor": _signed(scheme.factor % mve.WORD),
         "lo": rule.lo,
         "hi": rule.hi,
-        "zero": mve.same_zero(rule) or 0,
-        "height": height,
-        "width": width,
-        "top": -window.pad[0],
-        "start": -window.pad[1],
-        "end": output.shape[1] * window.stride[1] - window.pad[1],
-        "down": window.stride[0],
-        "right": window.stride[1],
+        "sum_factor": _signed(scheme.sum_factor),
+        "second": scheme.depth if is_long(scheme.steps) else SHORT,
+        "run": run,
+        # vectors end so many bytes beyond a run
+        "beyond": whole - run,
         "rows": window.kernel[0],
+        "row_step": window.dilation[0] * width * channels - whole,
+        "right": window.stride[1],
+        "end": output.shape[1] * window.stride[1] - window.pad[1],
+        "start": -window.pad[1],
+        "down": window.stride[0],
+        # taps that lie apart are read one by one, as those at the border are
+        "inside_y": 0 if apart else max(0, height - span[0] + 1),
+        "inside_x": 0 if apart else max(0, width - span[1] + 1),
+        "width": width,
+        "channels": channels,
+        "top": -window.pad[0],
+        "height": height,
         "taps": window.kernel[1],
         "tap": depth,
-        "run": depth if _apart(op) else window.kernel[1] * depth,
-        "row_step": window.dilation[0] * width * channels,
         "dilation_y": window.dilation[0],
-        "dilation_x": window.dilation[1] * channels,
-        "inside_y": max(0, height - span[0] + 1),
-        "inside_x": max(0, width - span[1] + 1),
+        "dilation_x": window.dilation[1],
         "pad_byte": (op.pad_value + scheme.centre) % 256,
     }
 
