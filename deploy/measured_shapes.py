@@ -104,6 +104,13 @@ LINEARS: tuple[Sizes, ...] = (
     (512, 12),
     (8, 10),
     (6, 16),
+    (8, 64),
+    (4, 32),
+    (640, 64),
+    (320, 24),
+    (192, 12),
+    (256, 4),
+    (128, 8),
 )
 # height, width, channels, kernel, stride, padding
 POOLS: tuple[Sizes, ...] = (
