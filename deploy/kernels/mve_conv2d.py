@@ -56,7 +56,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     job = tuple(int(numbers[name]) for name in names)
     tile = tile_helper(op, scheme, outputs)
     places = {name: place for place, name in enumerate(names)}
-    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()))
+    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()), ("mve_kept", ()))
     append = mve.helper("mve_append", "append", {"flip": scheme.centre})
     border = ""
     if not direct and (_apart(op) or any(window.pad)):

@@ -91,7 +91,7 @@ def plan_of(
             CArray("j", "uint32_t", words,
                    ", ".join(NUMBERS) + "; offsets of outputs and taps, counts and steps"),
         ),
-        (("mve_guard", ()), ("mve_finish", ()), ("mve_fill", ()), gather, kernel,
+        (("mve_guard", ()), ("mve_kept", ()), ("mve_finish", ()), ("mve_fill", ()), gather, kernel,
          ("mve_planes", (("v", {"at": at, "numbers": len(NUMBERS)}),))),
         planes.size,
         op.proof([source]),
