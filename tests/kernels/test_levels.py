@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
+from dsp_nets import NETS as DSP_NETS
 from mve_nets import NETS as MVE_NETS
-from test_dsp import NETS as DSP_NETS
 
 from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
