@@ -113,8 +113,8 @@ def _conv2d(
         features |= {"apart_tap": taps, "vector": taps * steps_of(run)}
     else:
         touching, crossing = edges(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, 1)
-        rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
-        outside = (out_shape[0] * kernel[0] - rows) * out_shape[1]
+        within = inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
+        outside = (out_shape[0] * kernel[0] - within) * out_shape[1]
         reading = "border" if any(pad) else reading
         columns = pixels * groups - touching * groups
         features |= {
