@@ -56,6 +56,8 @@ CONVOLUTIONS: tuple[Sizes, ...] = (
     (16, 16, 1, 16, 3, 2, 1, 1),
     (9, 11, 1, 12, 3, 1, 1, 1),
     (20, 15, 1, 4, 3, 2, 0, 1),
+    (3, 3, 192, 16, 1, 1, 0, 1),
+    (4, 4, 160, 8, 1, 1, 0, 1),
 )
 # height, width, channels, kernel (or its rows and columns), stride, padding (or its four sides)
 DEPTHWISE: tuple[Sizes, ...] = (
@@ -104,6 +106,13 @@ LINEARS: tuple[Sizes, ...] = (
     (512, 12),
     (8, 10),
     (6, 16),
+    (8, 64),
+    (4, 32),
+    (640, 64),
+    (320, 24),
+    (192, 12),
+    (256, 4),
+    (128, 8),
 )
 # height, width, channels, kernel, stride, padding
 POOLS: tuple[Sizes, ...] = (

@@ -43,6 +43,15 @@ def fit_row(
     """The table row of nodes that share their kernels."""
     features, instruction_errors, cycle_errors = fit_samples(samples)
     shared = common_functions(samples)
+    by_form = {
+        form: [sample for sample in samples if sample.work.form == form]
+        for form in sorted({sample.work.form for sample in samples})
+    }
+    common = {form: common_functions(found) for form, found in by_form.items() if len(found) > 1}
+    form_shared = {
+        form: {name: size for name, size in found.items() if name not in shared}
+        for form, found in common.items()
+    }
     return Row(
         kind=kind,
         weight_bits=(weight_bits,),
@@ -50,10 +59,11 @@ def fit_row(
         act_signed=(act_signed,),
         features=features,
         code_bytes={
-            form: _usual_code([s for s in samples if s.work.form == form], shared)
-            for form in sorted({s.work.form for s in samples})
+            form: _usual_code(found, {**shared, **form_shared.get(form, {})})
+            for form, found in by_form.items()
         },
         shared=shared,
+        form_shared={form: found for form, found in form_shared.items() if found},
         stored=_fit_stored(samples),
         taken_share=_rounded(np.median([s.taken / s.instructions for s in samples])),
         samples=len(samples),
@@ -85,10 +95,10 @@ def fit_samples(
 
 
 def common_functions(samples: list[Sample]) -> dict[str, int]:
-    """Functions that every node of a row calls, with their sizes.
+    """Functions that every one of these nodes calls, with their sizes.
 
     A network holds them once. A function that only some call was made for a shape or for
-    constants; it counts as the node's own code.
+    constants; it counts as the node's own code, unless all nodes of a form call it.
     """
     names = set.intersection(*(set(sample.shared) for sample in samples))
     return {name: max(s.shared[name] for s in samples) for name in sorted(names)}

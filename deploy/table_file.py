@@ -37,6 +37,12 @@ def _row_lines(row: Row) -> list[str]:
     for name in ("code_bytes", "shared", "stored"):
         inner = ", ".join(f"{key} = {size}" for key, size in getattr(row, name).items())
         lines.append(f"{name} = {{ {inner} }}" if inner else f"{name} = {{}}")
+    if row.form_shared:
+        forms = ", ".join(
+            f"{form} = {{ {', '.join(f'{key} = {size}' for key, size in found.items())} }}"
+            for form, found in row.form_shared.items()
+        )
+        lines.append(f"form_shared = {{ {forms} }}")
     for name in ("taken_share", "samples", "median_error", "max_error"):
         lines.append(f"{name} = {_value(getattr(row, name))}")
     return lines

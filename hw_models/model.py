@@ -189,13 +189,14 @@ class HwModel:
         code = row.code_bytes.get(work.form, max(row.code_bytes.values()))
         stored = sum(count * row.stored.get(name, 0.0) for name, count in work.stored.items())
         constants = work.const_bytes + ceil(stored)
+        shared = {**row.shared, **row.form_shared.get(work.form, {})}
         stalls = 0.0
         if self.board is not None and self.board.flash is not None:
             taken = instructions * row.taken_share
-            own = code + sum(row.shared.values())
+            own = code + sum(shared.values())
             stalls = self.board.flash.stall_cycles(constants, passes(work), own, taken)
         energy_uj = self.energy_uj(cycles, stalls)
-        return Cost(instructions, cycles, energy_uj, code, constants, row.shared, stalls)
+        return Cost(instructions, cycles, energy_uj, code, constants, shared, stalls)
 
     def prices(self, kind: str) -> bool:
         """Whether the table has rows for a kind of node; a network with others has no total."""

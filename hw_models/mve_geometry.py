@@ -24,8 +24,11 @@ GROUP_COST, LINE_COST = 10, 6
 """Instructions of four depthwise outputs besides gathers and products, and of a line."""
 STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
-SLOWER = 1.017
-"""Several codes share a byte where that costs no more than this."""
+SHORT = LANES * STRAIGHT
+"""Bytes of a column in tiles without a loop at most: the second column lies so far on."""
+SLOWER = 1.08
+"""Several codes share a byte where that costs no more than this: a narrower weight then takes less
+flash wherever the loop over the inputs is longer than what takes the sums apart."""
 
 Pair = tuple[int, int]
 
@@ -45,7 +48,7 @@ class Tile:
     unmix: Pair
 
 
-CONV_TILE = Tile(14, 22, (6, 4))
+CONV_TILE = Tile(14, 23, (6, 4))
 ROWS_TILE = Tile(17, 27, (6, 1))
 
 
@@ -57,6 +60,16 @@ def steps_of(inputs: int) -> int:
 def rounds_of(steps: int) -> int:
     """Rounds of the loop over a column; the first steps are straight code."""
     return 0 if steps <= STRAIGHT else (steps - 1) // LOOPED
+
+
+def is_long(steps: int) -> bool:
+    """Whether a convolution's column takes the tile with a loop."""
+    return steps > STRAIGHT
+
+
+def entry_steps(steps: int) -> int:
+    """Steps of a convolution's column between the first and the loop, or all after the first."""
+    return (steps - 1) % LOOPED if is_long(steps) else steps - 1
 
 
 def field_counts(bits: int) -> tuple[int, ...]:

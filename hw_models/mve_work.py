@@ -19,17 +19,20 @@ from .mve_geometry import (
     fields_of,
     gather_of,
     in_blocks,
+    is_long,
     rounds_of,
     steps_of,
     taps_of,
 )
-from .work import SPECIAL, Work
+from .work import SPECIAL, Work, inside
 
 Pad = tuple[int, int, int, int]
 Shape = tuple[int, int, int]
 FAMILY = "mve"
 CONSTANTS = 32
 """Bytes of bias and multiplier of four channels."""
+DIRECT_JOB, WINDOW_JOB, PLANES_JOB = 52, 120, 40
+"""Bytes of the numbers of a layer that its shared driver reads."""
 
 
 def _some(features: dict[str, int]) -> dict[str, int]:
@@ -52,8 +55,8 @@ def _linear(
         "half_step": half * steps,
         "half_round": half * rounds,
         "half_tile": int(half),
-        "apart": full * (fields > 1),
-        "half_apart": half * (fields > 1),
+        "unmix": full * (ROWS_TILE.unmix[fields == 2] if fields > 1 else 0),
+        "half_unmix": half * ((3, 2)[fields == 2] if fields > 1 else 0),
         "column": steps,
         "layer": 1,
     }
@@ -88,10 +91,6 @@ def _conv2d(
     rounds = rounds_of(steps)
     pixels = out_shape[0] * out_shape[1]
     pairs = -(-pixels // 2) * groups
-    columns = 2 * pairs
-    touching, crossing = edges(
-        in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, 1
-    )
     fields = fields_of(CONV_TILE, steps, field_counts(weight_bits))
     direct = kernel == (1, 1) and stride == (1, 1) and not any(pad)
     tiles = pairs * fours
@@ -99,22 +98,42 @@ def _conv2d(
         "step": tiles * steps,
         "round": tiles * rounds,
         "tile": tiles,
-        "apart": tiles * (fields > 1),
+        "long_tile": tiles * is_long(steps),
+        "unmix": tiles * (CONV_TILE.unmix[fields == 2] if fields > 1 else 0),
         "partial": tiles * (outputs % 4 != 0),
         "direct_pair" if direct else "pair": pairs,
-        "run": 0 if direct else columns * runs,
-        "vector": columns * runs * steps_of(run),
-        "edge_column": touching * groups,
-        "edge_run": touching * groups * runs,
-        "edge_cross": crossing * groups,
         "layer": 1,
     }
-    reading = "direct" if direct else "border" if any(pad) else "inside"
+    reading = "direct" if direct else "inside"
+    if direct:
+        features["direct_vector"] = pixels * groups * steps_of(run)
+    elif apart:
+        reading = "apart"
+        taps = pixels * groups * runs
+        features |= {"apart_tap": taps, "vector": taps * steps_of(run)}
+    else:
+        touching, crossing = edges(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, 1)
+        within = inside(in_shape[0], out_shape[0], kernel[0], stride[0], dilation[0], pad[0])
+        outside = (out_shape[0] * kernel[0] - within) * out_shape[1]
+        reading = "border" if any(pad) else reading
+        columns = pixels * groups - touching * groups
+        features |= {
+            "run": columns * runs,
+            "vector": columns * runs * steps_of(run),
+            "edge_column": touching * groups,
+            "edge_run": (touching * runs - outside) * groups,
+            "edge_vector": (touching * runs - outside) * groups * steps_of(run),
+            "edge_cross": crossing * groups,
+            "edge_outside": outside * groups,
+            "edge_fill": outside * groups * steps_of(run),
+        }
+    size = "long" if is_long(steps) else "short"
     return Work(
         "conv2d", weight_bits, act_bits, act_signed, _some(features),
-        const_bytes=groups * fours * (4 * LANES * steps // fields + CONSTANTS),
+        const_bytes=groups * fours * (4 * LANES * steps // fields + CONSTANTS)
+        + (DIRECT_JOB if direct else WINDOW_JOB),
         macs=pixels * out_shape[2] * runs * run,
-        form=f"{reading}_{'looped' if rounds else min(steps, 9)}",
+        form=f"{reading}_{size}_{fields}{'_partial' if outputs % 4 else ''}",
     )  # fmt: skip
 
 
@@ -174,7 +193,7 @@ def _depthwise(
     return Work(
         "depthwise_conv2d", weight_bits, act_bits, act_signed,
         _some({**features, "input": channels, "layer": 1}),
-        const_bytes=record * outputs + (56 if blocks else 68),
+        const_bytes=record * outputs + (56 if blocks else 68) + PLANES_JOB,
         macs=rows * columns * outputs * kernel[0] * kernel[1],
         form=f"share{share}" if share else "blocks",
     )  # fmt: skip

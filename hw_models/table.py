@@ -44,6 +44,7 @@ class Row(Record):
     of the operator's work report; a constant term is the feature "layer", counted once per node.
     code_bytes: code of one such node by its form, upper quartile of the measured nodes.
     shared: functions that such nodes call, by name; a network holds each of them once.
+    form_shared: further ones that all measured nodes of a form call.
     stored: bytes of constants per unit that the work report calls ``stored``; empty where the
         report knows its constants.
     taken_share: taken branches per instruction, median of the measured nodes.
@@ -58,6 +59,7 @@ class Row(Record):
     features: dict[str, Figures] = Field(min_length=1)
     code_bytes: dict[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
     shared: dict[str, Annotated[int, Field(ge=0)]]
+    form_shared: dict[str, dict[str, Annotated[int, Field(ge=0)]]] = Field(default_factory=dict)
     stored: dict[str, Share] = Field(default_factory=dict)
     taken_share: float = Field(default=0.0, ge=0, le=1)
     samples: int = Field(ge=1)

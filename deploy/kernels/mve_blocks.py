@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...hw_models.mve_geometry import BLOCK, in_blocks
-from ..ops.base import CArray, CPlan, TensorInfo
+from ..ops.base import CPlan, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_packing as mve
-from .mve_plane import flip_of, gather_helper, gather_values, records, scaled, tap_weights
+from .mve_plane import Planes, flip_of, plan_of, records, scaled, tap_weights
 
 GAP = 4
 """Bytes between the planes: the second is written from two bytes before its start."""
@@ -29,7 +29,7 @@ def serves(op: DepthwiseConv2d, output: TensorInfo) -> bool:
 
 def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
     """Plan of a layer that `serves` takes."""
-    height, image, channels = source.shape
+    height, image, _ = source.shape
     top, left, bottom, right = op.window.pad
     rows, columns, outputs = output.shape
     gap = -(image + left + right) % 4 + left + right
@@ -46,11 +46,9 @@ def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
         "scaled": scaled(op, shift, 1),
         "pairs": pairs > 0,
         "single": single == 1,
-        "out": output.type.c_name,
         **mve.requant_values(op.requant),
     }
     kernel = mve.helper("mve_blocks", "blocks", values)
-    gather = gather_helper(source, gap, second=True)
     across = columns * outputs
     job = (
         0, outputs, across, across + outputs,
@@ -58,28 +56,11 @@ def plan(op: DepthwiseConv2d, source: TensorInfo, output: TensorInfo) -> CPlan:
         rows // BLOCK, pairs, BLOCK * outputs, BLOCK * width - 4 * pairs,
         BLOCK * across - columns * outputs, plane + GAP,
     )  # fmt: skip
-    fill = (("mve_fill", ()),) if any(op.window.pad) else ()
-    return CPlan(
-        "depthwise_conv2d",
-        {
-            "taps": mve.tag_of(kernel),
-            "gather": mve.tag_of(gather),
-            "second": plane + GAP,
-            "channels": channels,
-            "multiplier": outputs // channels,
-            **gather_values(source, gap),
-            "padded": any(op.window.pad),
-            "pad_byte": (op.pad_value ^ flip) % 256,
-            "plane": 2 * plane + GAP,
-            "start": top * width + left,
-            "record": len(record) // outputs,
-        },
-        (
-            CArray("w", "uint32_t", tuple(record), "by channel: three rows of weights, bias, M, z"),
-            CArray("j", "uint32_t", tuple(v % mve.WORD for v in job),
-                   "offsets of outputs and plane rows, then counts and steps"),
-        ),
-        (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
-        2 * plane + GAP,
-        op.proof([source]),
-    )  # fmt: skip
+    planes = Planes(
+        gap=gap,
+        start=top * width + left,
+        second=plane + GAP,
+        filled=(2 * plane + GAP) * any(op.window.pad),
+        size=2 * plane + GAP,
+    )
+    return plan_of(op, source, outputs, planes, kernel, record, job)

@@ -2,23 +2,43 @@
 """Convolution on cores with MVE: four output channels by two pixels at a time.
 
 The windows of two pixels are copied into two columns of bytes, padding filled in, and their sums
-taken on the way; a tile function then runs over all channels.
+taken on the way; a tile function then runs over all channels. What differs between layers only in
+numbers is read from the layer's job, so that a network holds one driver for all windows, one for
+all direct columns, and one tile function for each way of storing codes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.mve_geometry import CONV_TILE
-from ..ops.base import CPlan, Helper, Op, TensorInfo
-from ..ops.conv2d import Conv2d, window_values
+from ...hw_models.mve_geometry import (
+    CONV_TILE,
+    LANES,
+    LOOPED,
+    SHORT,
+    entry_steps,
+    is_long,
+    steps_of,
+)
+from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.conv2d import Conv2d
 from . import mve_linear
 from . import mve_packing as mve
 
-HEADER = 16
-"""Bytes before the columns: both sums, the number of channels, the distance of the outputs."""
-REACH = 508
-"""A vector load reaches so many bytes past its base register."""
+HEADER = 40
+"""Bytes before the columns: both column sums, then eight words of the job."""
+STEP_BYTES = 56
+"""Code bytes of one step of a tile; every instruction there has four."""
+DIRECT = (
+    "pixels", "step", "outputs", "entry", "depth", "zero", "factor", "lo", "hi", "sum_factor",
+    "second", "run", "beyond",
+)  # fmt: skip
+"""The job of a layer whose pixels are its columns; the second to ninth stand before the columns."""
+WINDOWS = (
+    *DIRECT, "rows", "row_step", "right", "end", "start", "down", "inside_y", "inside_x", "width",
+    "channels", "top", "height", "taps", "tap", "dilation_y", "dilation_x", "pad_byte",
+)  # fmt: skip
+"""The job of any other layer."""
 
 
 def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
@@ -29,49 +49,111 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         return mve_linear.plan(op, inputs, output)
     scheme = mve.choose(op, source.type, CONV_TILE)
     outputs = output.shape[2] // op.groups
-    depth = source.shape[2] // op.groups
-    apart = window.kernel[1] > 1 and (op.groups > 1 or window.dilation[1] > 1)
-    tiles = [4] * -(-outputs // 4)
-    array = mve.stream(op, scheme, tiles, op.groups)
-    tile = tile_helper(op, scheme, outputs, output)
+    array = mve.stream(op, scheme, [4] * -(-outputs // 4), op.groups)
+    direct = window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad)
+    names = DIRECT if direct else WINDOWS
+    numbers = _job(op, scheme, source, output)
+    job = tuple(int(numbers[name]) for name in names)
+    tile = tile_helper(op, scheme, outputs)
+    places = {name: place for place, name in enumerate(names)}
+    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()), ("mve_kept", ()))
     append = mve.helper("mve_append", "append", {"flip": scheme.centre})
-    span = tuple(d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True))
-    values = {
-        **window_values(window, source.shape, output.shape),
-        "groups": op.groups,
-        "depth": depth,
-        "outputs": outputs,
-        "stream_words": len(array.values) // op.groups,
-        "tile": mve.tag_of(tile),
-        "append": mve.tag_of(append),
-        "per_row": window.kernel[1] if apart else 1,
-        "taps": 1 if apart else window.kernel[1],
-        "contiguous": window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad),
-        "pad_byte": (op.pad_value + scheme.centre) % 256,
-        "span": span,
+    border = ""
+    if not direct and (_apart(op) or any(window.pad)):
+        reading = mve.helper(
+            "mve_border",
+            "border",
+            {"append": mve.tag_of(append), "apart": _apart(op), "at": places},
+        )
+        helpers += (append, ("mve_fill", ()), reading)
+        border = mve.tag_of(reading)
+    pairs = mve.helper(
+        "mve_pairs", "pairs", {"direct": direct, "flip": scheme.centre, "at": places}
+    )
+    return CPlan(
+        "conv2d",
+        {
+            "groups": op.groups,
+            "depth": source.shape[2] // op.groups,
+            "outputs": outputs,
+            "stream_words": len(array.values) // op.groups,
+            "tile": mve.tag_of(tile),
+            "pairs": mve.tag_of(pairs),
+            "direct": direct,
+            "border": border,
+        },
+        (array, CArray("j", "int32_t", job, ", ".join(names).replace("_", " "))),
+        (*helpers, tile, pairs),
+        HEADER + scheme.depth + int(numbers["second"]),
+        (*op.proof(inputs), *mve.proof(scheme)),
+    )
+
+
+def _apart(op: Conv2d) -> bool:
+    """Whether the taps of a window's row lie apart in the input."""
+    return op.window.kernel[1] > 1 and (op.groups > 1 or op.window.dilation[1] > 1)
+
+
+def _job(op: Conv2d, scheme: mve.Scheme, source: TensorInfo, output: TensorInfo) -> dict[str, int]:
+    window = op.window
+    height, width, channels = source.shape
+    depth = channels // op.groups
+    span = [d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True)]
+    apart = _apart(op)
+    run = depth if apart else window.kernel[1] * depth
+    whole = LANES * steps_of(run)
+    rule = op.requant
+    return {
         "pixels": output.shape[0] * output.shape[1],
-        "sum_factor": scheme.sum_factor,
-        "column": scheme.depth,
-    }
-    helpers: tuple[Helper, ...] = (("mve_guard", ()), ("mve_finish", ()), append)
-    if any(window.pad):
-        helpers += (("mve_fill", ()),)
-    proofs = (*op.proof(inputs), *mve.proof(scheme))
-    scratch = HEADER + 2 * scheme.depth
-    return CPlan("conv2d", values, (array,), (*helpers, tile), scratch, proofs)
-
-
-def tile_helper(op: Conv2d, scheme: mve.Scheme, outputs: int, output: TensorInfo) -> Helper:
-    """The tile function; layers that need the same one share it."""
-    values: dict[str, object] = {
-        **mve.loop_values(scheme.steps),
-        **mve.requant_values(op.requant),
+        "step": output.shape[2],
+        "outputs": output.shape[2] // op.groups,
+        "entry": STEP_BYTES * entry_steps(scheme.steps),
         "depth": scheme.depth,
-        "far": scheme.depth > REACH,
+        "zero": mve.same_zero(rule) or 0,
+        "factor": _signed(scheme.factor % mve.WORD),
+        "lo": rule.lo,
+        "hi": rule.hi,
+        "sum_factor": _signed(scheme.sum_factor),
+        "second": scheme.depth if is_long(scheme.steps) else SHORT,
+        "run": run,
+        # vectors end so many bytes beyond a run
+        "beyond": whole - run,
+        "rows": window.kernel[0],
+        "row_step": window.dilation[0] * width * channels - whole,
+        "right": window.stride[1],
+        "end": output.shape[1] * window.stride[1] - window.pad[1],
+        "start": -window.pad[1],
+        "down": window.stride[0],
+        # taps that lie apart are read one by one, as those at the border are
+        "inside_y": 0 if apart else max(0, height - span[0] + 1),
+        "inside_x": 0 if apart else max(0, width - span[1] + 1),
+        "width": width,
+        "channels": channels,
+        "top": -window.pad[0],
+        "height": height,
+        "taps": window.kernel[1],
+        "tap": depth,
+        "dilation_y": window.dilation[0],
+        "dilation_x": window.dilation[1],
+        "pad_byte": (op.pad_value + scheme.centre) % 256,
+    }
+
+
+def _signed(word: int) -> int:
+    """A word as the int32 of the same bits."""
+    return word - mve.WORD if word >= mve.WORD // 2 else word
+
+
+def tile_helper(op: Conv2d, scheme: mve.Scheme, outputs: int) -> Helper:
+    """The tile function; layers that store codes the same way share it."""
+    zero = mve.same_zero(op.requant)
+    values: dict[str, object] = {
+        "long": is_long(scheme.steps),
+        "second": SHORT,
         "fields": scheme.fields,
         "bits": scheme.bits,
-        "factor": scheme.factor,
         "odd": outputs % 4 != 0,
-        "out": output.type.c_name,
+        "zero": "each" if zero is None else "same" if zero else "",
+        "unroll": LOOPED,
     }
     return mve.helper("mve_tile", "tile", values)

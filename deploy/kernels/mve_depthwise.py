@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...hw_models.mve_geometry import LANES, OUTPUTS, Taps, taps_of
-from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
+from ..ops.base import CPlan, Helper, Op, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
 from . import mve_packing as mve
 from .mve_patches import patch_weights
-from .mve_plane import flip_of, gather_helper, gather_values, records, scaled, tap_weights
+from .mve_plane import Planes, flip_of, plan_of, records, scaled, tap_weights
 
 SLACK = 16
 UNROLLED = 2
@@ -47,8 +47,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     patches = patch_weights(found, weights, window.kernel)
     flip = flip_of(source.type)
-    kernel, job = taps_helper(op, found, shift, output)
-    gather = gather_helper(source, left + right)
+    kernel, job = taps_helper(op, found, shift)
     plane = width * (source.shape[0] + top + bottom)
     outputs, count, taps = patches.shape
     size = LANES if count > 1 else -(-taps // 4) * 4
@@ -57,35 +56,19 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
     record = records(
         op, data.reshape(outputs, -1), flip, halved=scaled(op, shift, count)
     )
-    fill: tuple[Helper, ...] = (("mve_fill", ()),) if any(window.pad) else ()
-    return CPlan(
-        "depthwise_conv2d",
-        {
-            "taps": mve.tag_of(kernel),
-            "gather": mve.tag_of(gather),
-            "second": 0,
-            "channels": source.shape[2],
-            "multiplier": outputs // source.shape[2],
-            **gather_values(source, left + right),
-            "padded": any(window.pad),
-            "pad_byte": (op.pad_value ^ flip) % 256,
-            "plane": plane,
-            "start": top * width + left,
-            "record": len(record) // outputs,
-        },
-        (
-            CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, z"),
-            CArray("j", "uint32_t", job, "offsets of outputs and taps, then counts and steps"),
-        ),
-        (("mve_guard", ()), ("mve_finish", ()), *fill, gather, kernel),
+    planes = Planes(
+        gap=left + right,
+        start=top * width + left,
+        second=0,
+        filled=plane * any(window.pad),
         # lanes of weight 0 and lanes that are not stored reach past the plane
-        plane + SLACK + max(found.steps) + OUTPUTS * found.lines.lane_step,
-        op.proof(inputs),
-    )  # fmt: skip
+        size=plane + SLACK + max(found.steps) + OUTPUTS * found.lines.lane_step,
+    )
+    return plan_of(op, source, outputs, planes, kernel, record, job)
 
 
 def taps_helper(
-    op: DepthwiseConv2d, taps: Taps, shift: int, output: TensorInfo
+    op: DepthwiseConv2d, taps: Taps, shift: int
 ) -> tuple[Helper, tuple[int, ...]]:
     """The function of one channel, and the words of its job."""
     lines = taps.lines
@@ -103,7 +86,6 @@ def taps_helper(
         "unrolled": groups if groups <= UNROLLED else 0,
         "shift": shift,
         "scaled": scaled(op, shift, len(taps.steps)),
-        "out": output.type.c_name,
         **mve.requant_values(op.requant),
     }
     straight = groups <= UNROLLED or back > 0

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...hw_models.mve_geometry import gather_of
-from ..ops.base import Helper, TensorInfo
+from ..ops.base import CArray, CPlan, Helper, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..requant import Int64
 from ..types import IntType
@@ -21,10 +24,78 @@ def flip_of(act: IntType) -> int:
     return mve.FLIP if not act.signed and act.bits == 8 else 0
 
 
-def gather_values(source: TensorInfo, gap: int) -> dict[str, int]:
-    """Rows of the input as the gather takes them."""
-    found = gather_of(source.shape[0], source.shape[1], gap)
-    return {"height": found.rows, "width": found.width, "gap": gap}
+NUMBERS = (
+    "channels", "multiplier", "record", "start", "width", "height", "gap", "second", "filled",
+    "pad_byte",
+)  # fmt: skip
+"""What the shared driver reads of a layer, before the words for its kernel function."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Where the planes of a layer lie in its scratch memory.
+
+    Attributes:
+        gap: bytes between the rows of an image in its plane.
+        start: bytes before the image.
+        second: bytes from the plane to that of the other alignment, 0 for none.
+        filled: bytes that padding surrounds, 0 without padding.
+        size: bytes of scratch memory.
+    """
+
+    gap: int
+    start: int
+    second: int
+    filled: int
+    size: int
+
+
+def plan_of(
+    op: DepthwiseConv2d, source: TensorInfo, outputs: int, planes: Planes, kernel: Helper,
+    record: list[int], job: Sequence[int],
+) -> CPlan:  # fmt: skip
+    """The plan around a kernel function.
+
+    Args:
+        op: the layer.
+        source: its input.
+        outputs: channels of its output.
+        planes: its scratch memory.
+        kernel: the function that makes one output channel.
+        record: words of all channels.
+        job: words for the kernel function.
+    """
+    channels = source.shape[2]
+    flip = flip_of(source.type)
+    gather = gather_helper(source, planes.gap, second=planes.second > 0)
+    found = gather_of(source.shape[0], source.shape[1], planes.gap)
+    numbers = {
+        "channels": channels,
+        "multiplier": outputs // channels,
+        "record": len(record) // outputs,
+        "start": planes.start,
+        "width": found.width,
+        "height": found.rows,
+        "gap": planes.gap,
+        "second": planes.second,
+        "filled": planes.filled,
+        "pad_byte": (op.pad_value ^ flip) % 256,
+    }
+    words = (*(numbers[name] for name in NUMBERS), *(value % mve.WORD for value in job))
+    at = {name: place for place, name in enumerate(NUMBERS)}
+    return CPlan(
+        "depthwise_conv2d",
+        {"taps": mve.tag_of(kernel), "gather": mve.tag_of(gather)},
+        (
+            CArray("w", "uint32_t", tuple(record), "by channel: signed weights, bias, M, z"),
+            CArray("j", "uint32_t", words,
+                   ", ".join(NUMBERS) + "; offsets of outputs and taps, counts and steps"),
+        ),
+        (("mve_guard", ()), ("mve_kept", ()), ("mve_finish", ()), ("mve_fill", ()), gather, kernel,
+         ("mve_planes", (("v", {"at": at, "numbers": len(NUMBERS)}),))),
+        planes.size,
+        op.proof([source]),
+    )  # fmt: skip
 
 
 def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:

@@ -68,11 +68,13 @@ def test_every_loop_is_there():
         for bits in (8, 4, 2):
             model = layout(make(bits, 8, signed=False), get(TARGET), "n")
             text += str([node.plan for node in model.nodes])
-    for found in ("'looped': True", "'far': True", "'fields': 2", "'fields': 4", "'half': True",
-                  "'half': False", "'odd': True", "'share': 1", "'share': 2", "'share': 4",
-                  "'tail': True", "'narrow': 2", "'unrolled': 0", "'single': True", "'pairs': True",
-                  "'double': 1", "'straight': 0", "mve_copy", "mve_add", "mve_maximum",
-                  "mve_average", "mve_requantize"):  # fmt: skip
+    for found in (
+        "'looped': True", "'long': True", "'long': False", "'direct': True", "'direct': False",
+        "'apart': True", "'fields': 2", "'fields': 4", "'half': True", "'half': False",
+        "'odd': True", "'share': 1", "'share': 2", "'share': 4", "'tail': True", "'narrow': 2",
+        "'unrolled': 0", "'single': True", "'pairs': True", "'double': 1", "'straight': 0",
+        "mve_copy", "mve_add", "mve_maximum", "mve_average", "mve_requantize", "mve_border",
+    ):  # fmt: skip
         assert found in text, found
 
 
