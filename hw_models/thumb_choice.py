@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
+from . import rv32_costs
 from .thumb_forms import (
     PIXELS,
     Core,
@@ -52,6 +53,8 @@ def spread_step(core: Core) -> int:
 
 def spread_cost(core: Core, form: FieldsShape | LanesShape, run: int, signed: bool) -> float:
     """Instructions that bring one run of four pixels into the column."""
+    if core.riscv:
+        return rv32_costs.spread(form, run)
     if isinstance(form, LanesShape):
         centred, sums = 2 * (form.centre != 0), form.offset != 0
         if sums:
@@ -83,6 +86,8 @@ def reading_cost(
     core: Core, form: FieldsShape | LanesShape, runs: int, run: int, signed: bool
 ) -> float:
     """Instructions that bring all runs of four pixels into the column."""
+    if core.riscv:
+        return rv32_costs.TILE + runs * spread_cost(core, form, run, signed)
     each = spread_cost(core, form, run, signed) + RUN[form.form, core.thumb1]
     return TILE[form.form, core.thumb1] + runs * each
 
@@ -96,6 +101,8 @@ def copy_cost(core: Core, span: int, depth: int, signed: bool) -> float:
         depth: activations.
         signed: whether they are.
     """
+    if core.riscv:
+        return rv32_costs.copy(span, depth)
     if core.thumb1:
         return 45 + (5.25 + 2 * signed) * depth
     if span == 1:
@@ -127,6 +134,8 @@ def choose_conv(
 def rows_cost(core: Core, outputs: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
+    if core.riscv:
+        return rv32_costs.rows(quads, tail, depth)
     if core.thumb1:
         quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
         return quads * quad + tail * (40 + 5.25 * depth)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
 
+from . import rv32_costs
+
 LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
 PIXELS = 4
 """Output pixels computed together."""
@@ -39,10 +41,22 @@ class Core:
         """Whether only 16-bit instructions exist."""
         return self.name == "armv6m"
 
+    @property
+    def riscv(self) -> bool:
+        """Whether the kernels are portable C for RV32 (`adaqat.hw_models.rv32_costs`)."""
+        return self.name == "rv32"
+
+    def together(self, group: int) -> int:
+        """Channels whose weights the lanes form interleaves, by the length of a group."""
+        if self.riscv:
+            return 4 if group == 2 else 2
+        return 8 if self.thumb1 else 1
+
 
 V6M = Core("armv6m", 240, 20)
 V7M = Core("armv7m", 400, 20)
-CORES = {core.name: core for core in (V6M, V7M)}
+RV32 = Core("rv32", 1, 20)
+CORES = {core.name: core for core in (V6M, V7M, RV32)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,8 @@ class LanesShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
+        if core.riscv:
+            return rv32_costs.lanes(core, self, depth)
         n = self.groups(depth)
         late = 2 * PIXELS if self.offset else 0
         fixed = 86.25 if core.thumb1 else 46
@@ -185,6 +201,8 @@ class FieldsShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
+        if core.riscv:
+            return rv32_costs.fields(self, depth)
         n = self.multiplies(depth)
         words, blocks = ceil(n / self.fields) - 1, ceil(n / self.block)
         late = 2 * PIXELS if self.offset and self.step == 2 else 0
@@ -206,6 +224,8 @@ class FieldsShape:
     def row_cost(self, core: Core, depth: int) -> float:
         """Instructions of one row of a linear layer, its result included."""
         words = ceil(self.multiplies(depth) / self.fields)
+        if core.riscv:
+            return rv32_costs.row(self, words)
         blocks = ceil(words / self.words)
         late = 5 if self.step == 2 else 0
         if core.thumb1:

@@ -52,7 +52,8 @@ def _multiplies(form: FieldsShape | LanesShape, depth: int) -> int:
 def _weight_bytes(core: Core, form: FieldsShape | LanesShape, outputs: int, depth: int) -> int:
     """Flash of the packed weights of one group."""
     if isinstance(form, LanesShape):
-        rows = ceil(outputs / 8) * 8 if core.thumb1 else outputs
+        together = core.together(form.group)
+        rows = ceil(outputs / together) * together
         return rows * form.groups(depth) * form.group
     return outputs * 4 * ceil(form.multiplies(depth) / form.fields)
 

@@ -207,7 +207,8 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
     """The shared function that computes all channels of four pixels."""
     values: dict[str, Any] = {"q": record}
     if isinstance(form, Lanes):
-        values |= {"group": form.group, "biased": form.biased, "unroll": form.unroll(core)}
+        values |= {"group": form.group, "biased": form.biased, "unroll": form.unroll(core),
+                   "together": core.together(form.group)}
         shape = f"g{form.group}{'b' if form.biased else ''}"
     else:
         values |= {

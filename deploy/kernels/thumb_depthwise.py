@@ -137,7 +137,7 @@ def _kernel(
             {"high": high[i] if i < len(high) else "", "stack": 40 + 4 * (i - len(high))}
             for i in range(len(taps))
         ],
-        "frame": 40 + 4 * max(0, len(taps) - len(high)),
+        "width": plane.width, "frame": 40 + 4 * max(0, len(taps) - len(high)),
     }  # fmt: skip
     name = f"taps_{kh}x{kw}x{plane.step_x}g{group}{'b' if biased else ''}"
     name += f"d{dy}x{dx}" if plane.dilation != (1, 1) else ""

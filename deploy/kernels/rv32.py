@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels for RV32IMC in plain C: the forms of the cores without DSP, on more registers.
+
+The planners, packings and proofs are those of `thumb`; what differs is that the code is the
+definition itself, with several channels a pass so that loads are shared, a requantisation by the
+upper half of a product, and a clamp without branches: what a layer costs does not depend on its
+data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from ..ops.base import CPlan, Op, TensorInfo
+from .base import KernelFamily, Planner, register
+from .thumb import plan_convolution
+from .thumb_depthwise import plan_depthwise
+from .thumb_forms import RV32
+from .thumb_linear import plan_linear
+
+OWN = {
+    "thumb_apart": "rv32_apart",
+    "thumb_mulhi": "rv32_mulhi",
+    "thumb_spread_lanes": "rv32_spread_lanes",
+}
+"""Shared functions that have a form of their own here."""
+
+
+def _own(
+    planner: Planner, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
+) -> CPlan | None:
+    """The plan with the shared functions of this family."""
+    plan = planner(op, inputs, output)
+    if plan is None:
+        return None
+    suffix = f"_{RV32.name}"
+    helpers = tuple(
+        (OWN.get(name, name.removesuffix(suffix).replace("thumb_", "rv32_")
+                 if name.endswith(suffix) else name), values)
+        for name, values in plan.helpers
+    )  # fmt: skip
+    return replace(plan, helpers=helpers)
+
+
+register(
+    KernelFamily(
+        RV32.name,
+        f"c/{RV32.name}",
+        {
+            "conv2d": partial(_own, partial(plan_convolution, RV32)),
+            "depthwise_conv2d": partial(_own, partial(plan_depthwise, RV32)),
+            "linear": partial(_own, partial(plan_linear, RV32)),
+        },
+        ("rv32/", "thumb/", "helpers/rv32_", "helpers/thumb_"),
+    )
+)
