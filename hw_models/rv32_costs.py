@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions of the RV32 kernels, counted from the code that clang makes at -O2.
+"""Instructions of the RV32 kernels' loops, counted from the code that clang makes at -O2.
 
-They steer the choice of a form and are the features that the cost table prices. No count depends on
-the data: clamps have no branches.
+They steer the choice of a form and are features that the cost table prices; results are a feature
+of their own and not in these counts. Nothing depends on the data but one instruction of a clamp.
 """
 
 from __future__ import annotations
@@ -13,54 +13,74 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .thumb_forms import Core, FieldsShape, LanesShape
 
-TILE = 120.0
+TILE = 100.0
 """Instructions around the pieces of four pixels."""
-BYTE = 14.0
-"""Requantisation, clamp and store of one result."""
+ROWS = 4
+"""Rows of a linear layer a pass."""
+PAIR = 2
+"""Channels a pass of the fields form."""
+
+
+def passed(core: Core, form: LanesShape | FieldsShape, outputs: int) -> int:
+    """Channels that the passes compute, those of the last one included that are dropped."""
+    if not core.riscv:
+        return outputs
+    together = PAIR if form.form == "fields" else core.together(form.group)  # type: ignore[union-attr]
+    return ceil(outputs / together) * together
 
 
 def lanes(core: Core, form: LanesShape, depth: int) -> float:
-    """Instructions per channel and four pixels, results included."""
+    """Instructions per channel and four pixels."""
     n, g, together = form.groups(depth), form.group, core.together(form.group)
-    shared = (2 * g + 4) / together
-    late = 8 if form.offset else 0
-    return n * (5 * g + 6 + shared) + 4 * BYTE + 12 + late
+    spilled = 2 if together > PAIR else 0
+    return n * (5 * g + 6 + (2 * g + 3 + spilled) / together) + 15 + (8 if form.offset else 0)
 
 
 def fields(form: FieldsShape, depth: int) -> float:
-    """Instructions per channel and four pixels, results included."""
+    """Instructions per channel and four pixels."""
     n = form.multiplies(depth)
     words, blocks = ceil(n / form.fields), ceil(n / form.block)
     late = 8 if form.offset and form.step == 2 else 0
-    return n * (2 + 4 + 4 + 2) + words * 3 + blocks * 9 + 4 * BYTE + 20 + late
+    return 12 * n + n % form.fields + 2.5 * words + 15.5 * blocks + 25 + late
 
 
 def row(form: FieldsShape, words: int) -> float:
-    """Instructions of one row of a linear layer, its result included."""
+    """Instructions of one row of a linear layer."""
     blocks = ceil(words / form.words)
-    late = 1 if form.offset and form.step == 2 else 0
-    return words * (form.fields * 4.25 + 2.75) + blocks * 2.5 + BYTE + 10 + late
+    return words * (form.fields * 4.25 + 2.25) + blocks * 5.5 + 15
 
 
 def rows(quads: int, tail: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go byte by byte."""
-    return quads * (4 * BYTE + 25 + 13.75 * depth) + tail * (30 + 4.75 * depth)
+    fours, rest = divmod(depth, 4)
+    return quads * (25 + 55 * fours + 16 * rest) + tail * (12 + 19 * fours + 4 * rest)
 
 
-def copy(span: int, depth: int) -> float:
+def copy(span: int, depth: int, sums: bool, shifted: bool) -> float:
     """Instructions that bring the activations of a linear layer into column words."""
-    return 20 + (4.0 if span > 1 else 0.0) * depth
+    if span == 1:
+        return 0.0
+    return 20 + (2 + 2 * (span - 1) / span + 4 / span + sums + shifted) * depth
 
 
 def spread(form: LanesShape | FieldsShape, run: int) -> float:
     """Instructions that bring one run of four pixels into the column."""
     sums = form.offset != 0
     if form.form == "lanes":
-        return 25 + run * (12 + 4 * sums)
-    return 30 + 4 * (15 + run * (3.5 + sums))
+        centred = 2 * (form.centre != 0)  # type: ignore[union-attr]
+        fours, rest = divmod(run, 4)
+        each = 10 + centred + 4 * sums
+        return 25 + 8 * sums + fours * (4 * each + 6) + rest * (each + 6)
+    shifted = form.shift_in != 0  # type: ignore[union-attr]
+    span = form.unit
+    loops, rest = divmod(run, 4)
+    words, part = divmod(rest, span)
+    each = 1 + sums + shifted
+    word = span * each + 2 * (span - 1) + 1
+    loop = (2 * word if span == 2 else word) + 3
+    return 30 + 4 * (15 + loops * loop + words * word + (part * (each + 3) + 6 if part else 0))
 
 
 def pair(taps: int, groups: int) -> float:
     """Instructions of two depthwise outputs of a window."""
-    split = 3 * groups + 2 if groups > 1 else 4
-    return 3 * taps + split + 2 * BYTE + 3
+    return 3 * taps + (3 * groups if groups > 1 else 4) + 5

@@ -34,11 +34,11 @@ FILLED = 14.0
 """Instructions of a column word of a linear layer that is not full."""
 
 
-def sparse(form: FieldsShape | LanesShape) -> float:
+def sparse(core: Core, form: FieldsShape | LanesShape) -> float:
     """Factor on the cost of a form that stores codes in wider slots."""
     if not isinstance(form, FieldsShape) or form.slot == form.bits:
         return 1.0
-    return SPARSE if 2 * form.slot <= 3 * form.bits else THIN
+    return SPARSE if core.riscv or 2 * form.slot <= 3 * form.bits else THIN
 
 
 def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
@@ -102,7 +102,7 @@ def copy_cost(core: Core, span: int, depth: int, signed: bool) -> float:
         signed: whether they are.
     """
     if core.riscv:
-        return rv32_costs.copy(span, depth)
+        return rv32_costs.copy(span, depth, True, signed)
     if core.thumb1:
         return 45 + (5.25 + 2 * signed) * depth
     if span == 1:
@@ -124,8 +124,9 @@ def choose_conv(
     """
 
     def total(form: FieldsShape | LanesShape) -> float:
-        kernel = outputs * form.cost(core, padded_depth(form, runs, run))
-        return (kernel + reading_cost(core, form, runs, run, grid.act_low < 0)) * sparse(form)
+        channels = rv32_costs.passed(core, form, outputs)
+        kernel = channels * form.cost(core, padded_depth(form, runs, run))
+        return (kernel + reading_cost(core, form, runs, run, grid.act_low < 0)) * sparse(core, form)
 
     forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
     return min(forms, key=total)
@@ -148,10 +149,15 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
 ]:  # fmt: skip
     """(estimated instructions, form) of the fields forms of a linear layer."""
     return [
-        ((outputs * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
-          + FILLED * filled(form, depth)) * sparse(form), form)
+        ((row_passes(core, outputs) * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+          + FILLED * filled(form, depth)) * sparse(core, form), form)
         for form in fields_shapes(core, grid)
     ]  # fmt: skip
+
+
+def row_passes(core: Core, outputs: int) -> int:
+    """Rows of a linear layer in the fields form that are computed."""
+    return ceil(outputs / rv32_costs.ROWS) * rv32_costs.ROWS if core.riscv else outputs
 
 
 def filled(form: FieldsShape, depth: int) -> int:
@@ -205,7 +211,8 @@ def goes_by_plane(
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
-    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
+    channels = rv32_costs.passed(core, form, outputs)
+    tile = channels * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
         core, form, runs, run, grid.act_low < 0
     )
     return by_plane < ceil(pixels / PIXELS) * tile

@@ -46,6 +46,11 @@ class Core:
         """Whether the kernels are portable C for RV32 (`adaqat.hw_models.rv32_costs`)."""
         return self.name == "rv32"
 
+    @property
+    def shifts(self) -> bool:
+        """Whether weights carry the left shift of the results where lanes have room for it."""
+        return self.thumb1 or self.riscv
+
     def together(self, group: int) -> int:
         """Channels whose weights the lanes form interleaves, by the length of a group."""
         if self.riscv:

@@ -132,7 +132,7 @@ class Plane:
         lines = sum(count for kind, _, _, count in self.segments if kind == BOTH)
         calls = lines > 0
         if core.riscv:
-            return calls * 20 + lines * (9 + (7 + (centre != 0)) * self.filled)
+            return calls * 30 + lines * (20 + (9 + (centre != 0)) * self.filled)
         if self.flat:
             return calls * (48 + word * lines + 2 * ceil(lines / 4))
         each = word * self.filled + 2 * ceil(self.filled / 4) + (8 if core.thumb1 else 7)

@@ -14,6 +14,7 @@ from functools import partial
 from math import ceil
 
 from .edges import Pad, Pair, Shape, edges
+from .rv32_costs import passed
 from .thumb_choice import (
     CHANNEL,
     FILLED,
@@ -24,6 +25,7 @@ from .thumb_choice import (
     goes_by_plane,
     padded_depth,
     reading_cost,
+    row_passes,
     rows_cost,
 )
 from .thumb_forms import CORES, PIXELS, Core, FieldsShape, LanesShape, usual_grid
@@ -88,7 +90,7 @@ def conv2d(
     )
     reading = reading_cost(core, form, runs, run, act_signed) + TAP * runs * tapwise
     features = {
-        "kernel": tiles * (outputs * form.cost(core, column) + CALL[core.thumb1]),
+        "kernel": tiles * (passed(core, form, outputs) * form.cost(core, column) + CALL[core.thumb1]),
         "multiply": tiles * outputs * _multiplies(form, column),
         "result": tiles * PIXELS * outputs,
         "read": tiles * reading,
@@ -136,7 +138,7 @@ def linear(
         multiplies, size = outputs * inputs, outputs * inputs
     else:
         words = ceil(form.multiplies(inputs) / form.fields)
-        kernel = outputs * form.row_cost(core, inputs)
+        kernel = row_passes(core, outputs) * form.row_cost(core, inputs)
         copied = copy_cost(core, form.span, inputs, act_signed) + FILLED * filled(form, inputs)
         multiplies, size = outputs * words * form.fields, 4 * outputs * words
     return Work(
@@ -149,8 +151,10 @@ def linear(
     )  # fmt: skip
 
 
-def _code_bytes(plane: Plane, bits: int) -> int:
+def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
     """Flash of one channel's depthwise weights."""
+    if core.riscv:
+        return plane.taps
     width = bits + (bits == 1)
     halves = ceil(plane.taps / (16 // width))
     return min(2 * halves, plane.taps)
@@ -188,7 +192,7 @@ def depthwise(
         macs=out_shape[0] * out_shape[1] * channels * plane.taps,
         form="border" if any(pad) else "inside",
         stored={
-            "byte": channels * _code_bytes(plane, weight_bits), "channel": channels,
+            "byte": channels * _code_bytes(core, plane, weight_bits), "channel": channels,
             "part": len(plane.segments), "layer": 1,
         },
     )  # fmt: skip

@@ -19,10 +19,12 @@ from .thumb import plan_convolution
 from .thumb_depthwise import plan_depthwise
 from .thumb_forms import RV32
 from .thumb_linear import plan_linear
+from .thumb_simple import plan_add
 
 OWN = {
     "thumb_apart": "rv32_apart",
     "thumb_mulhi": "rv32_mulhi",
+    "thumb_add": "rv32_add",
     "thumb_spread_lanes": "rv32_spread_lanes",
 }
 """Shared functions that have a form of their own here."""
@@ -44,6 +46,15 @@ def _own(
     return replace(plan, helpers=helpers)
 
 
+def _add(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | None:
+    """The plan of a sum, with the clamp of this family."""
+    plan = plan_add(RV32, op, inputs, output)
+    if plan is None:
+        return None
+    apart, *others = plan.helpers
+    return replace(plan, helpers=(apart, ("thumb_mulhi", ()), *others))
+
+
 register(
     KernelFamily(
         RV32.name,
@@ -52,6 +63,7 @@ register(
             "conv2d": partial(_own, partial(plan_convolution, RV32)),
             "depthwise_conv2d": partial(_own, partial(plan_depthwise, RV32)),
             "linear": partial(_own, partial(plan_linear, RV32)),
+            "add": partial(_own, _add),
         },
         ("rv32/", "thumb/", "helpers/rv32_", "helpers/thumb_"),
     )

@@ -68,7 +68,7 @@ def conv_plan(
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
     shift = op.requant.p + (form.step == 2)
-    if core.thumb1 and isinstance(form, Lanes):
+    if core.shifts and isinstance(form, Lanes):
         form, shift = shifted(form, shift, source)
     rule = requant_literals(core, op.requant, shift, late=sums and not early)
     kernel = kernel_helper(core, form, rule, early)
