@@ -47,13 +47,13 @@ def fields(form: FieldsShape, depth: int) -> float:
 def row(form: FieldsShape, words: int) -> float:
     """Instructions of one row of a linear layer."""
     blocks = ceil(words / form.words)
-    return words * (form.fields * 4.25 + 2.25) + blocks * 5.5 + 15
+    return words * (form.fields * 3.85 + 2.25) + blocks * 4.5 + 15
 
 
-def rows(quads: int, tail: int, depth: int) -> float:
-    """Instructions of the rows of a linear layer that go byte by byte."""
+def rows(quads: int, depth: int) -> float:
+    """Instructions of the rows of a linear layer that go byte by byte, four at a time."""
     fours, rest = divmod(depth, 4)
-    return quads * (25 + 55 * fours + 16 * rest) + tail * (12 + 19 * fours + 4 * rest)
+    return quads * (40 + 55 * fours + 16 * rest)
 
 
 def copy(span: int, depth: int, sums: bool, shifted: bool) -> float:

@@ -136,7 +136,7 @@ def rows_cost(core: Core, outputs: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
     if core.riscv:
-        return rv32_costs.rows(quads, tail, depth)
+        return rv32_costs.rows(quads + (tail > 0), depth)
     if core.thumb1:
         quad = 90 + 13 * depth + 4 * ceil(depth / UNROLL)
         return quads * quad + tail * (40 + 5.25 * depth)

@@ -135,7 +135,7 @@ def linear(
     form = choose_linear(core, grid, outputs, inputs)
     if form is None:
         kernel, copied = rows_cost(core, outputs, inputs), copy_cost(core, 1, inputs, act_signed)
-        multiplies, size = outputs * inputs, outputs * inputs
+        multiplies = size = row_passes(core, outputs) * inputs
     else:
         words = ceil(form.multiplies(inputs) / form.fields)
         kernel = row_passes(core, outputs) * form.row_cost(core, inputs)
