@@ -228,5 +228,6 @@ for _name, _core in CORES.items():
     SPECIAL[_name, "conv2d"] = partial(conv2d, _core)
     SPECIAL[_name, "linear"] = partial(linear, _core)
     SPECIAL[_name, "depthwise_conv2d"] = partial(depthwise, _core)
-    SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
-    SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")
+    if not _core.riscv:
+        SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
+        SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")

@@ -35,8 +35,11 @@ def _own(
 ) -> CPlan | None:
     """The plan with the shared functions of this family."""
     plan = planner(op, inputs, output)
-    if plan is None:
-        return None
+    return None if plan is None else with_own_helpers(plan)
+
+
+def with_own_helpers(plan: CPlan) -> CPlan:
+    """A plan of `thumb` with the functions of this family in place of the assembly."""
     suffix = f"_{RV32.name}"
     helpers = tuple(
         (OWN.get(name, name.removesuffix(suffix).replace("thumb_", "rv32_")
