@@ -148,8 +148,9 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
     tuple[float, FieldsShape]
 ]:  # fmt: skip
     """(estimated instructions, form) of the fields forms of a linear layer."""
+    rows = row_passes(core, outputs)
     return [
-        ((row_passes(core, outputs) * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+        ((rows * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
           + FILLED * filled(form, depth)) * sparse(core, form), form)
         for form in fields_shapes(core, grid)
     ]  # fmt: skip

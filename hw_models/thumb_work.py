@@ -89,8 +89,9 @@ def conv2d(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, PIXELS
     )
     reading = reading_cost(core, form, runs, run, act_signed) + TAP * runs * tapwise
+    channels = passed(core, form, outputs)
     features = {
-        "kernel": tiles * (passed(core, form, outputs) * form.cost(core, column) + CALL[core.thumb1]),
+        "kernel": tiles * (channels * form.cost(core, column) + CALL[core.thumb1]),
         "multiply": tiles * outputs * _multiplies(form, column),
         "result": tiles * PIXELS * outputs,
         "read": tiles * reading,

@@ -155,7 +155,9 @@ def test_longer_groups_break_the_depthwise_lanes(monkeypatch):
     net = one_layer(op, (6, 6, 4), act)
     source, output = net.input_node.output, net.output_node.output
     for group, wrong in ((2, False), (4, True)):
-        plan = with_own_helpers(thumb_depthwise.depthwise_plan(RV32, op, source, output, (group, 127)))
+        plan = with_own_helpers(
+            thumb_depthwise.depthwise_plan(RV32, op, source, output, (group, 127))
+        )
         assert (host_mismatches(net, plan, monkeypatch) != 0) == wrong
 
 
