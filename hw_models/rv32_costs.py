@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .thumb_forms import Core, FieldsShape, LanesShape
 
+THIN = 1.035
+"""A form that wastes half of its flash must be faster by this."""
 TILE = 100.0
 """Instructions around the pieces of four pixels."""
 ROWS = 4
