@@ -161,9 +161,9 @@ def test_longer_groups_break_the_depthwise_lanes(monkeypatch):
         assert (host_mismatches(net, plan, monkeypatch) != 0) == wrong
 
 
-@pytest.mark.parametrize(("bits", "proof"), [(4, "<= 65535, lower"), (8, "lanes are split")])
+@pytest.mark.parametrize(("bits", "proof"), [(2, "<= 255, lower"), (8, "0x8000 is added")])
 def test_proofs_are_printed(bits, proof):
-    model = layout(convolutions(bits, 8, signed=False), get(TARGET), "net")
+    model = layout(convolutions(bits, bits, signed=False), get(TARGET), "net")
     assert any(proof in line for node in model.nodes for line in node.plan.proof)
 
 
