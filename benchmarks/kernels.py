@@ -34,6 +34,7 @@ from adaqat.deploy.targets import get
 from adaqat.deploy.toolchain import find_toolchain
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import Tally
+from adaqat.hw_models import load_core
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ def measure(
     names: Iterable[str], pairs: Iterable[tuple[int, int]], options: argparse.Namespace
 ) -> Iterator[Row]:
     """Build, check and count every layer."""
-    toolchain = find_toolchain(options.compiler)
     target = get(options.target)
+    architecture = load_core(options.core or target.core or options.target).architecture
+    toolchain = find_toolchain(options.compiler, architecture=architecture)
     for name in names:
         for weight_bits, act_bits in pairs:
             graph = one_layer(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
+from . import rv32_costs
 from .thumb_forms import (
     PIXELS,
     Core,
@@ -35,10 +36,11 @@ FILLED = 14.0
 """Instructions of a column word of a linear layer that is not full."""
 
 
-def sparse(form: FieldsShape | LanesShape, outputs: int, depth: int) -> float:
+def sparse(core: Core, form: FieldsShape | LanesShape, outputs: int, depth: int) -> float:
     """Factor on the cost of a form that stores codes in wider slots.
 
     Args:
+        core: the family.
         form: the form.
         outputs: channels or rows.
         depth: activations of each.
@@ -46,7 +48,10 @@ def sparse(form: FieldsShape | LanesShape, outputs: int, depth: int) -> float:
     if not isinstance(form, FieldsShape) or form.weight_bytes(outputs, depth) <= SMALL_BYTES:
         return 1.0
     words = form.spacing // form.bits / form.fields  # times those of the narrowest slots
-    return 1.0 if words == 1 else SPARSE if words <= 1.5 else THIN
+    if words <= 1.5:
+        return 1.0 if words == 1 else SPARSE
+    # binary weights fill a word that short columns leave half empty: they may not cost 6 % more
+    return min(THIN, rv32_costs.THIN) if core.riscv else THIN
 
 
 def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
@@ -61,6 +66,8 @@ def spread_step(core: Core) -> int:
 
 def spread_cost(core: Core, form: FieldsShape | LanesShape, run: int, signed: bool) -> float:
     """Instructions that bring one run of four pixels into the column."""
+    if core.riscv:
+        return rv32_costs.spread(form, run)
     if isinstance(form, LanesShape):
         centred, sums = 2 * (form.centre != 0), form.offset != 0
         if sums:
@@ -92,6 +99,8 @@ def reading_cost(
     core: Core, form: FieldsShape | LanesShape, runs: int, run: int, signed: bool
 ) -> float:
     """Instructions that bring all runs of four pixels into the column."""
+    if core.riscv:
+        return rv32_costs.TILE + runs * spread_cost(core, form, run, signed)
     each = spread_cost(core, form, run, signed) + RUN[form.form, core.thumb1]
     return TILE[form.form, core.thumb1] + runs * each
 
@@ -105,6 +114,8 @@ def copy_cost(core: Core, span: int, depth: int, signed: bool) -> float:
         depth: activations.
         signed: whether they are.
     """
+    if core.riscv:
+        return rv32_costs.copy(span, depth, True, signed)
     if core.thumb1:
         return 45 + (5.25 + 2 * signed) * depth
     if span == 1:
@@ -127,8 +138,9 @@ def choose_conv(
 
     def total(form: FieldsShape | LanesShape) -> float:
         depth = padded_depth(form, runs, run)
+        kernel = rv32_costs.passed(core, form, outputs) * form.cost(core, depth)
         reading = reading_cost(core, form, runs, run, grid.act_low < 0)
-        return (outputs * form.cost(core, depth) + reading) * sparse(form, outputs, depth)
+        return (kernel + reading) * sparse(core, form, outputs, depth)
 
     forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
     return min(forms, key=total)
@@ -137,6 +149,8 @@ def choose_conv(
 def rows_cost(core: Core, outputs: int, depth: int) -> float:
     """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
     quads, tail = divmod(outputs, QUAD)
+    if core.riscv:
+        return rv32_costs.rows(quads + (tail > 0), depth)
     if core.thumb1:
         quad = 103 + 13 * depth + 4 * ceil(depth / UNROLL)
         return quads * quad + tail * (43 + 5.25 * depth)
@@ -148,11 +162,17 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
     tuple[float, FieldsShape]
 ]:  # fmt: skip
     """(estimated instructions, form) of the fields forms of a linear layer."""
+    rows = row_passes(core, outputs)
     return [
-        ((outputs * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
-          + FILLED * filled(form, depth)) * sparse(form, outputs, depth), form)
+        ((rows * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+          + FILLED * filled(form, depth)) * sparse(core, form, outputs, depth), form)
         for form in fields_shapes(core, grid)
     ]  # fmt: skip
+
+
+def row_passes(core: Core, outputs: int) -> int:
+    """Rows of a linear layer in the fields form that are computed."""
+    return ceil(outputs / rv32_costs.ROWS) * rv32_costs.ROWS if core.riscv else outputs
 
 
 def filled(form: FieldsShape, depth: int) -> int:
@@ -206,7 +226,8 @@ def goes_by_plane(
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
-    tile = outputs * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
+    channels = rv32_costs.passed(core, form, outputs)
+    tile = channels * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
         core, form, runs, run, grid.act_low < 0
     )
     return by_plane < ceil(pixels / PIXELS) * tile

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from math import ceil, lcm
 from typing import ClassVar
 
+from . import rv32_costs
+
 LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
 PIXELS = 4
 """Output pixels computed together."""
@@ -39,10 +41,27 @@ class Core:
         """Whether only 16-bit instructions exist."""
         return self.name == "armv6m"
 
+    @property
+    def riscv(self) -> bool:
+        """Whether the kernels are portable C for RV32 (`adaqat.hw_models.rv32_costs`)."""
+        return self.name == "rv32"
+
+    @property
+    def shifts(self) -> bool:
+        """Whether weights carry the left shift of the results where lanes have room for it."""
+        return self.thumb1 or self.riscv
+
+    def together(self, group: int) -> int:
+        """Channels whose weights the lanes form interleaves, by the length of a group."""
+        if self.riscv:
+            return 4 if group == 2 else 2
+        return 8 if self.thumb1 else 1
+
 
 V6M = Core("armv6m", 240, 20)
 V7M = Core("armv7m", 400, 20)
-CORES = {core.name: core for core in (V6M, V7M)}
+RV32 = Core("rv32", 1, 20)
+CORES = {core.name: core for core in (V6M, V7M, RV32)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,8 @@ class LanesShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
+        if core.riscv:
+            return rv32_costs.lanes(core, self, depth)
         n = self.groups(depth)
         late = 2 * PIXELS if self.offset else 0
         fixed = 99.25 if core.thumb1 else 46
@@ -196,6 +217,8 @@ class FieldsShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
+        if core.riscv:
+            return rv32_costs.fields(self, depth)
         n = self.multiplies(depth)
         words, loops = ceil(n / self.fields) - 1, ceil(n / self.unrolled)
         blocks = ceil(n / self.block)
@@ -219,6 +242,8 @@ class FieldsShape:
     def row_cost(self, core: Core, depth: int) -> float:
         """Instructions of one row of a linear layer, its result included."""
         words = ceil(self.multiplies(depth) / self.fields)
+        if core.riscv:
+            return rv32_costs.row(self, words)
         loops, blocks = ceil(words / self.words), ceil(words * self.fields / self.block)
         late = 5 if self.step == 2 else 0
         if core.thumb1:
@@ -234,19 +259,22 @@ def field_limit(largest: int, top: int, span: int) -> int:
     return ((1 << (32 // span)) - 1) // worst if worst else 1 << 16
 
 
-def blocks(fields: int, limit: int, room: int) -> Iterator[tuple[int, int]]:
+def blocks(core: Core, fields: int, limit: int) -> Iterator[tuple[int, int]]:
     """(words of the unrolled loop, multiplies of a block) that keep the proof.
 
     One block of whole words; or longer blocks, several in a loop, where words end inside them.
 
     Args:
+        core: the family; that of RV32 takes whole words only.
         fields: multipliers in a word.
         limit: multiplies that the proof allows in a block.
-        room: multiplies that are unrolled at most.
     """
+    room = core.field_limit
     whole = min(limit, room) // fields
     if whole:
         yield whole, whole * fields
+    if core.riscv:
+        return
     for block in range(min(limit, room), whole * fields, -1):
         if lcm(block, fields) <= room:
             yield lcm(block, fields) // fields, block
@@ -265,7 +293,7 @@ def fields_shapes(core: Core, grid: Grid) -> Iterator[FieldsShape]:
                 continue  # as many multipliers in a word as the narrower slot has
             for doubled in (True, False)[grid.step == 1 :]:
                 limit = field_limit(((1 << grid.bits) - 1) << doubled, top, span)
-                for words, block in blocks(32 // span // slot, limit, core.field_limit):
+                for words, block in blocks(core, 32 // span // slot, limit):
                     yield FieldsShape(
                         grid.bits, slot, doubled, grid.step >> doubled, grid.offset, span, words,
                         block, limit, -grid.act_low, top,

@@ -12,6 +12,7 @@ from functools import cache
 from itertools import groupby
 from math import ceil
 
+from . import rv32_costs
 from .thumb_forms import LANE_MAX, LANE_MIN, Core, Grid
 
 TAPS_MAX = 49
@@ -111,6 +112,8 @@ class Plane:
     def pair_cost(self, core: Core, group: int) -> float:
         """Instructions of a window's two outputs; see the kernel's template."""
         (kh, kw), groups = self.kernel, ceil(self.taps / group)
+        if core.riscv:
+            return rv32_costs.pair(self.taps, groups)
         loads = kh * (ceil(kw / 3) if self.dilation[1] == 1 else kw)
         if core.thumb1:
             split = 3 * groups + 1 + 3 if groups > 1 else 4
@@ -128,6 +131,8 @@ class Plane:
         word = (6 if core.thumb1 else 5) + (centre != 0)
         lines = sum(count for kind, _, _, count in self.segments if kind == BOTH)
         calls = lines > 0
+        if core.riscv:
+            return calls * 30 + lines * (20 + (9 + (centre != 0)) * self.filled)
         if self.flat:
             return calls * (48 + word * lines + 2 * ceil(lines / 4))
         each = word * self.filled + 2 * ceil(self.filled / 4) + (8 if core.thumb1 else 7)

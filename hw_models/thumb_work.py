@@ -14,6 +14,7 @@ from functools import partial
 from math import ceil
 
 from .edges import Pad, Pair, Shape, edges
+from .rv32_costs import passed
 from .thumb_choice import (
     CHANNEL,
     FILLED,
@@ -24,6 +25,7 @@ from .thumb_choice import (
     goes_by_plane,
     padded_depth,
     reading_cost,
+    row_passes,
     rows_cost,
 )
 from .thumb_forms import CORES, PIXELS, Core, FieldsShape, LanesShape, usual_grid
@@ -52,7 +54,8 @@ def _multiplies(form: FieldsShape | LanesShape, depth: int) -> int:
 def _weight_bytes(core: Core, form: FieldsShape | LanesShape, outputs: int, depth: int) -> int:
     """Flash of the packed weights of one group."""
     if isinstance(form, LanesShape):
-        rows = ceil(outputs / 8) * 8 if core.thumb1 else outputs
+        together = core.together(form.group)
+        rows = ceil(outputs / together) * together
         return rows * form.groups(depth) * form.group
     return form.weight_bytes(outputs, depth)
 
@@ -86,8 +89,9 @@ def conv2d(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, PIXELS
     )
     reading = reading_cost(core, form, runs, run, act_signed) + TAP * runs * tapwise
+    channels = passed(core, form, outputs)
     features = {
-        "kernel": tiles * (outputs * form.cost(core, column) + CALL[core.thumb1]),
+        "kernel": tiles * (channels * form.cost(core, column) + CALL[core.thumb1]),
         "multiply": tiles * outputs * _multiplies(form, column),
         "result": tiles * PIXELS * outputs,
         "read": tiles * reading,
@@ -132,10 +136,10 @@ def linear(
     form = choose_linear(core, grid, outputs, inputs)
     if form is None:
         kernel, copied = rows_cost(core, outputs, inputs), copy_cost(core, 1, inputs, act_signed)
-        multiplies, size = outputs * inputs, outputs * inputs
+        multiplies = size = row_passes(core, outputs) * inputs
     else:
         words = ceil(form.multiplies(inputs) / form.fields)
-        kernel = outputs * form.row_cost(core, inputs)
+        kernel = row_passes(core, outputs) * form.row_cost(core, inputs)
         copied = copy_cost(core, form.span, inputs, act_signed) + FILLED * filled(form, inputs)
         multiplies, size = outputs * words * form.fields, 4 * outputs * words
     return Work(
@@ -148,8 +152,10 @@ def linear(
     )  # fmt: skip
 
 
-def _code_bytes(plane: Plane, bits: int) -> int:
+def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
     """Flash of one channel's depthwise weights."""
+    if core.riscv:
+        return plane.taps
     width = bits + (bits == 1)
     halves = ceil(plane.taps / (16 // width))
     return min(2 * halves, plane.taps)
@@ -187,7 +193,7 @@ def depthwise(
         macs=out_shape[0] * out_shape[1] * channels * plane.taps,
         form="border" if any(pad) else "inside",
         stored={
-            "byte": channels * _code_bytes(plane, weight_bits), "channel": channels,
+            "byte": channels * _code_bytes(core, plane, weight_bits), "channel": channels,
             "part": len(plane.segments), "layer": 1,
         },
     )  # fmt: skip
@@ -223,5 +229,6 @@ for _name, _core in CORES.items():
     SPECIAL[_name, "conv2d"] = partial(conv2d, _core)
     SPECIAL[_name, "linear"] = partial(linear, _core)
     SPECIAL[_name, "depthwise_conv2d"] = partial(depthwise, _core)
-    SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
-    SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")
+    if not _core.riscv:
+        SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
+        SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")

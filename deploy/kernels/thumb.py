@@ -25,7 +25,7 @@ from .thumb_linear import plan_linear
 from .thumb_simple import plan_add, plan_pool
 
 
-def _conv2d(
+def plan_convolution(
     core: Core, op: Op, inputs: Sequence[TensorInfo], output: TensorInfo
 ) -> CPlan | None:
     """A convolution; one whose window is the whole image is a linear layer.
@@ -59,7 +59,7 @@ for _core in (V6M, V7M):
             _core.name,
             f"c/{_core.name}",
             {
-                "conv2d": partial(_conv2d, _core),
+                "conv2d": partial(plan_convolution, _core),
                 "depthwise_conv2d": partial(plan_depthwise, _core),
                 "linear": partial(plan_linear, _core),
                 "add": partial(plan_add, _core),

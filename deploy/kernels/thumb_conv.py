@@ -69,7 +69,7 @@ def conv_plan(
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
     shift = op.requant.p + (form.step == 2)
-    if core.thumb1 and isinstance(form, Lanes):
+    if core.shifts and isinstance(form, Lanes):
         form, shift = shifted(form, shift, source)
     rule = requant_literals(core, op.requant, shift, late=sums and not early)
     kernel = kernel_helper(core, form, rule, early)
@@ -208,7 +208,8 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
     """The shared function that computes all channels of four pixels."""
     values: dict[str, Any] = {"q": record}
     if isinstance(form, Lanes):
-        values |= {"group": form.group, "biased": form.biased, "unroll": form.unroll(core)}
+        values |= {"group": form.group, "biased": form.biased, "unroll": form.unroll(core),
+                   "together": core.together(form.group)}
         shape = f"g{form.group}{'b' if form.biased else ''}"
     else:
         values |= {

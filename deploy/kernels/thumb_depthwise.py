@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...hw_models.thumb_planes import HIGH, Plane, plane_of, taps_group
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo, Window
@@ -61,16 +62,21 @@ def depthwise_plan(
     span = (source.type.lo - centre, source.type.hi - centre)
     low, high = group_range(values, group, *span)
     # where the lanes have room the weights carry the left shift of the results
-    scale = op.requant.p if core.thumb1 else 0
+    scale = op.requant.p if core.shifts else 0
     if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
         scale = 0
+    if core.riscv and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
+        scale = 0  # no longer bytes
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     biased = low <= LANE_MIN
     pad = op.pad_value - centre
     kernel = _kernel(core, op, rule, group, biased, plane)
     fill, fill_words = _fill(core, source, centre, plane)
-    array, packing = _weights(op.weights, plane.taps, scale)
+    if core.riscv:
+        array, packing = _byte_weights(values, scale)
+    else:
+        array, packing = _weights(op.weights, plane.taps, scale)
     segments = [
         number
         for kind, first, at, count in plane.segments
@@ -137,7 +143,7 @@ def _kernel(
             {"high": high[i] if i < len(high) else "", "stack": 40 + 4 * (i - len(high))}
             for i in range(len(taps))
         ],
-        "frame": 40 + 4 * max(0, len(taps) - len(high)),
+        "width": plane.width, "frame": 40 + 4 * max(0, len(taps) - len(high)),
     }  # fmt: skip
     name = f"taps_{kh}x{kw}x{plane.step_x}g{group}{'b' if biased else ''}"
     name += f"d{dy}x{dx}" if plane.dilation != (1, 1) else ""
@@ -200,6 +206,17 @@ def _fill(
                  f"{'f' if plane.flat else ''}",
     }  # fmt: skip
     return ("thumb_plane", (("k", values),)), numbers
+
+
+def _byte_weights(
+    values: NDArray[np.int64], scale: int
+) -> tuple[CArray, dict[str, Any]]:
+    """Weights of every channel as they are used, with the left shift: a byte each, if they fit."""
+    bits = 8 if -128 <= values.min(initial=0) and values.max(initial=0) <= 127 else 16
+    packing = {"code": f"int{bits}_t", "each": 1, "bits": bits, "units": values.shape[1]}
+    data = tuple(int(v) for v in (values << scale).reshape(-1))
+    note = "weights, channel after channel" + (f", times {1 << scale}" if scale else "")
+    return CArray("w", f"int{bits}_t", data, note), packing | {"scale": 0}
 
 
 def _weights(weights: Weights, taps: int, scale: int) -> tuple[CArray, dict[str, Any]]:

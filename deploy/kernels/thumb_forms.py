@@ -23,6 +23,7 @@ from ...hw_models.thumb_forms import (
     LANE_MAX,
     LANE_MIN,
     PIXELS,
+    RV32,
     V6M,
     V7M,
     Core,
@@ -37,8 +38,8 @@ from ..ops.weighted import Weights
 from ..types import IntType
 
 __all__ = [
-    "CORES", "LANE_MAX", "LANE_MIN", "PIXELS", "V6M", "V7M", "Core", "Fields", "Form", "Lanes",
-    "field_limit", "fields_forms", "grid_of", "group_range", "lanes_forms", "signed_codes",
+    "CORES", "LANE_MAX", "LANE_MIN", "PIXELS", "RV32", "V6M", "V7M", "Core", "Fields", "Form",
+    "Lanes", "field_limit", "fields_forms", "grid_of", "group_range", "lanes_forms", "signed_codes",
     "with_codes",
 ]  # fmt: skip
 

@@ -144,12 +144,15 @@ def _fields(
 def _rows(
     core: Core, form: Rows, source: TensorInfo, rule: dict[str, Any], early: bool
 ) -> tuple[dict[str, Any], CArray, Helper, int]:
-    quads, tail = divmod(form.codes.shape[0], QUAD)
+    codes = form.codes
+    missing = -codes.shape[0] % QUAD if core.riscv else 0
+    codes = np.pad(codes, ((0, missing), (0, 0)))
+    quads, tail = divmod(codes.shape[0], QUAD)
     depth = source.size
     act = "uint8_t" if form.shift_in else source.type.c_name
     code = "uint8_t" if core.thumb1 else "int8_t"
-    whole = form.codes[: QUAD * quads].reshape(quads, QUAD, depth).transpose(0, 2, 1)
-    data = np.concatenate([whole.reshape(-1), form.codes[QUAD * quads :].reshape(-1)])
+    whole = codes[: QUAD * quads].reshape(quads, QUAD, depth).transpose(0, 2, 1)
+    data = np.concatenate([whole.reshape(-1), codes[QUAD * quads :].reshape(-1)])
     skip = -depth % UNROLL
     kernel = {
         "q": rule, "early": early, "act": act, "code": code,
@@ -160,7 +163,7 @@ def _rows(
         "copied": "bytes" if form.shift_in else "", "act": act, "code": code, "rows": quads,
         "tail": tail, "tail_weights": QUAD * quads * depth,
         "tail_records": QUAD * quads * rule["record"], "depth_bytes": depth,
-        "entry": skip * (26 if core.thumb1 else 36), "word": skip, "skip": 0,
+        "entry": skip * (26 if core.thumb1 else 36), "word": skip, "skip": missing,
     }  # fmt: skip
     note = f"codes, four rows interleaved; weight = {form.step}*code + {form.offset}"
     array = CArray("w", code, tuple(int(v) for v in data), note)

@@ -33,6 +33,12 @@ def lane_weights(form: Lanes, core: Core, groups: int = 1) -> CArray:
         rows = np.pad(rows, ((0, 0), (-rows.shape[1] % OCTET, 0), (0, 0)))
         rows = rows.reshape(-1, OCTET, rows.shape[2]).transpose(0, 2, 1)
         note = f"signed codes, {OCTET} channels interleaved"
+    elif core.together(form.group) > 1:
+        together = core.together(form.group)
+        rows = rows.reshape(groups, -1, rows.shape[1])
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % together), (0, 0)))
+        rows = rows.reshape(-1, together, rows.shape[2]).transpose(0, 2, 1)
+        note = f"signed codes, {together} channels interleaved"
     else:
         note = "signed codes, channel after channel"
     note += f"; weight = {form.step}*code + {form.offset}"
