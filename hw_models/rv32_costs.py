@@ -11,7 +11,8 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .thumb_forms import Core, FieldsShape, LanesShape
+    from .thumb_core import Core
+from .thumb_forms import FieldsShape, LanesShape
 
 THIN = 1.035
 """A form that wastes half of its flash must be faster by this."""

@@ -7,15 +7,8 @@ from collections.abc import Iterable
 from math import ceil
 
 from . import rv32_costs
-from .thumb_forms import (
-    PIXELS,
-    Core,
-    FieldsShape,
-    Grid,
-    LanesShape,
-    fields_shapes,
-    lanes_shapes,
-)
+from .thumb_core import Core
+from .thumb_forms import PIXELS, FieldsShape, Grid, LanesShape, fields_shapes, lanes_shapes
 from .thumb_planes import Plane, taps_group
 
 SPARSE, THIN = 1.01, 1.15

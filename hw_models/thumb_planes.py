@@ -13,7 +13,8 @@ from itertools import groupby
 from math import ceil
 
 from . import rv32_costs
-from .thumb_forms import LANE_MAX, LANE_MIN, Core, Grid
+from .thumb_core import Core
+from .thumb_forms import LANE_MAX, LANE_MIN, Grid
 
 TAPS_MAX = 49
 REACH = 4092

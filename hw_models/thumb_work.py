@@ -28,7 +28,8 @@ from .thumb_choice import (
     row_passes,
     rows_cost,
 )
-from .thumb_forms import CORES, PIXELS, Core, FieldsShape, LanesShape, usual_grid
+from .thumb_core import CORES, Core
+from .thumb_forms import PIXELS, FieldsShape, LanesShape, usual_grid
 from .thumb_planes import BOTH, Plane, plane_of, taps_group
 from .work import SPECIAL, Work, inside
 

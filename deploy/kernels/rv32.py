@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from ...hw_models.thumb_core import RV32
 from ..ops.base import CPlan, Op, TensorInfo
 from .base import KernelFamily, Planner, register
 from .thumb import plan_convolution
 from .thumb_depthwise import plan_depthwise
-from .thumb_forms import RV32
 from .thumb_linear import plan_linear
 from .thumb_simple import plan_add
 

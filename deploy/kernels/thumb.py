@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...hw_models.thumb_choice import goes_by_plane
+from ...hw_models.thumb_core import V6M, V7M, Core
 from ..ops.base import CPlan, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
@@ -20,7 +21,7 @@ from ..ops.linear import Linear
 from .base import KernelFamily, register
 from .thumb_conv import plan_conv2d, reading
 from .thumb_depthwise import geometry_of, plan_depthwise
-from .thumb_forms import V6M, V7M, Core, grid_of
+from .thumb_forms import grid_of
 from .thumb_linear import plan_linear
 from .thumb_simple import plan_add, plan_pool
 

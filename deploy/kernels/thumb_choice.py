@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from ...hw_models.thumb_choice import choose_conv
+from ...hw_models.thumb_core import Core
 from ..ops.weighted import Weights
 from ..types import IntType
-from .thumb_forms import Core, Form, grid_of, with_codes
+from .thumb_forms import Form, grid_of, with_codes
 
 
 def choose(

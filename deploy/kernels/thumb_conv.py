@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...hw_models.thumb_choice import padded_depth
+from ...hw_models.thumb_core import Core
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..requant import Requant
 from .thumb_choice import choose
-from .thumb_forms import LANE_MAX, LANE_MIN, PIXELS, Core, Fields, Form, Lanes, group_range
+from .thumb_forms import LANE_MAX, LANE_MIN, PIXELS, Fields, Form, Lanes, group_range
 from .thumb_pack import (
     field_weights,
     lane_weights,

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hw_models.thumb_core import Core
 from ...hw_models.thumb_planes import HIGH, Plane, plane_of, taps_group
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo, Window
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import Weights
 from ..types import IntType
 from .thumb_conv import APART, ident_of, record_tag, requant_fits, requant_literals, rule_helpers
-from .thumb_forms import LANE_MAX, LANE_MIN, Core, grid_of, group_range
+from .thumb_forms import LANE_MAX, LANE_MIN, grid_of, group_range
 from .thumb_pack import records
 
 

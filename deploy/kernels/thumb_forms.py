@@ -18,15 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hw_models.thumb_core import Core
 from ...hw_models.thumb_forms import (
-    CORES,
     LANE_MAX,
     LANE_MIN,
     PIXELS,
-    RV32,
-    V6M,
-    V7M,
-    Core,
     FieldsShape,
     Grid,
     LanesShape,
@@ -38,9 +34,8 @@ from ..ops.weighted import Weights
 from ..types import IntType
 
 __all__ = [
-    "CORES", "LANE_MAX", "LANE_MIN", "PIXELS", "RV32", "V6M", "V7M", "Core", "Fields", "Form",
-    "Lanes", "field_limit", "fields_forms", "grid_of", "group_range", "lanes_forms", "signed_codes",
-    "with_codes",
+    "LANE_MAX", "LANE_MIN", "PIXELS", "Fields", "Form", "Lanes", "field_limit", "fields_forms",
+    "grid_of", "group_range", "lanes_forms", "signed_codes", "with_codes",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hw_models.thumb_choice import QUAD, UNROLL, choose_linear
+from ...hw_models.thumb_core import Core
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import Weights
@@ -27,7 +28,7 @@ from .thumb_conv import (
     requant_literals,
     rule_helpers,
 )
-from .thumb_forms import Core, Fields, grid_of, signed_codes, with_codes
+from .thumb_forms import Fields, grid_of, signed_codes, with_codes
 from .thumb_pack import field_weights, multiplier_is_signed, records
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hw_models.thumb_core import Core
 from ..ops.base import CArray
 from ..requant import Int64, Requant
-from .thumb_forms import Core, Fields, Lanes
+from .thumb_forms import Fields, Lanes
 
 OCTET = 8
 """Channels whose signed weights are interleaved on ARMv6-M: the column advances 8 bytes a word

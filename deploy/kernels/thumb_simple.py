@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...hw_models.thumb_core import Core
 from ..ops.add import Add
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.pool2d import AvgPool2d, MaxPool2d
 from .thumb_conv import APART
-from .thumb_forms import Core
 
 UNROLLED = 4
 SMALL = 4

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...hw_models.thumb_choice import spread_step
+from ...hw_models.thumb_core import Core
 from ..ops.base import Helper, TensorInfo
-from .thumb_forms import Core, Form, Lanes
+from .thumb_forms import Form, Lanes
 
 
 def quads(core: Core, form: Form) -> bool:

@@ -12,7 +12,8 @@ from adaqat.deploy.emit import array_bytes
 from adaqat.deploy.kernels import FAMILIES
 from adaqat.deploy.ops.weighted import Weights
 from adaqat.hw_models.thumb_choice import choose_conv, choose_linear
-from adaqat.hw_models.thumb_forms import CORES, FieldsShape, usual_grid
+from adaqat.hw_models.thumb_core import CORES
+from adaqat.hw_models.thumb_forms import FieldsShape, usual_grid
 
 PAIRS = [(8, 8), (7, 5), (5, 8), (4, 8), (4, 4), (3, 2), (2, 2), (1, 8), (1, 1)]
 

@@ -14,7 +14,7 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import FAMILIES, thumb_conv, thumb_depthwise
 from adaqat.deploy.kernels.rv32 import with_own_helpers
-from adaqat.deploy.kernels.thumb_forms import RV32, fields_forms, lanes_forms
+from adaqat.deploy.kernels.thumb_forms import fields_forms, lanes_forms
 from adaqat.deploy.ops.base import Op, Window
 from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.depthwise_conv2d import DepthwiseConv2d
@@ -23,6 +23,7 @@ from adaqat.deploy.ops.weighted import Weights
 from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import Tally, compare_host
+from adaqat.hw_models.thumb_core import RV32
 
 TARGET = "riscv32"
 PAIRS = [(w, a) for w in range(1, 9) for a in range(1, 9)]

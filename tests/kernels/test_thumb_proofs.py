@@ -14,7 +14,7 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import FAMILIES, thumb_conv, thumb_depthwise
 from adaqat.deploy.kernels.thumb_choice import choose
-from adaqat.deploy.kernels.thumb_forms import V6M, V7M, Fields, fields_forms, lanes_forms
+from adaqat.deploy.kernels.thumb_forms import Fields, fields_forms, lanes_forms
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.depthwise_conv2d import DepthwiseConv2d
@@ -22,6 +22,7 @@ from adaqat.deploy.ops.weighted import Weights
 from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import compare_host
+from adaqat.hw_models.thumb_core import V6M, V7M
 
 
 def worst_layer(form_of, bits, act_bits, core):
