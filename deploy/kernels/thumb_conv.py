@@ -216,7 +216,7 @@ def kernel_helper(core: Core, form: Form, record: dict[str, Any], early: bool) -
         values |= {
             "span": form.span, "spacing": form.spacing, "slot": form.slot, "mask": form.mask,
             "fields": form.fields, "words": form.words, "block": form.block, "early": early,
-            "steps": form.steps, "doubled": int(form.doubled),
+            "shifts": form.shifts, "steps": form.steps, "doubled": int(form.doubled),
             "far": form.far(core),
         }  # fmt: skip
         shape = f"{form.tag}{'e' if early else ''}"
