@@ -86,6 +86,10 @@ def added(b: Builder, first: Tensor, second: Tensor, sign: float) -> Tensor:
     """A sum of two computed tensors."""
     if isinstance(first, Table) and isinstance(second, Table) and _same(first, second):
         return Table(first.codes, first.real + sign * second.real)
+    if isinstance(first, Pending) and isinstance(second, Pending) and sign > 0:
+        parts = first.part, second.part
+        if parts[0] is not None and parts[1] is not None and parts[0].key == parts[1].key:
+            return parts[0].build(parts[0].ints + parts[1].ints)
     one, other = _as_sum(b, first), _as_sum(b, second)
     if one.shape != other.shape:
         raise Unreadable(
@@ -186,7 +190,10 @@ def limited(b: Builder, t: Tensor, low: float, high: float) -> Tensor:
         return replace(t, lo=max(t.lo, low), hi=min(t.hi, high))
     if isinstance(t, Pending | Sum):
         ends = tuple(float(np.clip(v, low, high)) for v in t.limits)
-        return replace(t, limits=(ends[0], ends[1]))
+        bounds = (ends[0], ends[1])
+        if isinstance(t, Pending):
+            return replace(t, limits=bounds, part=None)
+        return replace(t, limits=bounds)
     assert not isinstance(t, Const)
     b.quantised(t)
     raise AssertionError
@@ -250,7 +257,7 @@ def read_batchnorm(b: Builder, node: OnnxNode) -> Tensor:
     deviation = np.sqrt(variance + float(node.attr("epsilon", 1e-5)))
     found = b.active(node)
     factor = gamma / deviation
-    shape = (1, -1, *[1] * (len(found.shape) - 1))  # type: ignore[union-attr]
+    shape = (1, -1, *[1] * (len(found.shape) - 1))
     scaled = with_constant(b, found, "mul", factor.reshape(shape))
     return with_constant(b, scaled, "add", (beta - mean * factor).reshape(shape))
 

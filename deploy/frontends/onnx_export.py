@@ -30,7 +30,7 @@ CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-def export_onnx(graph: Graph, path: Path | str) -> None:
+def export_onnx(graph: Graph, path: Path | str, *, batch: int = 1) -> None:
     """Write a graph as a QONNX file.
 
     Its input and output are codes as float32, shaped (1, C, H, W) or (1, C). Every node's codes
@@ -40,13 +40,14 @@ def export_onnx(graph: Graph, path: Path | str) -> None:
     Args:
         graph: the network.
         path: a file to write; an existing one is replaced, whole or not at all.
+        batch: samples of one run.
 
     Raises:
         UnsupportedError: every operator that has no ONNX form, at once.
         ToolError: the onnx package is not installed.
         UsageError: a path that cannot be written.
     """
-    data = model_proto(graph).SerializeToString()
+    data = model_proto(graph, batch).SerializeToString()
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -59,7 +60,7 @@ def export_onnx(graph: Graph, path: Path | str) -> None:
         ) from error
 
 
-def model_proto(graph: Graph) -> Any:
+def model_proto(graph: Graph, batch: int = 1) -> Any:
     """The model as onnx's ModelProto."""
     from .onnx_writers import WRITERS
 
@@ -72,7 +73,7 @@ def model_proto(graph: Graph) -> Any:
            else " replace it or cut the network")
         for node in graph.nodes if node.op.kind not in WRITERS
     ]  # fmt: skip
-    file = File(onnx, graph)
+    file = File(onnx, graph, batch)
     for node in graph.nodes if not problems else ():
         try:
             WRITERS[node.op.kind](file, node)
@@ -84,7 +85,7 @@ def model_proto(graph: Graph) -> Any:
 
 
 def onnx_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """With the batch in front, and channels first for maps."""
+    """With a batch of 1 in front, and channels first for maps."""
     return (1, shape[2], *shape[:2]) if len(shape) == 3 else (1, *shape)
 
 
@@ -96,12 +97,14 @@ class File:
         infos: shape and type of every tensor.
     """
 
-    def __init__(self, onnx: Any, graph: Graph) -> None:
+    def __init__(self, onnx: Any, graph: Graph, batch: int = 1) -> None:
         self.onnx = onnx
+        self.batch = batch
         self.graph = graph
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.infos: dict[str, Any] = {}
+        self.fixed: set[str] = set()  # tensors without a batch: weights
         self.taken = {node.name for node in graph.nodes}
         self.at: dict[str, str] = {}
 
@@ -133,12 +136,13 @@ class File:
         self, kind: str, inputs: Sequence[str], name: str, shape: Sequence[int], *,
         type_: str = ONE, domain: str = "", **attrs: Any,
     ) -> str:  # fmt: skip
-        """Append a node with one result of the given shape; returns the result's name."""
+        """Append a node with one result (of that shape for one sample); returns its name."""
         helper, tensor = self.onnx.helper, self.onnx.TensorProto
         self.nodes.append(
             helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attrs)
         )
-        self.infos[name] = helper.make_tensor_value_info(name, getattr(tensor, type_), shape)
+        samples = shape if name in self.fixed else (self.batch, *shape[1:])
+        self.infos[name] = helper.make_tensor_value_info(name, getattr(tensor, type_), samples)
         return name
 
     def step(
@@ -149,10 +153,14 @@ class File:
         name = self.name(f"{node.name}/{hint or kind.lower()}")
         return self.op(kind, inputs, name, shape, type_=type_, **attrs)
 
-    def cast(self, node: Node, x: str, shape: Sequence[int], type_: str) -> str:
-        """A tensor in another element type."""
+    def cast(self, node: Node, x: str, shape: Sequence[int], type_: str, *,
+             fixed: bool = False) -> str:  # fmt: skip
+        """A tensor in another element type; ``fixed`` for one without a batch."""
         to = int(getattr(self.onnx.TensorProto, type_))
-        return self.step(node, "Cast", [x], shape, type_, to=to)
+        name = self.name(f"{node.name}/cast")
+        if fixed:
+            self.fixed.add(name)
+        return self.op("Cast", [x], name, shape, type_=type_, to=to)
 
     def binary(self, node: Node, kind: str, x: str, values: Any, hint: str,
                shape: Sequence[int], type_: str = DOUBLE) -> str:  # fmt: skip
@@ -212,7 +220,7 @@ class File:
         helper, tensor = self.onnx.helper, self.onnx.TensorProto
         given, made = self.graph.input_node, self.graph.output_node
         source = helper.make_tensor_value_info(
-            f"{given.name}/codes", tensor.FLOAT, onnx_shape(given.output.shape)
+            f"{given.name}/codes", tensor.FLOAT, (self.batch, *onnx_shape(given.output.shape)[1:]),
         )
         output = self.infos.pop(made.name)
         proto = helper.make_model(

@@ -21,8 +21,8 @@ def _attr(node: OnnxNode, name: str, default: float) -> float:
 
 def _gelu(x: Float64, node: OnnxNode) -> Float64:
     if node.attr("approximate", "none") == "tanh":
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / np.sqrt(2)))
+        return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
+    return np.asarray(0.5 * x * (1 + _erf(x / np.sqrt(2))))
 
 
 def _erf(x: Any) -> Any:

@@ -163,9 +163,9 @@ def read_bipolar(b: Builder, node: OnnxNode) -> Tensor:
     found = b.tensor(node)
     if isinstance(found, Const):
         ints = np.where(found.data >= 0, 1, -1).astype(np.int64)
-        scale = b.const(node, 1, "a scale").reals
-        wide = scale.reshape([1] * (max(ints.ndim, 1) - scale.ndim) + list(scale.shape))
-        return Const(ints * wide, ints, wide, (1, 2, -1))
+        units = b.const(node, 1, "a scale").reals
+        spread = units.reshape([1] * (max(ints.ndim, 1) - units.ndim) + list(units.shape))
+        return Const(ints * spread, ints, spread, (1, 2, -1))
     scale = one(b, node, 1, "a scale")
     type_ = IntType(1, False)
     if isinstance(found, Table):

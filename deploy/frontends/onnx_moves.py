@@ -219,7 +219,7 @@ def read_pad(b: Builder, node: OnnxNode) -> Tensor:
         )
     source, (low_, high_) = _memory(b, table, [tuple(before[1:]), tuple(after[1:])])
     code = at + table.codes.type.lo
-    op = Pad(*(tuple(v or 0 for v in values) for values in (low_, high_)), code)
+    op = Pad(tuple(v or 0 for v in low_), tuple(v or 0 for v in high_), code)
     shape = tuple(v + x + y for v, x, y in zip(table.shape, before[1:], after[1:], strict=True))
     return Table(Codes(b.emit(op, (source,)), Layout.canonical(shape)), table.real)
 

@@ -125,6 +125,7 @@ class Pending:
         high: proven largest accumulator, same length.
         limits: real limits of an activation behind it.
         steps: constants applied since the accumulator.
+        part: what it takes to add the weights of a second layer like this one.
     """
 
     what: str
@@ -137,6 +138,22 @@ class Pending:
     high: Int64
     limits: tuple[float, float] = (-np.inf, np.inf)
     steps: tuple[Step, ...] = ()
+    part: Part | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A layer before anything is done with its sums.
+
+    Attributes:
+        key: equal for layers that read the same tensor in the same way.
+        ints: whole weights.
+        build: the layer with other weights.
+    """
+
+    key: tuple[object, ...]
+    ints: Int64
+    build: Callable[[Int64], Pending]
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,5 +246,7 @@ def affine(t: Pending | Sum, kind: str, constant: Float64) -> Pending | Sum:
             " channels; one constant is supported there; put a quantiser between them"
         )
     if kind == "add":
-        return replace(t, offset=t.offset + constant, steps=steps)
-    return replace(t, gain=t.gain * constant, offset=t.offset * constant, steps=steps)
+        return replace(t, offset=t.offset + constant, steps=steps, part=None)
+    return replace(
+        t, gain=t.gain * constant, offset=t.offset * constant, steps=steps, part=None
+    )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from ..types import IntType
 from .onnx_file import OnnxNode
 from .onnx_layout import Shape
 from .onnx_quantizers import regridded
-from .onnx_values import Const, Pending, Table, Tensor, Unreadable
+from .onnx_values import Const, Part, Pending, Table, Tensor, Unreadable
 from .onnx_window import read_window
 
 if TYPE_CHECKING:
@@ -137,17 +138,25 @@ def convolved(
     window = read_window(node, ohwi.shape[1:3], table.shape[1:])
     pad = outside(window, a, c)
     source = b.channels_last(table.codes).node
-    made = packed(ohwi, weights.grid)
     out = window.out_hw(_rows(table.shape))
+    shape = (outputs, *out[2 - rank :])
+    offset = bias(outputs)
 
-    def make(rule: Requant, type_: IntType) -> Op:
-        if groups == channels > 1:
-            return DepthwiseConv2d(made, rule, type_, window, pad)
-        return Conv2d(made, rule, type_, window, groups, pad)
+    def build(values: Int64) -> Pending:
+        made = packed(values, weights.grid)
 
-    return layer(
-        "Conv", ohwi, unit, bias(outputs), (outputs, *out[2 - rank :]), source, (a, c), make
-    )
+        def make(rule: Requant, type_: IntType) -> Op:
+            if groups == channels > 1:
+                return DepthwiseConv2d(made, rule, type_, window, pad)
+            return Conv2d(made, rule, type_, window, groups, pad)
+
+        found = layer("Conv", values, unit, offset, shape, source, (a, c), make)
+        if offset.any() or c:
+            return found
+        key = (source.name, window, groups, pad, a, unit.tobytes())
+        return replace(found, part=Part(key, values, build))
+
+    return build(ohwi)
 
 
 def _rows(shape: Shape) -> tuple[int, int]:

@@ -17,16 +17,13 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.linear import Linear
 from ..ops.lookup import Lookup
 from ..ops.mul import Mul
-from ..ops.pad import Pad
 from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.requantize import Requantize
-from ..ops.slice import Slice
-from ..ops.transpose import Transpose
-from ..ops.upsample import UpsampleNearest
 from ..ops.weighted import FLOAT32_EXACT, Weights
 from ..requant import Int64
 from ..types import IntType
-from .onnx_export import CHANNELS_FIRST, DOUBLE, QONNX, File, Write, onnx_shape
+from .onnx_export import DOUBLE, QONNX, File, Write, onnx_shape
+from .onnx_writers_moves import MOVING
 
 POOL_EXACT = 1 << 22
 """Sums up to here are whole again after a division and a product in float32."""
@@ -39,6 +36,7 @@ def _reach(type_: IntType) -> int:
 def _weights(f: File, node: Node, weights: Weights, values: Int64) -> str:
     """The weights in ONNX's order, behind the quantiser that declares their width."""
     name = f.name(f"{node.name}/weights")
+    f.fixed.add(name)
     raw = f.constant(f"{node.name}/raw", values)
     if (weights.bits, weights.step, weights.offset) == (1, 2, -1):
         one = f.constant(f"{name}/step", 1.0)
@@ -104,7 +102,9 @@ def write_conv(f: File, node: Node) -> None:
     total = ""
     for mask in masks:
         part = f.constant(f"{node.name}/mask", mask.reshape(1, *values.shape[1:]))
-        kept = f.step(node, "Mul", [w, part], values.shape)
+        kept = f.name(f"{node.name}/part")
+        f.fixed.add(kept)
+        f.op("Mul", [w, part], kept, values.shape)
         acc = f.cast(node, f.step(node, "Conv", [x, kept], shape, **attrs), shape, DOUBLE)
         total = f.step(node, "Add", [total, acc], shape, DOUBLE) if total else acc
     f.requantised(node, total, op.requant, DOUBLE)
@@ -172,7 +172,7 @@ def write_linear(f: File, node: Node) -> None:
     type_ = "FLOAT" if reach < FLOAT32_EXACT else DOUBLE
     if type_ == DOUBLE:
         x = f.cast(node, x, onnx_shape(f.info(node).shape), DOUBLE)
-        w = f.cast(node, w, values.shape, DOUBLE)
+        w = f.cast(node, w, values.shape, DOUBLE, fixed=True)
     f.requantised(node, f.step(node, "MatMul", [x, w], shape, type_), op.requant, type_)
 
 
@@ -228,8 +228,10 @@ def write_avgpool(f: File, node: Node) -> None:
         )  # fmt: skip
     x, window = _bordered(f, node, f.codes(node), op.window, op.pad_value)
     shape = onnx_shape(node.output.shape)
-    attrs = {"kernel_shape": window.kernel, "strides": window.stride, **_pads(window),
-             "count_include_pad": 1}  # fmt: skip
+    attrs: dict[str, Any] = {
+        "kernel_shape": window.kernel, "strides": window.stride, **_pads(window),
+        "count_include_pad": 1,
+    }  # fmt: skip
     mean = f.step(node, "AveragePool", [x], shape, **attrs)
     total = f.binary(node, "Mul", mean, count, "count", shape, "FLOAT")
     f.requantised(node, f.step(node, "Round", [total], shape), op.requant)
@@ -250,96 +252,10 @@ def write_lookup(f: File, node: Node) -> None:
     f.result(node, f.step(node, "Gather", [table, index], shape, axis=0))
 
 
-def write_concat(f: File, node: Node) -> None:
-    """Concat of channels."""
-    shape = onnx_shape(node.output.shape)
-    axis = 1 if len(shape) == 4 else len(shape) - 1
-    parts = [f.codes(node, i) for i in range(len(node.inputs))]
-    f.result(node, f.step(node, "Concat", parts, shape, axis=axis))
-
-
-def write_reshape(f: File, node: Node) -> None:
-    """Reshape, in the graph's order of axes."""
-    before, after = f.info(node).shape, node.output.shape
-    x = f.last(node, f.codes(node), before)
-    sizes = f.constant(f"{node.name}/shape", (1, *after), np.int64)
-    x = f.step(node, "Reshape", [x, sizes], (1, *after))
-    if len(after) == 3:
-        x = f.step(node, "Transpose", [x], onnx_shape(after), perm=CHANNELS_FIRST)
-    f.result(node, x)
-
-
-def axis_order(rank: int) -> tuple[int, ...]:
-    """For every axis in ONNX's order without the batch, the graph's axis."""
-    return (2, 0, 1) if rank == 3 else tuple(range(rank))
-
-
-def write_transpose(f: File, node: Node) -> None:
-    """Transpose."""
-    assert isinstance(node.op, Transpose)
-    order = axis_order(len(node.output.shape))
-    perm = [0, *(1 + order.index(node.op.axes[axis]) for axis in order)]
-    shape = onnx_shape(node.output.shape)
-    f.result(node, f.step(node, "Transpose", [f.codes(node)], shape, perm=perm))
-
-
-def write_pad(f: File, node: Node) -> None:
-    """Pad with a code."""
-    op = node.op
-    assert isinstance(op, Pad)
-    order = axis_order(len(node.output.shape))
-    pads = [0, *(op.before[a] for a in order), 0, *(op.after[a] for a in order)]
-    inputs = [f.codes(node), f.constant(f"{node.name}/pads", pads, np.int64),
-              f.constant(f"{node.name}/border", op.value)]  # fmt: skip
-    f.result(node, f.step(node, "Pad", inputs, onnx_shape(node.output.shape), mode="constant"))
-
-
-def write_slice(f: File, node: Node) -> None:
-    """Slice."""
-    op = node.op
-    assert isinstance(op, Slice)
-    order = axis_order(len(node.output.shape))
-    numbers = {
-        "starts": [op.start[a] for a in order],
-        "ends": [op.start[a] + (op.size[a] - 1) * op.step[a] + 1 for a in order],
-        "axes": [1 + i for i in range(len(order))],
-        "steps": [op.step[a] for a in order],
-    }
-    inputs = [f.constant(f"{node.name}/{name}", v, np.int64) for name, v in numbers.items()]
-    shape = onnx_shape(node.output.shape)
-    f.result(node, f.step(node, "Slice", [f.codes(node), *inputs], shape))
-
-
-def write_nearest(f: File, node: Node) -> None:
-    """UpsampleNearest by whole factors."""
-    assert isinstance(node.op, UpsampleNearest)
-    before, size = f.info(node).shape, node.op.size
-    if size[0] % before[0] or size[1] % before[1]:
-        raise UnsupportedError(
-            [f"from {before[:2]} to {size}; whole factors have an ONNX form; choose such a size"]
-        )
-    factors = (1, 1, size[0] // before[0], size[1] // before[1])
-    scales = f.constant(f"{node.name}/factors", factors)
-    f.result(node, f.step(
-        node, "Resize", [f.codes(node), "", scales], onnx_shape(node.output.shape), mode="nearest",
-        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-    ))  # fmt: skip
-
-
-def write_argmax(f: File, node: Node) -> None:
-    """ArgMax over channels."""
-    shape = onnx_shape(node.output.shape)
-    axis = 1 if len(shape) == 4 else len(shape) - 1
-    index = f.step(node, "ArgMax", [f.codes(node)], shape, "INT64", axis=axis, keepdims=1)
-    f.result(node, index, "INT64")
-
-
 WRITERS: dict[str, Write] = {
-    "add": write_add, "argmax": write_argmax, "avgpool2d": write_avgpool, "concat": write_concat,
-    "conv2d": write_conv, "conv_transpose2d": write_conv_transpose,
-    "depthwise_conv2d": write_conv, "input": write_input, "linear": write_linear,
-    "lookup": write_lookup, "maxpool2d": write_maxpool, "mul": write_mul, "pad": write_pad,
-    "requantize": write_requantize, "reshape": write_reshape, "slice": write_slice,
-    "transpose": write_transpose, "upsample_nearest": write_nearest,
+    "add": write_add, "avgpool2d": write_avgpool, "conv2d": write_conv,
+    "conv_transpose2d": write_conv_transpose, "depthwise_conv2d": write_conv,
+    "input": write_input, "linear": write_linear, "lookup": write_lookup,
+    "maxpool2d": write_maxpool, "mul": write_mul, "requantize": write_requantize, **MOVING,
 }  # fmt: skip
 """Writers by the kind of operator."""
