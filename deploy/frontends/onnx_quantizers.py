@@ -123,7 +123,9 @@ def _from_table(
     b: Builder, t: Table, scale: float, zero: int, type_: IntType, limits: tuple[int, int],
     mode: str,
 ) -> Table:  # fmt: skip
-    codes = np.clip(ROUNDINGS[mode](t.real / scale) + zero, *limits).astype(np.int64)
+    # in float32, as ONNX computes it, so that ties fall to the same side
+    ratio = t.real.astype(np.float32) / np.float32(scale)
+    codes = np.clip(ROUNDINGS[mode](ratio.astype(np.float64)) + zero, *limits).astype(np.int64)
     return looked_up(b, t.codes, codes, type_, scale, zero)
 
 
