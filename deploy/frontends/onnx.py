@@ -26,7 +26,7 @@ from ..types import IntType
 from .onnx_file import OnnxModel, OnnxNode, printable, read_model
 from .onnx_input import read_input, stored_grid
 from .onnx_layout import Layout, Shape, node_shape
-from .onnx_values import Active, Codes, Const, Pending, Sum, Table, Tensor, Unreadable
+from .onnx_values import Active, Codes, Const, Pending, Skipped, Sum, Table, Tensor, Unreadable
 
 Reader = Callable[["Builder", OnnxNode], "Tensor | tuple[Tensor, ...]"]
 
@@ -69,6 +69,7 @@ class Builder:
         self.names: set[str] = set()
         self.tensors: dict[str, Tensor] = {}
         self.problems: list[str] = []
+        self.failed: set[str] = set()
         self.node: OnnxNode = model.nodes[0]  # the one being read
 
     def run(self) -> Node | None:
@@ -111,6 +112,8 @@ class Builder:
                 return self._stand_in(node)
             found = reader(self, node)
             results = found if isinstance(found, tuple) else (found,)
+        except Skipped:
+            return self._stand_in(node)
         except Unreadable as error:
             self.problems.append(f"{where}: {error}")
             return self._stand_in(node)
@@ -121,6 +124,7 @@ class Builder:
 
     def _stand_in(self, node: OnnxNode) -> None:
         """Tensors for the results of a node that failed, so that later nodes are read too."""
+        self.failed.update(node.outputs)
         for name in node.outputs:
             sizes = self.model.shapes.get(name, ())
             shape = tuple(v for v in sizes[1:] if isinstance(v, int) and v > 0) or (1,)
@@ -171,6 +175,8 @@ class Builder:
     def const(self, node: OnnxNode, position: int, what: str) -> Const:
         """A constant input."""
         found = self.tensor(node, position)
+        if not isinstance(found, Const) and node.inputs[position] in self.failed:
+            raise Skipped
         if not isinstance(found, Const):
             raise Unreadable(
                 f"{what} computed by the network; a constant is supported there; fold it before"

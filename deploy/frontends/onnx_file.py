@@ -86,7 +86,7 @@ def read_model(path: Path) -> OnnxModel:
         raise ModelFileError(f"{path}: no ONNX model (no nodes in it); export the model again")
     try:
         return _model(onnx, proto)
-    except (TypeError, ValueError, KeyError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise ModelFileError(
             f"{path}: inconsistent ONNX file: {error}; export the model again"
         ) from error
@@ -129,6 +129,9 @@ def _declared(onnx: Any, info: Any) -> tuple[str, Sizes]:
 
 
 def _node(onnx: Any, index: int, node: Any) -> OnnxNode:
+    names = (node.name, node.op_type, node.domain, *node.input, *node.output)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"node {index} has a name that is no text")
     attrs = {a.name: _attribute(onnx, a) for a in node.attribute}
     name = printable(node.name or (node.output[0] if node.output else f"node {index}"))
     return OnnxNode(

@@ -114,7 +114,7 @@ def _dequantised(b: Builder, node: OnnxNode, found: Const) -> Const:
     kind = type_name(found.data)
     if kind in TYPES and (zero == zero.flat[0]).all():
         grid = (TYPES[kind].bits, 1, TYPES[kind].lo - int(zero.flat[0]))
-    return Const(ints * scale, ints, scale, grid)
+    return Const((ints * scale).astype(np.float32), ints, scale, grid)
 
 
 def read_quant(b: Builder, node: OnnxNode) -> Tensor:
@@ -153,7 +153,7 @@ def _quantised_constant(
     first = float(zeros.flat[0])
     low = -(2 ** (bits - 1)) if lo < 0 else 0
     return Const(
-        ints * (wide / step), ints, wide / step,
+        (ints * (wide / step)).astype(np.float32), ints, wide / step,
         (bits, step, round(step * (low - first))) if shared else None,
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def read_bipolar(b: Builder, node: OnnxNode) -> Tensor:
         ints = np.where(found.data >= 0, 1, -1).astype(np.int64)
         units = b.const(node, 1, "a scale").reals
         spread = units.reshape([1] * (max(ints.ndim, 1) - units.ndim) + list(units.shape))
-        return Const(ints * spread, ints, spread, (1, 2, -1))
+        return Const((ints * spread).astype(np.float32), ints, spread, (1, 2, -1))
     scale = one(b, node, 1, "a scale")
     type_ = IntType(1, False)
     if isinstance(found, Table):

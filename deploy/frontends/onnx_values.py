@@ -29,6 +29,10 @@ class Unreadable(Exception):
     """``found; supported; what to do`` of one node; collected by the importer."""
 
 
+class Skipped(Unreadable):
+    """A node that fails because one before it did, which was reported."""
+
+
 @dataclass(frozen=True, eq=False)
 class Const:
     """A constant, with its integers where a quantiser made it.
