@@ -39,8 +39,8 @@ def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
     if kind:
         raise UnsupportedError(
             [
-                f"{path}: a {kind} model; .adaqat, .tflite and .onnx files and training runs"
-                " are supported in this release; train the PyTorch module with adaqat.train and save"
+                f"{path}: a {kind} model; .adaqat, .tflite and .onnx files and training runs are"
+                " supported in this release; train the PyTorch module with adaqat.train and save"
                 " its graph"
             ]
         )

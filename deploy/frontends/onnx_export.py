@@ -79,6 +79,7 @@ def model_proto(graph: Graph, batch: int = 1) -> Any:
             WRITERS[node.op.kind](file, node)
         except UnsupportedError as error:
             problems += [f"{node.source}: {problem}" for problem in error.problems]
+            file.at[node.name] = node.name  # so that later nodes are written too
     if problems:
         raise UnsupportedError(problems)
     return file.model()
@@ -171,7 +172,12 @@ class File:
 
     def quant(self, x: str, name: str, shape: Sequence[int], type_: IntType, *,
               step: float = 1.0, zero: float = 0.0) -> str:  # fmt: skip
-        """A Quant node that declares a width."""
+        """A Quant node that declares a width.
+
+        QONNX takes one signed bit for -1 and +1; the codes -1 and 0 are an unsigned one less 1.
+        """
+        if type_ == IntType(1, True):
+            type_, zero = IntType(1, False), 1.0
         inputs = [x, *(self.constant(f"{name}/{hint}", value) for hint, value in
                        (("step", step), ("zero", zero), ("bits", type_.bits)))]  # fmt: skip
         return self.op("Quant", inputs, name, shape, domain=QONNX, signed=int(type_.signed),

@@ -122,12 +122,17 @@ def read_quant(b: Builder, node: OnnxNode) -> Tensor:
     signed, narrow = bool(node.attr("signed", 1)), bool(node.attr("narrow", 0))
     mode = str(node.attr("rounding_mode", "ROUND")).upper()
     bits = whole(one(b, node, 3, "a bit-width"), "bit-width")
+    if bits == 1 and signed:  # the definition of QONNX
+        return read_bipolar(b, node)
     lo = -(2 ** (bits - 1)) + narrow if signed else 0
     hi = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow
     found = b.tensor(node)
     if isinstance(found, Const):
         return _quantised_constant(b, node, found, (bits, lo, hi), mode)
     scale, zero = one(b, node, 1, "a scale"), one(b, node, 2, "a zero point")
+    if bits == 1 and not signed and zero == 1:
+        # -1 and 0: one signed bit here, while QONNX takes that for -1 and +1
+        signed, zero, lo, hi = True, 0.0, -1, 0
     type_ = code_type(bits, signed)
     table = quantise(b, found, scale, whole(zero, "zero point"), type_, (lo, hi), mode)
     return Table(table.codes, (table.real - zero) * scale)

@@ -57,28 +57,28 @@ def read_input(b: Builder) -> dict[str, Tensor]:
     """The tensor of the model's input."""
     ((name, (kind, sizes)),) = b.model.inputs.items()
     shape = declared_shape(name, sizes)
-    layout = Layout.plain(shape) if _channels_last(b, name, shape) else Layout.canonical(shape)
+    last = _channels_last(b, name, shape)
+    given = FloatInput(name, shape, last, (Layout.plain if last else Layout.canonical)(shape))
     if kind in ("float", "float16", "double"):
-        return {name: FloatInput(name, shape, layout)}
+        return {name: given}
     if kind not in TYPES:
         raise Unreadable(
             f"input {printable(name)}: type {kind}; float, int8, uint8, int4 and uint4 are"
             " supported; convert it outside the network"
         )
     scale, zero = _grid(b, name)
-    given = FloatInput(name, shape, layout)
     return {name: make_input(b, given, TYPES[kind], scale, zero)}
 
 
 def make_input(b: Builder, given: FloatInput, type_: IntType, scale: float, zero: int) -> Table:
     """The input's node; a second quantiser of the same grid finds the same one."""
-    plain = given.layout == Layout.plain(given.shape)
-    if plain:
-        shape = (1, *given.shape) if len(given.shape) == 2 else given.shape
-        kind = "NC" if len(given.shape) == 1 else "NHWC"
+    rank = len(given.declared)
+    if given.last:
+        shape = (1, *given.declared) if rank == 2 else given.declared
+        kind = "NC" if rank == 1 else "NHWC"
     else:
-        shape = node_shape(given.shape)
-        kind = "NCL" if len(given.shape) == 2 else "NCHW"
+        shape = node_shape(given.declared)
+        kind = "NCL" if rank == 2 else "NCHW"
     stored = b.model.metadata.get("adaqat.input")
     if stored is not None and (scale, zero) == (1.0, 0):  # an exported graph counts in codes
         scale, zero = stored_grid(stored)

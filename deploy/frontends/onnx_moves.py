@@ -62,8 +62,7 @@ def read_transpose(b: Builder, node: OnnxNode) -> Tensor:
         raise Unreadable(f"perm {axes}; permutations with the batch in front are supported")
     moved = tuple(axis - 1 for axis in axes[1:])
     if isinstance(found, FloatInput):
-        layout = found.layout.transposed(moved)
-        return replace(found, shape=layout.shape, layout=layout)
+        return replace(found, layout=found.layout.transposed(moved))
     table = one_row(b.quantised(found))
     return _relaid(b, table, table.codes.layout.transposed(moved))
 

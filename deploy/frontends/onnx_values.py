@@ -57,11 +57,24 @@ class Const:
 
 @dataclass(frozen=True, eq=False)
 class FloatInput:
-    """The network's real input before its quantiser."""
+    """The network's real input before its quantiser.
+
+    Attributes:
+        name: in the file.
+        declared: its shape there, batch left out.
+        last: whether its channels are last there.
+        layout: how it is counted here.
+    """
 
     name: str
-    shape: Shape
+    declared: Shape
+    last: bool
     layout: Layout
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes as they are counted here."""
+        return self.layout.shape
 
 
 @dataclass(frozen=True, eq=False)

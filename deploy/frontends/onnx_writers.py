@@ -42,7 +42,7 @@ def _weights(f: File, node: Node, weights: Weights, values: Int64) -> str:
         one = f.constant(f"{name}/step", 1.0)
         return f.op("BipolarQuant", [raw, one], name, values.shape, domain=QONNX)
     half = 1 << (weights.bits - 1)
-    if weights.step == 1 and weights.offset == -half:
+    if weights.bits > 1 and weights.step == 1 and weights.offset == -half:
         return f.quant(raw, name, values.shape, IntType(weights.bits, True))
     # value = step * (code - zero)
     return f.quant(
