@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How operators that only move codes are written as ONNX nodes, and argmax."""
+"""How operators without weights are written as ONNX nodes: moves, argmax, softmax, bilinear."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ..errors import UnsupportedError
 from ..graph import Node
 from ..ops.pad import Pad
 from ..ops.slice import Slice
+from ..ops.softmax import Softmax
 from ..ops.transpose import Transpose
-from ..ops.upsample import UpsampleNearest
-from .onnx_export import CHANNELS_FIRST, File, Write, onnx_shape
+from ..ops.upsample import UpsampleBilinear, UpsampleNearest, taps
+from .onnx_export import CHANNELS_FIRST, DOUBLE, File, Write, onnx_shape
 
 
 def write_concat(f: File, node: Node) -> None:
@@ -98,8 +99,53 @@ def write_argmax(f: File, node: Node) -> None:
     f.result(node, index, "INT64")
 
 
+def write_softmax(f: File, node: Node) -> None:
+    """Softmax: exponentials from the table, one exact division each."""
+    op = node.op
+    assert isinstance(op, Softmax)
+    shape = onnx_shape(node.output.shape)
+    axis = 1 if len(shape) == 4 else len(shape) - 1
+    one = tuple(1 if i == axis else size for i, size in enumerate(shape))
+    x = f.codes(node)
+    top = f.step(node, "ReduceMax", [x], one, axes=[axis], keepdims=1)
+    index = f.cast(node, f.step(node, "Sub", [top, x], shape), shape, "INT64")
+    table = f.constant(f"{node.name}/table", op.table, np.float64)
+    e = f.step(node, "Gather", [table, index], shape, DOUBLE, axis=0)
+    axes = f.constant(f"{node.name}/axis", [axis], np.int64)
+    total = f.step(node, "ReduceSum", [e, axes], one, DOUBLE, keepdims=1)
+    half = f.binary(node, "Mul", total, 0.5, "half", one)
+    half = f.step(node, "Floor", [half], one, DOUBLE)
+    scaled = f.binary(node, "Mul", e, 1 << op.out_type.bits, "2^bits", shape)
+    y = f.step(node, "Add", [scaled, half], shape, DOUBLE)
+    # below 2^53 a quotient that is not whole keeps its distance from the next whole number
+    y = f.step(node, "Floor", [f.step(node, "Div", [y, total], shape, DOUBLE)], shape, DOUBLE)
+    hi = f.constant(f"{node.name}/hi", op.out_type.hi, np.float64)
+    f.result(node, f.step(node, "Clip", [y, "", hi], shape, DOUBLE), DOUBLE)
+
+
+def write_bilinear(f: File, node: Node) -> None:
+    """UpsampleBilinear: a product with a matrix of whole weights along each axis."""
+    op = node.op
+    assert isinstance(op, UpsampleBilinear)
+    height, width, channels = f.info(node).shape
+    x = f.cast(node, f.codes(node), (1, channels, height, width), DOUBLE)
+    matrices = []
+    for size, out in zip((height, width), op.size, strict=True):
+        low, high, weight, denominator = taps(size, out, bool(op.corners))
+        matrix, rows = np.zeros((out, size), np.int64), np.arange(out)
+        np.add.at(matrix, (rows, low), denominator - weight)
+        np.add.at(matrix, (rows, high), weight)
+        matrices.append(matrix)
+    rows_ = f.constant(f"{node.name}/rows", matrices[0], np.float64)
+    columns = f.constant(f"{node.name}/columns", matrices[1].T, np.float64)
+    x = f.step(node, "MatMul", [rows_, x], (1, channels, op.size[0], width), DOUBLE)
+    x = f.step(node, "MatMul", [x, columns], onnx_shape(node.output.shape), DOUBLE)
+    f.requantised(node, x, op.requant, DOUBLE)
+
+
 MOVING: dict[str, Write] = {
     "argmax": write_argmax, "concat": write_concat, "pad": write_pad, "reshape": write_reshape,
-    "slice": write_slice, "transpose": write_transpose, "upsample_nearest": write_nearest,
+    "slice": write_slice, "softmax": write_softmax, "transpose": write_transpose,
+    "upsample_bilinear": write_bilinear, "upsample_nearest": write_nearest,
 }  # fmt: skip
 """Writers by the kind of operator."""
