@@ -28,6 +28,8 @@ from .onnx_input import read_input, stored_grid
 from .onnx_layout import Layout, Shape, node_shape
 from .onnx_values import Active, Codes, Const, Pending, Skipped, Sum, Table, Tensor, Unreadable
 
+LARGEST = 1 << 28
+"""Values of one tensor; no device here comes near it, and a damaged file must not fill memory."""
 Reader = Callable[["Builder", OnnxNode], "Tensor | tuple[Tensor, ...]"]
 
 
@@ -203,6 +205,10 @@ class Builder:
             scale, zero = stored_grid(stored)
         source = self.node.name
         node = Node.make(name, op, inputs, scale=scale, zero=zero, source=source)
+        if node.output.size > LARGEST:
+            raise Unreadable(
+                f"a result of shape {node.output.shape}; up to {LARGEST} values are supported"
+            )
         self.names.add(name)
         self.nodes.append(node)
         return node

@@ -94,6 +94,8 @@ def read_model(path: Path) -> OnnxModel:
 
 def _model(onnx: Any, proto: Any) -> OnnxModel:
     graph = proto.graph
+    if not all(isinstance(i.name, str) for i in (*graph.input, *graph.output, *graph.initializer)):
+        raise ValueError("a tensor has a name that is no text")
     constants = {t.name: np.asarray(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 1)
     return OnnxModel(
@@ -113,6 +115,8 @@ def _shapes(onnx: Any, proto: Any) -> dict[str, Sizes]:
         graph = onnx.shape_inference.infer_shapes(proto).graph
     except (RuntimeError, ValueError, TypeError, onnx.shape_inference.InferenceError):
         graph = proto.graph
+    if not all(isinstance(i.name, str) for i in (*graph.input, *graph.output, *graph.initializer)):
+        raise ValueError("a tensor has a name that is no text")
     return {i.name: _declared(onnx, i)[1] for i in (*graph.value_info, *graph.output)}
 
 

@@ -41,9 +41,17 @@ def one(b: Builder, node: OnnxNode, position: int, what: str, default: float = 0
 
 def whole(value: float, what: str) -> int:
     """A number that must be whole."""
-    if value != round(value):
+    if not np.isfinite(value) or value != round(value):
         raise Unreadable(f"{what} {value}; whole numbers are supported; calibrate again")
     return round(value)
+
+
+def width(b: Builder, node: OnnxNode, position: int) -> int:
+    """A bit-width; biases may have up to 32 bits."""
+    bits = whole(one(b, node, position, "a bit-width"), "bit-width")
+    if not 1 <= bits <= 32:
+        raise Unreadable(f"bit-width {bits}; 1 to 32 are supported; export again")
+    return bits
 
 
 def type_name(data: NDArray[Any]) -> str:
@@ -121,7 +129,7 @@ def read_quant(b: Builder, node: OnnxNode) -> Tensor:
     """QONNX Quant, of constants (weights, biases) or activations."""
     signed, narrow = bool(node.attr("signed", 1)), bool(node.attr("narrow", 0))
     mode = str(node.attr("rounding_mode", "ROUND")).upper()
-    bits = whole(one(b, node, 3, "a bit-width"), "bit-width")
+    bits = width(b, node, 3)
     if bits == 1 and signed:  # the definition of QONNX
         return read_bipolar(b, node)
     lo = -(2 ** (bits - 1)) + narrow if signed else 0
@@ -196,10 +204,12 @@ def read_trunc(b: Builder, node: OnnxNode) -> Tensor:
     """QONNX Trunc: drops low bits (behind average pools); both versions of the operator."""
     second = node.has(5)
     scale, zero = one(b, node, 1, "a scale"), one(b, node, 2, "a zero point")
-    before = whole(one(b, node, 3, "a bit-width"), "bit-width")
-    after = whole(one(b, node, 5 if second else 4, "a bit-width"), "bit-width")
+    before, after = width(b, node, 3), width(b, node, 5 if second else 4)
     if second:
-        step = 2.0 ** round(np.log2(one(b, node, 4, "an output scale") / scale))
+        ratio = one(b, node, 4, "an output scale") / scale
+        if not 2.0**-32 <= ratio <= 2.0**32:
+            raise Unreadable(f"output scale {ratio:g} times the scale; powers of two are supported")
+        step = 2.0 ** round(np.log2(ratio))
         signed = bool(node.attr("signed", 1))
     else:
         step = 2.0 ** (before - after)

@@ -36,8 +36,9 @@ def read_resize(b: Builder, node: OnnxNode) -> Tensor:
     else:
         factors = [float(v) for v in b.const(node, last, "factors").reals.reshape(-1)]
         sizes = [int(np.floor(v * f)) for v, f in zip(full, factors, strict=True)]
-    if len(sizes) != 4 or tuple(sizes[:2]) != full[:2] or min(sizes) < 1:
-        raise Unreadable(f"sizes {sizes} of {full}; height and width may change")
+    inside = len(sizes) == 4 and 1 <= min(sizes) and max(sizes) < 1 << 15
+    if not inside or tuple(sizes[:2]) != full[:2]:
+        raise Unreadable(f"sizes {sizes} of {full}; height and width may change, below 32768")
     how = str(node.attr("coordinate_transformation_mode", "half_pixel"))
     rounding = str(node.attr("nearest_mode", "round_prefer_floor"))
     if node.op == "Upsample":

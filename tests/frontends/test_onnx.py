@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_models import OnnxMaker, compared, outputs, reference, save
+from onnx_models import OnnxMaker, compared, onnx, outputs, reference, save
 
 from adaqat.deploy import import_onnx, quantize_input, verify
 from adaqat.deploy.emit import layout
@@ -225,3 +225,30 @@ def test_softmax_and_argmax(tmp_path):
         values, different, largest = compared(graph, model, inputs, quantize_input(graph, inputs))
         # a score one code away may decide another class where two are equal
         assert largest <= 2 if op == "Softmax" else different <= values // 20
+
+
+@pytest.mark.parametrize("form", ["folded", "int4"])
+def test_forms_of_constant_weights(form, tmp_path):
+    """Weights that a pair of nodes quantises, and weights of four bits."""
+    make = OnnxMaker(9)
+    x = make.qdq("x", 0.02, 3)
+    if form == "folded":
+        scales, zeros = make.const([0.01, 0.02, 0.015, 0.03]), make.const([0] * 4, "int8")
+        real = make.const(make.rng.normal(0, 0.5, (4, 2, 3, 3)))
+        pair = make.node("QuantizeLinear", [real, scales, zeros], axis=0)
+        w = make.node("DequantizeLinear", [pair, scales, zeros], axis=0)
+    else:
+        codes = make.rng.integers(-8, 8, (4, 2, 3, 3)).astype(np.int8)
+        tensor = onnx.helper.make_tensor(
+            "four", onnx.TensorProto.INT4, codes.shape, codes.reshape(-1).tolist()
+        )
+        make.constants.append(tensor)
+        w = make.node("DequantizeLinear", ["four", make.const(0.07)])
+    y = make.node("Conv", [x, w, make.const(make.rng.normal(0, 1, 4))])
+    model = make.model(make.quantize(y, 0.1), [1, 2, 6, 6], opset=21)
+    model.ir_version = 10
+    graph = import_onnx(save(model, tmp_path))
+    assert graph.nodes[1].op.weight_bits == (8 if form == "folded" else 4)
+    inputs = floats(np.random.default_rng(2), (2, 6, 6), 0.02)
+    values, different, largest = compared(graph, model, inputs, quantize_input(graph, inputs))
+    assert largest <= 1 and different <= values // 50

@@ -107,6 +107,11 @@ CASES = {
                           mode="CEIL"),
         ("rounding mode CEIL",),
     ),
+    "huge width": (lambda m: m.quant("x", 1 << 40), ("bit-width 1099511627776", "1 to 32")),
+    "huge border": (
+        lambda m: m.node("Pad", [qdq(m), ints(m, 0, 0, 1 << 40, 0, 0, 0, 0, 0)]),
+        ("a result of shape", "values are supported"),
+    ),
     "half zero point": (lambda m: m.quant("x", 4, zero=0.5), ("zero point 0.5",)),
     "bipolar padding": (
         lambda m: conv(m, m.node("BipolarQuant", [qdq(m), m.const(1.0)], domain=QONNX),
