@@ -19,6 +19,8 @@ from .types import IntType
 
 if TYPE_CHECKING:
     from .artefact import Artefact, build
+    from .frontends.onnx import import_onnx
+    from .frontends.onnx_export import export_onnx
     from .frontends.tflite import import_tflite
     from .frontends.torch import lower
     from .report import Report
@@ -28,6 +30,8 @@ _LATER = {
     "Artefact": "artefact",
     "Report": "report",
     "build": "artefact",
+    "export_onnx": "frontends.onnx_export",
+    "import_onnx": "frontends.onnx",
     "import_tflite": "frontends.tflite",
     "lower": "frontends.torch",
     "verify": "verification",
@@ -54,6 +58,8 @@ __all__ = [
     "build",
     "check",
     "dequantize_output",
+    "export_onnx",
+    "import_onnx",
     "import_tflite",
     "load",
     "lower",

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``adaqat`` with its sub-commands, and ``adaqat-deploy``.
 
-Results go to stdout, progress and messages to stderr. Exit codes: 0 all equal, 1 a mismatch or a
-missed budget, 2 wrong usage, 3 an unsupported model. Everything heavy is imported inside the
-commands, so that ``--help`` is quick.
+Results go to stdout, messages to stderr. Exit codes: 0 all equal, 1 a mismatch or a missed budget,
+2 wrong usage, 3 an unsupported model. Heavy imports stay inside commands: ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 
 from ..hw_models.errors import HwModelError
+from .cli_export import export
 from .cli_measure import measure
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
@@ -38,13 +38,12 @@ deploy_app = typer.Typer(
     context_settings=HELP,
 )
 
-
 Model = Annotated[
     Path | None,
     typer.Argument(
         metavar="MODEL",
-        help="An .adaqat or .tflite file, or the folder of a training run; without it, the small"
-        " trained digits network that ships with the package.",
+        help="An .adaqat, .tflite or .onnx file, or the folder of a training run; without it, the"
+        " small trained digits network that ships with the package.",
         show_default=False,
     ),
 ]
@@ -132,7 +131,7 @@ def deploy(
     from .artefact import build, check_destination
     from .console import print_report, progress
     from .imported import second_opinion
-    from .model_source import is_tflite, open_model, verification_inputs
+    from .model_source import open_model, verification_inputs
     from .report import Report, check_board, model_report
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
@@ -154,7 +153,7 @@ def deploy(
             report = found if report is None else found.joined(report)
     artefact = build(graph, chosen.name, out, name=name, optimise=optimise, goals=goals)
     report = report or model_report(artefact.model, board)
-    if wanted and model is not None and is_tflite(model):
+    if wanted and model is not None:
         second_opinion(report, model, graph, codes, rounding)
     if synth or pnr:
         add_figures(report, artefact.model, pnr)
@@ -278,6 +277,7 @@ def compare(
         raise typer.Exit(1)
 
 
+app.command()(export)
 app.command()(measure)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UnsupportedError, UsageError
+from .frontends.onnx import import_onnx
 from .frontends.tflite import import_tflite
 from .graph import Graph
 from .model_file import load
@@ -18,15 +19,15 @@ from .verification import as_codes
 
 RUN_MODEL = "model.adaqat"
 """The deployable model inside a training run's folder."""
-NOT_READ = {".onnx": "ONNX", ".pt": "PyTorch", ".pth": "PyTorch"}
+NOT_READ = {".pt": "PyTorch", ".pth": "PyTorch"}
 
 
 def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
     """The graph of a model file, of a training run's folder, or the shipped one for None.
 
     Args:
-        model: an ``.adaqat`` or ``.tflite`` file, or a folder.
-        rounding: of imported models, see `import_tflite`.
+        model: an ``.adaqat``, ``.tflite`` or ``.onnx`` file, or a folder.
+        rounding: of .tflite models, see `import_tflite`.
 
     Raises:
         UsageError: a folder that holds no model.
@@ -38,13 +39,15 @@ def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
     if kind:
         raise UnsupportedError(
             [
-                f"{path}: a {kind} model; .adaqat and .tflite files and training runs are"
+                f"{path}: a {kind} model; .adaqat, .tflite and .onnx files and training runs are"
                 " supported in this release; train the PyTorch module with adaqat.train and save"
                 " its graph"
             ]
         )
     if is_tflite(path):
         return import_tflite(path, rounding=rounding)
+    if is_onnx(path):
+        return import_onnx(path)
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise UsageError(
@@ -58,6 +61,11 @@ def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
 def is_tflite(model: Path | None) -> bool:
     """Whether the model is a .tflite file."""
     return model is not None and model.suffix.lower() == ".tflite" and not model.is_dir()
+
+
+def is_onnx(model: Path | None) -> bool:
+    """Whether the model is an .onnx file."""
+    return model is not None and model.suffix.lower() == ".onnx" and not model.is_dir()
 
 
 def verification_inputs(

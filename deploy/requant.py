@@ -238,8 +238,9 @@ def snap_add(
     lo: int,
     hi: int,
     name: str = "add",
+    offset: float = 0.0,
 ) -> AddRequant:
-    """Integer constants for ``y = clamp(round(sum ratio_i*(x_i - zero_i)) + zero, lo, hi)``.
+    """Constants for ``y = clamp(round(sum ratio_i*(x_i - zero_i) + offset) + zero, lo, hi)``.
 
     Args:
         ratios: scale of each input divided by the scale of the output.
@@ -249,6 +250,7 @@ def snap_add(
         lo: smallest output code.
         hi: largest output code.
         name: the node, for messages.
+        offset: output steps.
 
     Raises:
         UnsupportedError: the ratios cannot be expressed within int32.
@@ -256,6 +258,7 @@ def snap_add(
     for s in range(24, 0, -1):
         m = tuple(int(np.floor(ratio * 2.0**s + 0.5)) for ratio in ratios)
         bias = -sum(mi * zi for mi, zi in zip(m, input_zeros, strict=True))
+        bias += int(np.floor(offset * 2.0**s + 0.5))
         rule = AddRequant(m, bias, s, zero, lo, hi)
         if max(abs(mi) for mi in m) < M_LIMIT and rule.bound(code_ranges) <= T_LIMIT:
             return rule

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv="${VENV:-.venv}"
-extras="train,emulate,tflite,fpga,sweep,report,lightning,tensorboard,dev"
+extras="train,emulate,tflite,onnx,fpga,sweep,report,lightning,tensorboard,dev"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 2; }
