@@ -123,6 +123,7 @@ class WindowTiming:
         pace: least cycles from the end of one group to the end of the next.
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
+        hop: cycles from the push of a beat to its offer.
     """
 
     words: int
@@ -136,6 +137,7 @@ class WindowTiming:
     pace: int
     latency: int
     depth: int
+    hop: int = 2
 
 
 @dataclass(frozen=True)

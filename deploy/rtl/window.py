@@ -92,6 +92,30 @@ class Ring:
         )
         return 1 << max(1, (self.span + max(1, ahead) - 1).bit_length())
 
+    @property
+    def spare(self) -> tuple[int, int]:
+        """Fewest and most pixels that have come beyond those that a window needs.
+
+        Fewest: just those that the window before needed, or none before the first one. Most: all
+        that the ring takes until the row's first pixels are released.
+        """
+        needs = [0, *self.need()]
+        return (
+            min(a - b for a, b in zip(needs, [*needs[1:], self.pixels + needs[1]], strict=True)),
+            max(
+                first + self.capacity - need - self.need_columns[0] - 1
+                for need, first in zip(self.need_rows, self.first_rows[:-1], strict=True)
+            ),
+        )
+
+    @property
+    def space(self) -> int:
+        """Most pixels that the ring waits for: also those that are released before they come."""
+        ends = [need + self.need_columns[-1] + 1 for need in self.need_rows]
+        return self.capacity + max(
+            0, *(free - end for free, end in zip(self.first_rows[1:], ends, strict=True))
+        )
+
     def need(self) -> list[int]:
         """Per output pixel, how many input pixels of its frame must have arrived."""
         return [row + column + 1 for row in self.need_rows for column in self.need_columns]
