@@ -42,6 +42,8 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
+        deep: whether operands of products are registered once more.
+        ahead: doublings of the input ring.
     """
 
     template: str
@@ -58,6 +60,8 @@ class Job:
     simd: int
     serial: bool = False
     proof: tuple[str, ...] = ()
+    deep: bool = False
+    ahead: int = 0
 
     @property
     def segments(self) -> int:
@@ -140,10 +144,10 @@ def group_beats(job: Job, lanes: int) -> list[int]:
 
 def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     """The module of a job whose results leave through ``rescale`` (None: unchanged codes)."""
-    ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window)
+    ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree if job.combine == "mac" else 2
+    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
@@ -167,7 +171,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     )  # fmt: skip
     weights, rom = weight_memory(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
-        "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
+        "combine": job.combine, "deep": job.deep, "shared": job.shared, "pe": job.pe, "lanes": lanes,
         "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
         "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,

@@ -20,11 +20,16 @@ class Fold:
         pe: output channels computed at once.
         simd: input channels read at once.
         serial: whether requantisers and sums multiply bit by bit: small, a cycle per bit.
+        deep: whether registers stand between memories and products: faster clocks on families
+            with slow block memories.
+        ahead: doublings of the input ring beyond the least that works, in place of a queue.
     """
 
     pe: int = 1
     simd: int = 1
     serial: bool = False
+    deep: bool = False
+    ahead: int = 0
 
 
 @dataclass(frozen=True)

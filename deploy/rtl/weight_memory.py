@@ -30,7 +30,7 @@ def weight_memory(job: Job) -> tuple[dict[str, Any], Rom]:
     )
     literals = {
         "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
-        "rom_words": depth, "rom_bits": bits_for(depth - 1),
+        "rom_style": "", "rom_words": depth, "rom_bits": bits_for(depth - 1),
     }  # fmt: skip
     rom = Rom(
         "weights", job.pe * simd * stored, depth, note, lambda: _weight_words(job, stored, odd)

@@ -20,20 +20,22 @@ class Ring:
         height: rows of the input.
         width: columns of the input.
         window: its geometry.
+        ahead: doublings of the least capacity.
     """
 
     height: int
     width: int
     window: Window
+    ahead: int = 0
 
     @classmethod
     @cache
-    def over(cls, height: int, width: int, window: Window) -> Ring:
+    def over(cls, height: int, width: int, window: Window, ahead: int = 0) -> Ring:
         """The ring of a window; a 1x1 window sees the image as one long column, one pixel a row."""
         plain = Window((1, 1), (1, 1), window.dilation)
         if window == plain:
-            return cls(height * width, 1, plain)
-        return cls(height, width, window)
+            return cls(height * width, 1, plain, ahead)
+        return cls(height, width, window, ahead)
 
     @property
     def pixels(self) -> int:
@@ -90,7 +92,7 @@ class Ring:
             [b - a for a, b in zip(self.need_rows, self.need_rows[1:], strict=False)]
             + [self.need_rows[0] + self.need_columns[0] + 1 + starts[-2] - self.need_rows[-1]]
         )
-        return 1 << max(1, (self.span + max(1, ahead) - 1).bit_length())
+        return 1 << self.ahead + max(1, (self.span + max(1, ahead) - 1).bit_length())
 
     @property
     def spare(self) -> tuple[int, int]:
