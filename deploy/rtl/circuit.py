@@ -13,10 +13,10 @@ from .cost import design_resources
 from .design import Design, lay_out
 from .folding import choose_folds
 from .goals import Goals
+from .memory_style import with_fitting_memories
 from .plan import Fold, WindowTiming
 from .schedule import SHALLOW, Schedule, schedule, with_deep_queues
 from .words import verilog_name
-
 
 AHEAD = 4
 """Most doublings of a ring in place of a queue."""
@@ -58,6 +58,7 @@ def plan_circuit(
     goals = goals or Goals.of(target)
     chosen = choose_folds(graph, target, goals) if folds is None else folds
     design = with_larger_rings(with_deep_queues(lay_out(graph, target, name, chosen)))
+    design = with_fitting_memories(design, load_fabric(target.name))
     timed = schedule(design)
     assert timed is not None, "queues of the unbounded design cannot come to a deadlock"
     return Circuit(design, timed, goals)

@@ -13,10 +13,8 @@ from typing import Any
 
 from ...hw_models import Fabric
 from .design import Design, Edge
-from .plan import RtlPlan, bits_for
+from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
-LUT_MEMORY_BITS = 1024
-"""Memories of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
 FEATURES = (
     "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
     "rescale_product", "rescale_sum", "serial", "threshold", "table",
@@ -72,6 +70,8 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
     found["accumulator"] = v["pe"] * v["acc_bits"]
     found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
     if v["combine"] == "mac":
+        if v["rom_style"] or v["rom_small"]:
+            found["table"] += v["rom_words"] * lanes * v["stored_bits"]
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
@@ -81,7 +81,9 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
     if r["form"] == "serial":
         found["serial"] += r["lanes"] * (3 * r["a_bits"] + r["high_bits"])
-        found["table"] += sum(_small(r[t].width * r[t].depth) for t in ("starts", "turns"))
+        for name in ("starts", "turns"):
+            bits = r[name].width * r[name].depth
+            found["table"] += bits if r[f"{name}_style"] else _small(bits)
         return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
@@ -110,12 +112,13 @@ def _small(bits: float) -> float:
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
     """Block memories of a module: ring, weights and a large output queue."""
     v = plan.values
-    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms)
+    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
     if "capacity" in v:
         count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
     if v.get("rescale") and v["rescale"]["form"] == "serial":
-        for table in (v["rescale"]["starts"], v["rescale"]["turns"]):
-            count += blocks(table.width, table.depth, fabric)
+        for name in ("starts", "turns"):
+            table = v["rescale"][name]
+            count += 0 if v["rescale"][f"{name}_style"] else blocks(table.width, table.depth, fabric)
     return count + ram_blocks(plan.output.width, queue_words(v), fabric)
 
 

@@ -171,8 +171,9 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     )  # fmt: skip
     weights, rom = weight_memory(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
-        "combine": job.combine, "deep": job.deep, "shared": job.shared, "pe": job.pe, "lanes": lanes,
-        "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
+        "combine": job.combine, "deep": job.deep, "shared": job.shared, "pe": job.pe,
+        "lanes": lanes, "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst,
+        "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
         "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LUT_MEMORY_BITS = 1024
+"""Constants of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
+
 
 @dataclass(frozen=True)
 class Fold:

@@ -163,7 +163,7 @@ def _serial(
             "high_has": max(1, a_bits - rest), "high_bits": max(a_bits - rest, out.bits + 2),
             "lo": rule.lo, "hi": rule.hi, "out_bits": out.bits, "beats": beats,
             "starts": Table.of(lanes * (a_bits + flip_bit), starts),
-            "turns": Table.of(2 * lanes, turns),
+            "turns": Table.of(2 * lanes, turns), "starts_style": "", "turns_style": "",
         },
         steps + 3,
         steps + 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 
 from ..ops.base import Window
 
@@ -101,9 +102,10 @@ class Ring:
         Fewest: just those that the window before needed, or none before the first one. Most: all
         that the ring takes until the row's first pixels are released.
         """
-        needs = [0, *self.need()]
+        needs = self.need()
+        come = [0, *accumulate(needs, max)]
         return (
-            min(a - b for a, b in zip(needs, [*needs[1:], self.pixels + needs[1]], strict=True)),
+            min(a - b for a, b in zip(come, [*needs, self.pixels + needs[0]], strict=True)),
             max(
                 first + self.capacity - need - self.need_columns[0] - 1
                 for need, first in zip(self.need_rows, self.first_rows[:-1], strict=True)

@@ -31,10 +31,11 @@ def rule_of(out: IntType, reach: int, slope: float) -> Requant:
 def text_of(made: Rescale, rule: Requant, reach: int) -> str:
     """The requantiser, and beside it the rule as it stands in its definition, in 64 bits."""
     env = verilog_environment()
-    module = env.get_template("verilog/_rescale.j2").make_module({}).module("net", "net", made.values)
-    v = made.values
-    acc, out = v["acc_bits"], v["out_bits"]
-    m, s, z, bias = (int(a[0]) for a in (rule.m, rule.s, rule.z, rule.bias))
+    macros = env.get_template("verilog/_rescale.j2").make_module({})
+    module = macros.module("net", "net", made.values)
+    acc, out = made.values["acc_bits"], made.values["out_bits"]
+    m, shift, z, bias = (int(a[0]) for a in (rule.m, rule.s, rule.z, rule.bias))
+    lo, hi = _literal(rule.lo), _literal(rule.hi)
     proof = f"""
 module proof (input wire clk, input wire [{acc - 1}:0] any);
     // the accumulator: whatever the input was in the first cycle
@@ -46,16 +47,20 @@ module proof (input wire clk, input wire [{acc - 1}:0] any);
     end
     wire [{out - 1}:0] code;
     wire code_valid;
-    net_rescale dut (.clk(clk), .rst(t < 8'd2), .raw(acc), .raw_valid(t == 8'd4), .code(code), .code_valid(code_valid));
+    net_rescale dut (
+        .clk(clk), .rst(t < 8'd2), .raw(acc), .raw_valid(t == 8'd4),
+        .code(code), .code_valid(code_valid)
+    );
     wire signed [63:0] wide = acc;
-    wire signed [63:0] scaled = ((wide <<< {rule.p}) + {_literal(bias)}) * {_literal(m)} + {_literal(1 << (s - 1))};
-    wire signed [63:0] y = (scaled >>> {s}) + {_literal(z)};
-    wire signed [63:0] clamped = (y < {_literal(rule.lo)}) ? {_literal(rule.lo)} : (y > {_literal(rule.hi)}) ? {_literal(rule.hi)} : y;
+    wire signed [63:0] biased = (wide <<< {rule.p}) + {_literal(bias)};
+    wire signed [63:0] scaled = biased * {_literal(m)} + {_literal(1 << (shift - 1))};
+    wire signed [63:0] y = (scaled >>> {shift}) + {_literal(z)};
+    wire signed [63:0] clamped = (y < {lo}) ? {lo} : (y > {hi}) ? {hi} : y;
     wire within = (wide >= {_literal(-reach)}) & (wide <= {_literal(reach)});
     wire now = t == 8'd{4 + made.latency};
     wire right = ~now | ~within | (code_valid & (code == clamped[{out - 1}:0]));
 endmodule
-"""  # fmt: skip
+"""
     return print_template("verilog/library.v.j2", name="net") + module + proof
 
 

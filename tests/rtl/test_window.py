@@ -55,13 +55,17 @@ def test_differences_of_the_ring_stay_within_their_bounds(height, width, window,
     ring = Ring.over(height, width, window, ahead)
     low, high = ring.spare
     seen, free, have = [], 0, 0
-    frames = [(height * width * f + n, height * width * f + r)
-              for f in range(3) for n, r in zip(ring.need(), ring.release(), strict=True)]  # fmt: skip
+    frames = [
+        (ring.pixels * frame + need, ring.pixels * frame + release)
+        for frame in range(3)
+        for need, release in zip(ring.need(), ring.release(), strict=True)
+    ]
     for need, release in frames:
         # before it starts: nothing more than the last window asked for, or all there is room for
         seen += [have - need, free + ring.capacity - need]
         assert free + ring.capacity >= need
-        have, free = need, release
+        # rows below the image need less again
+        have, free = max(have, need), release
         assert 0 < free + ring.capacity - have <= ring.space
     assert low <= min(seen) and max(seen) <= high
     assert min(seen) == low, "a bound that nothing reaches is a wire too many"
