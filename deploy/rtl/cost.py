@@ -118,7 +118,8 @@ def brams(plan: RtlPlan, fabric: Fabric) -> int:
     if v.get("rescale") and v["rescale"]["form"] == "serial":
         for name in ("starts", "turns"):
             table = v["rescale"][name]
-            count += 0 if v["rescale"][f"{name}_style"] else blocks(table.width, table.depth, fabric)
+            if not v["rescale"][f"{name}_style"]:
+                count += blocks(table.width, table.depth, fabric)
     return count + ram_blocks(plan.output.width, queue_words(v), fabric)
 
 
