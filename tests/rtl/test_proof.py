@@ -37,7 +37,7 @@ def text_of(made: Rescale, rule: Requant, reach: int) -> str:
     m, shift, z, bias = (int(a[0]) for a in (rule.m, rule.s, rule.z, rule.bias))
     lo, hi = _literal(rule.lo), _literal(rule.hi)
     proof = f"""
-module proof (input wire clk, input wire [{acc - 1}:0] any);
+module proof (input wire clk, input wire [{acc - 1}:0] any, output wire right);
     // the accumulator: whatever the input was in the first cycle
     reg [7:0] t = 8'd0;
     reg signed [{acc - 1}:0] acc;
@@ -58,7 +58,7 @@ module proof (input wire clk, input wire [{acc - 1}:0] any);
     wire signed [63:0] clamped = (y < {lo}) ? {lo} : (y > {hi}) ? {hi} : y;
     wire within = (wide >= {_literal(-reach)}) & (wide <= {_literal(reach)});
     wire now = t == 8'd{4 + made.latency};
-    wire right = ~now | ~within | (code_valid & (code == clamped[{out - 1}:0]));
+    assign right = ~now | ~within | (code_valid & (code == clamped[{out - 1}:0]));
 endmodule
 """
     return print_template("verilog/library.v.j2", name="net") + module + proof
@@ -73,7 +73,7 @@ def prove(text: str, steps: int, folder) -> None:
     (folder / "proof.v").write_text(text)
     script = (
         "read_verilog proof.v; prep -top proof -flatten; memory_map; opt -full;"
-        f" sat -seq {steps} -set-at 1 t 0 -prove-skip 1 -prove right 1 -verify"
+        f" sat -seq {steps} -prove-skip 1 -prove right 1 -verify"
     )
     call([*yosys(), "-q", "-p", script], "yosys on the requantiser", None, folder)
 
