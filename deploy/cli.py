@@ -156,7 +156,7 @@ def deploy(
     if wanted and model is not None:
         second_opinion(report, model, graph, codes, rounding)
     if synth or pnr:
-        add_figures(report, artefact.model, pnr)
+        add_figures(report, artefact.model, pnr, out)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))

@@ -24,11 +24,19 @@ class Fabric(Record):
 
     luts, dsps, brams: what the device holds; a bram has bram_bits bits and at most bram_width
         bits a word.
+    lut_ram_bits: memories that are written are built from LUTs up to this many bits; 0 where the
+        family's LUTs are no memories.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
+    deep: whether products get a register between them and the block memories, which are slow there.
+    dsp_flag: what the synthesis command takes in addition so that products use DSP slices, where
+        all products of the circuit that it would put there fit; empty where they are kept off.
+    dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
     router, router_flags: the place and route program for the device, empty where none is open.
     measured: whether the prices were fitted to this family; where not, they are another family's,
         good enough to compare foldings, and no figure of theirs is reported.
+    router_output, packer, bitstream: its flag for the placed circuit, the program that makes a
+        bitstream of it, and that file's suffix.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
     """
@@ -41,11 +49,18 @@ class Fabric(Record):
     brams: int = Field(ge=0)
     bram_bits: int = Field(gt=0)
     bram_width: int = Field(gt=0)
+    lut_ram_bits: int = Field(ge=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
     measured: bool
+    deep: bool
+    dsp_flag: str
+    dsp_bits: int = Field(ge=0)
     router: str
     router_flags: str
+    router_output: str
+    packer: str
+    bitstream: str
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ...hw_models import Fabric, load_fabric
 from ..graph import Graph
 from ..targets import Target
+from .cost import design_resources
 from .design import Design, lay_out
 from .folding import choose_folds
 from .goals import Goals
-from .plan import Fold
-from .schedule import Schedule, schedule, with_deep_queues
+from .memory_style import with_fitting_memories
+from .plan import Fold, WindowTiming
+from .schedule import SHALLOW, Schedule, schedule, with_deep_queues
 from .words import verilog_name
+
+AHEAD = 4
+"""Most doublings of a ring in place of a queue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,42 @@ def plan_circuit(
     verilog_name(name)
     goals = goals or Goals.of(target)
     chosen = choose_folds(graph, target, goals) if folds is None else folds
-    design = with_deep_queues(lay_out(graph, target, name, chosen))
+    design = with_larger_rings(with_deep_queues(lay_out(graph, target, name, chosen)))
+    design = with_fitting_memories(design, load_fabric(target.name))
     timed = schedule(design)
     assert timed is not None, "queues of the unbounded design cannot come to a deadlock"
     return Circuit(design, timed, goals)
+
+
+def with_larger_rings(design: Design) -> Design:
+    """The design with input rings that hold what waited in a queue before them, where smaller.
+
+    Block memories come in one size: a ring often has room for all that its queue would hold.
+    """
+    fabric = load_fabric(design.target.name)
+    for edge in design.edges:
+        folds = {module.node.name: module.fold for module in design.modules}
+        if edge.queue <= SHALLOW or edge.target not in folds:
+            continue
+        plan = next(m.plan for m in design.modules if m.node.name == edge.target)
+        timing, source = plan.timing, plan.inputs[0]
+        if not isinstance(timing, WindowTiming):
+            continue
+        pixel = source.channels * source.bits
+        queued = -(-edge.queue * edge.beat // pixel)
+        for ahead in range(1, AHEAD + 1):
+            if timing.capacity * ((1 << ahead) - 1) >= queued:
+                larger = {**folds, edge.target: replace(folds[edge.target], ahead=ahead)}
+                made = with_deep_queues(
+                    lay_out(design.graph, design.target, design.name, larger)
+                )
+                if _memory(made, fabric) < _memory(design, fabric):
+                    design = made
+                break
+    return design
+
+
+def _memory(design: Design, fabric: Fabric) -> tuple[int, float]:
+    """Block memories, then LUTs."""
+    found = design_resources(design, fabric)
+    return found.bram, found.lut

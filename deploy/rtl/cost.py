@@ -13,10 +13,8 @@ from typing import Any
 
 from ...hw_models import Fabric
 from .design import Design, Edge
-from .plan import RtlPlan, bits_for
+from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
-LUT_MEMORY_BITS = 1024
-"""Memories of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
 FEATURES = (
     "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
     "rescale_product", "rescale_sum", "serial", "threshold", "table",
@@ -47,12 +45,11 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found = dict.fromkeys(FEATURES, 0.0)
     found["module"] = 1.0
     found["stream"] = sum(port.width for port in plan.inputs) + plan.output.width
-    depth = v.get("memory", v.get("depth", 0))
-    found["queue"] = _small(plan.output.width * depth)
+    found["queue"] = _queue(plan.output.width, queue_words(v))
     if v.get("rescale"):
         _rescale(found, v["rescale"])
     if plan.template == "add" and v["form"] == "serial":
-        found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"]) + 2 * v["steps"]
+        found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"])
     elif plan.template == "add":
         for bits, m_bits in zip(v["in_bits"], v["m_bits"], strict=True):
             found["add_product"] += v["lanes"] * bits * m_bits
@@ -64,16 +61,17 @@ def features(plan: RtlPlan) -> dict[str, float]:
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
     found["counter"] = (
-        3 * v["count_bits"] + 2 * v["ring_bits"] + (2 * v["edge_bits"] if v["padded"] else 0)
-        + bits_for(v["rows"] - 1) + bits_for(v["columns"] - 1) + bits_for(v["kh"] - 1)
-        + bits_for(v["kw"] - 1) + 2 * v["word_bits"] + bits_for(v["chunks"] - 1)
-        + v.get("rom_bits", 0)
+        v["spare_bits"] + v["space_bits"] + 2 * v["ring_bits"] + 2 * v["word_bits"]
+        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
+        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
     )  # fmt: skip
     lanes = v["pe"] * v["simd"]
     found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
     found["accumulator"] = v["pe"] * v["acc_bits"]
     found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
     if v["combine"] == "mac":
+        if v["rom_style"] or v["rom_small"]:
+            found["table"] += v["rom_words"] * lanes * v["stored_bits"]
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
@@ -82,8 +80,10 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
 
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
     if r["form"] == "serial":
-        found["serial"] += r["lanes"] * (r["acc_bits"] + r["p_bits"] + r["steps"])
-        found["table"] += r["table"].width * r["table"].depth
+        found["serial"] += r["lanes"] * (3 * r["a_bits"] + r["high_bits"])
+        for name in ("starts", "turns"):
+            bits = r[name].width * r[name].depth
+            found["table"] += bits if r[f"{name}_style"] else _small(bits)
         return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
@@ -94,6 +94,17 @@ def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
     found["table"] += sum(t.width * t.depth for lane in r["tables"] for t in lane)
 
 
+def queue_words(v: Mapping[str, Any]) -> int:
+    """Beats that the queue at a module's end stores: whole powers of two, as addresses wrap."""
+    kept = {"code": 0, "register": 1}
+    return kept.get(v["store"], 1 << bits_for(v.get("memory", v["depth"]) - 1))
+
+
+def _queue(width: int, words: int) -> float:
+    """Bits of registers: all of a short queue, one beat of a longer one."""
+    return width * (words if words <= 4 else 1)
+
+
 def _small(bits: float) -> float:
     return bits if bits <= LUT_MEMORY_BITS else 0.0
 
@@ -101,10 +112,22 @@ def _small(bits: float) -> float:
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
     """Block memories of a module: ring, weights and a large output queue."""
     v = plan.values
-    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms)
+    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
     if "capacity" in v:
-        count += blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
-    return count + blocks(plan.output.width, v.get("memory", v.get("depth", 0)), fabric)
+        count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+    if v.get("rescale") and v["rescale"]["form"] == "serial":
+        for name in ("starts", "turns"):
+            table = v["rescale"][name]
+            if not v["rescale"][f"{name}_style"]:
+                count += blocks(table.width, table.depth, fabric)
+    return count + ram_blocks(plan.output.width, queue_words(v), fabric)
+
+
+def ram_blocks(width: int, depth: int, fabric: Fabric) -> int:
+    """Block memories of a memory that is written; a few words are registers everywhere."""
+    if depth <= 4 or width * depth <= fabric.lut_ram_bits:
+        return 0
+    return max(1, blocks(width, depth, fabric))
 
 
 def blocks(width: int, depth: int, fabric: Fabric) -> int:
@@ -128,13 +151,14 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
 def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
     """Predicted resources of a stream's queue, cutter and collector."""
     counts = dict.fromkeys(FEATURES, 0.0)
-    counts["queue"] = _small(edge.beat * edge.queue)
+    words = 1 << bits_for(edge.queue - 1) if edge.queue else 0
+    counts["queue"] = _queue(edge.beat, words)
     counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
     if edge.collect:
         counts["stream"] += edge.piece * edge.collect.pieces
     return Resources(
         fabric.price(counts), fabric.flip_flops(counts), 0,
-        blocks(edge.beat, edge.queue, fabric),
+        ram_blocks(edge.beat, words, fabric),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import gcd
 
+from ...hw_models import load_fabric
 from ..errors import UnsupportedError
 from ..graph import Graph, Node
 from ..render import label
@@ -121,11 +122,12 @@ def lay_out(
     """
     modules: dict[str, Module] = {}
     problems: list[str] = []
+    deep = load_fabric(target.name).deep
     for node in graph.nodes:
         inputs = graph.inputs_of(node)
         if node.op.passes_through or node.op.kind == "input":
             continue
-        fold = folds.get(node.name, Fold())
+        fold = replace(folds.get(node.name, Fold()), deep=deep)
         try:
             plan = node.op.rtl_plan(inputs, node.output, fold)
         except UnsupportedError as error:

@@ -31,6 +31,11 @@ def port(info: TensorInfo, lanes: int) -> Port:
     return Port(lanes, channels, channels, pixels(info), info.type.bits)
 
 
+def store_of(depth: int) -> str:
+    """The library's module for a queue: registers for a few beats, else a memory."""
+    return "queue" if depth <= 4 else "fifo"
+
+
 def queue(latency: int) -> int:
     """Beats in the output queue that let one beat leave every cycle: there and back again."""
     return latency + 3
@@ -50,7 +55,11 @@ def plan_add(
         values, latency, pace = _parallel_add(rule, inputs, output, lanes)
     depth = queue(latency) if pace == 1 else 2
     timing = MapTiming((tuple(range(len(inputs))),), target.beats, pace, latency, depth)
-    return RtlPlan("add", {**values, "depth": depth}, sources, target, timing, (), proof)
+    # the serial form keeps a result until the next one, which comes only after the credit of one
+    # before has returned
+    store = "register" if pace > 1 else store_of(depth)
+    values = {**values, "depth": depth, "store": store}
+    return RtlPlan("add", values, sources, target, timing, (), proof)
 
 
 def _parallel_add(
@@ -99,9 +108,15 @@ def _serial_add(
         "form": "serial", "lanes": lanes, "signed": [info.type.signed for info in inputs],
         "in_bits": [info.type.bits for info in inputs], "both_bits": both_bits,
         "m": list(rule.m), "steps": steps, "extra": extra, "constant": constant, "rest": rest,
+        "turns": [f"{_turns(m, steps):x}" for m in rule.m],
         "p_bits": p_bits, "lo": rule.lo, "hi": rule.hi, "out_bits": output.type.bits,
     }  # fmt: skip
     return values, steps + 2, steps + 2
+
+
+def _turns(m: int, steps: int) -> int:
+    """A multiplier's bits, the lowest where ``steps`` turns are left, the highest where one is."""
+    return sum((m >> i & 1) << (steps - i) for i in range(steps))
 
 
 def plan_concat(
@@ -113,7 +128,7 @@ def plan_concat(
     target = port(output, lanes)
     values = {
         "lanes": lanes, "bits": output.type.bits, "order": [i for (i,) in order],
-        "inputs": len(inputs), "depth": queue(0),
+        "inputs": len(inputs), "depth": queue(0), "store": store_of(queue(0)),
     }  # fmt: skip
     timing = MapTiming(tuple(order), target.beats, 1, 0, queue(0))
     return RtlPlan("concat", values, tuple(port(info, lanes) for info in inputs), target, timing)
@@ -132,6 +147,7 @@ def plan_requantize(
         "lanes": lanes, "in_bits": source.type.bits, "signed": source.type.signed,
         "acc_bits": signed_bits(source.type.lo, source.type.hi), "out_bits": output.type.bits,
         "rescale": rescale.values, "depth": queue(rescale.latency),
+        "store": store_of(queue(rescale.latency)),
     }  # fmt: skip
     target = port(output, lanes)
     timing = MapTiming(((0,),), target.beats, 1, rescale.latency, queue(rescale.latency))

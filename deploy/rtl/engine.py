@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64
+from .elementwise import store_of
 from .plan import Port, RtlPlan, WindowTiming, bits_for, signed_bits, twos
 from .rescale import Rescale
 from .weight_memory import weight_memory
@@ -41,6 +42,8 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
+        deep: whether operands of products are registered once more.
+        ahead: doublings of the input ring.
     """
 
     template: str
@@ -57,6 +60,8 @@ class Job:
     simd: int
     serial: bool = False
     proof: tuple[str, ...] = ()
+    deep: bool = False
+    ahead: int = 0
 
     @property
     def segments(self) -> int:
@@ -139,19 +144,20 @@ def group_beats(job: Job, lanes: int) -> list[int]:
 
 def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     """The module of a job whose results leave through ``rescale`` (None: unchanged codes)."""
-    ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window)
+    ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree if job.combine == "mac" else 2
+    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
     # room for the groups that end before the first one has left: it takes `latency` cycles to the
     # queue, two through it, one to return the credit
     pace = max(job.steps, rescale.pace if rescale else 1)
-    depth = burst * (1 + -(-(latency + burst + 3) // pace))
+    depth = burst * -(-(latency + burst + 2) // pace)
     # the queue's register holds one; it has taken a beat before the next one comes
-    memory = depth - 1 if burst == 1 and pace > 1 else depth
+    memory = depth - 1 if burst == 1 and 1 < depth and pace > 1 else depth
+    store = _store(depth, memory) if rescale is None or burst > 1 else _store(depth, memory, pace)
     channels = job.output.shape[2]
     source = Port(
         job.lanes_in, job.depth if job.shared else job.source.shape[2], job.source.shape[2],
@@ -161,13 +167,15 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     timing = WindowTiming(
         job.segments * job.words, ring.pixels, ring.capacity, tuple(ring.need()),
         tuple(ring.release()), tuple(beats), burst, job.steps, pace, latency, depth,
+        1 if store == "code" else 2,
     )  # fmt: skip
     weights, rom = weight_memory(job) if job.weights is not None else ({}, None)
     values: dict[str, Any] = {
-        "combine": job.combine, "shared": job.shared, "pe": job.pe, "lanes": lanes,
-        "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst, "beats": beats,
+        "combine": job.combine, "deep": job.deep, "shared": job.shared, "pe": job.pe,
+        "lanes": lanes, "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst,
+        "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
-        "depth": depth, "memory": memory, "arithmetic": arithmetic,
+        "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
@@ -180,6 +188,21 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     )
 
 
+def _store(depth: int, memory: int, pace: int = 1) -> str:
+    """Where results wait; with a ``pace`` above 1 a requantiser keeps one until the next comes."""
+    if pace > 1 and depth <= 2:
+        return ("code", "register")[depth - 1]
+    return store_of(memory)
+
+
+def _turns(values: list[int], bits: int) -> dict[str, Any]:
+    """A value per turn of a loop: the commonest one, and the others by turn."""
+    codes = [twos(value, bits) for value in values]
+    most = max(codes, key=codes.count)
+    others = [(i, v) for i, v in enumerate(codes) if v != most]
+    return {"most": most, "others": others, "bits": bits_for(len(codes) - 1)}
+
+
 def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     """Counters, address steps and the tables of the ring."""
     window = ring.window
@@ -189,7 +212,7 @@ def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     span_x, span_y = (kw - 1) * dh, (kh - 1) * dv
     width, words = ring.width, job.segments * job.words
     ring_bits = bits_for(ring.capacity - 1)
-    count_bits = bits_for(2 * ring.pixels + ring.capacity) + 2
+    spare_bits, space_bits = signed_bits(*ring.spare), bits_for(ring.space)
     origin = -(window.pad[0] * width + window.pad[1])
     back = span_y * width + span_x
     last = (rows - 1) * sv * width + (columns - 1) * sh
@@ -219,21 +242,29 @@ def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     free_step = [
         first[i] - first[i - 1] if i else first[rows] - first[rows - 1] for i in range(rows)
     ]
+    counts = {
+        "word": job.words, "kx": kw, "ky": kh, "chunk": job.chunks, "segment": job.segments,
+        "x": columns, "y": rows,
+    }  # fmt: skip
+    # x and y are those of the next pixel
+    begins = dict.fromkeys(counts, 0) | (
+        {"x": 1} if columns > 1 else {"y": 1} if rows > 1 else {}
+    )
     return {
-        "height": ring.height, "width": width, "rows": rows, "columns": columns, "kh": kh,
-        "kw": kw, "words": job.words, "chunks": job.chunks, "segments": job.segments,
-        "word_bits": 0 if words == 1 else bits_for(words - 1), "pixel_words": words,
-        "ring_bits": ring_bits, "capacity": ring.capacity, "count_bits": count_bits,
-        "padded": ring.padded, "edge_bits": edge,
+        "height": ring.height, "width": ring.width, "columns": columns, "loops": [*counts.items()],
+        "begins": begins, "word_bits": 0 if words == 1 else bits_for(words - 1),
+        "pixel_words": words, "ring_bits": ring_bits, "capacity": ring.capacity,
+        "spare_bits": spare_bits, "space_bits": space_bits, "words": job.words, "kw": kw,
+        "padded": ring.padded, "edge_bits": edge, "ring_style": "",
         "start": (twos(origin, ring_bits), twos(-window.pad[1], edge), twos(-window.pad[0], edge)),
         "moves": {
             name: (twos(q, ring_bits), twos(x, edge), twos(y, edge))
             for name, (q, x, y) in moves.items()
         },
-        "need_first": ring.need_rows[0] + ring.need_columns[0] + 1,
-        "need_column": [twos(v, count_bits) for v in need_step],
-        "need_row": [twos(v, count_bits) for v in row_step],
-        "free_row": [twos(v, count_bits) for v in free_step],
+        "spare_first": twos(-(ring.need_rows[0] + ring.need_columns[0] + 1), spare_bits),
+        "need_column": _turns([-v for v in need_step], spare_bits),
+        "need_row": _turns([-v for v in row_step], spare_bits),
+        "free_row": _turns([v - 1 for v in free_step], space_bits),
     }  # fmt: skip
 
 

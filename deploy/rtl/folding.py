@@ -42,7 +42,7 @@ def choices(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
     most_pe, most_simd = node.op.fold_limits(inputs, node.output)
     found: list[Choice] = []
     for pe, simd, serial in product(_counts(most_pe), _counts(most_simd), (False, True)):
-        fold = Fold(pe, simd, serial)
+        fold = Fold(pe, simd, serial, fabric.deep)
         if pe * simd > MOST_PRODUCTS:
             continue
         try:

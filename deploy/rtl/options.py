@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -43,22 +44,24 @@ def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
             " targets; leave it out"
         )
     from ...hw_models import load_fabric
-    from .route import check_route, router
+    from .route import check_route, tool
     from .tools import yosys
 
     yosys()
     if pnr:
-        check_route(load_fabric(target.name))
-        router(load_fabric(target.name))
+        fabric = load_fabric(target.name)
+        check_route(fabric)
+        tool(fabric, fabric.router)
 
 
-def add_figures(report: Report, model: object, pnr: bool) -> None:
+def add_figures(report: Report, model: object, pnr: bool, out: Path) -> None:
     """Synthesise, and route when asked, an emitted circuit; the figures go into its report."""
     from .circuit import Circuit
     from .route import add_route, add_synthesis
 
     assert isinstance(model, Circuit)
     print("synthesising; the first start of yosys from PyPI takes half a minute", file=sys.stderr)
-    add_synthesis(report, model)
     if pnr:
-        add_route(report, model)
+        add_route(report, model, out)
+    else:
+        add_synthesis(report, model)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LUT_MEMORY_BITS = 1024
+"""Constants of up to this many bits are taken to be built from LUTs, larger ones from block RAM."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -20,11 +23,16 @@ class Fold:
         pe: output channels computed at once.
         simd: input channels read at once.
         serial: whether requantisers and sums multiply bit by bit: small, a cycle per bit.
+        deep: whether registers stand between memories and products: faster clocks on families
+            with slow block memories.
+        ahead: doublings of the input ring beyond the least that works, in place of a queue.
     """
 
     pe: int = 1
     simd: int = 1
     serial: bool = False
+    deep: bool = False
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class WindowTiming:
         pace: least cycles from the end of one group to the end of the next.
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
+        hop: cycles from the push of a beat to its offer.
     """
 
     words: int
@@ -136,6 +145,7 @@ class WindowTiming:
     pace: int
     latency: int
     depth: int
+    hop: int = 2
 
 
 @dataclass(frozen=True)

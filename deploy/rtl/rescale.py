@@ -20,7 +20,7 @@ import numpy as np
 
 from ..requant import Int64, Requant
 from ..types import IntType
-from .plan import Table, signed_bits, twos
+from .plan import Table, bits_for, signed_bits, twos
 
 THRESHOLD_BITS = 4
 """Outputs of up to this many bits compare with thresholds; wider ones multiply."""
@@ -110,49 +110,82 @@ def _multiplier(
 def _serial(
     rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
 ) -> Rescale:
-    """One bit of M a cycle: ``P = (P + (M[i] ? acc : 0)) >> 1`` from ``P = B``.
+    """One bit of M a cycle: ``P = (P + (M[i] ? a : 0) + b[i]) >> 1`` from ``P = 0``.
 
-    Floors nest, so K such steps give floor((acc*M + B) / 2^K). Where the shift is smaller than K,
-    acc and B are shifted left by the difference first. A negative M becomes positive with ``~acc``
-    in place of acc, as acc*M + B = ~acc*(-M) + (B - M).
+    With ``a = (acc << extra) + c`` and ``0 <= b < 2^K`` chosen so that ``a*M + b`` is
+    ``(acc*M + B) << extra``. Floors nest, so K such steps give floor((a*M + b) / 2^K), and P never
+    leaves the range of ``a`` and 0. ``extra`` is what the shift is smaller than K. A negative M
+    becomes positive with ``~acc`` in place of acc, as acc*M + B = ~acc*(-M) + (B - M).
+
+    A channel whose constants have no such form sends the layer to the parallel multiplier.
     """
     m, b, shift = linear_form(rule)
     flips = [mi < 0 for mi in m]
-    b = [bi - mi if flip else bi for bi, mi, flip in zip(b, m, flips, strict=True)]
-    m = [abs(mi) for mi in m]
-    acc_bits = signed_bits(
-        min(int(low.min()), int((~high).min())), max(int(high.max()), int((~low).max()))
-    )
-    steps = max(1, max(m).bit_length())
+    steps = max(1, max(abs(mi) for mi in m).bit_length())
     extra = max(0, steps - shift)
-    b = [bi << extra for bi in b]
-    b_bits = signed_bits(min(b), max(b))
-    p_bits = max(b_bits, acc_bits + extra) + 1
-    # what is left of P after all steps must hold the code and show when it does not fit
-    p_bits = max(p_bits, shift + extra - steps + out.bits + 2)
+    constants: list[tuple[int, int, int]] = []
+    ends: list[int] = []
+    for i in range(channels):
+        first, last = int(low[i]), int(high[i])
+        if flips[i]:
+            first, last = ~last, ~first
+        found = serial_constants(
+            abs(m[i]), b[i] - m[i] if flips[i] else b[i], first, last, steps, shift, extra
+        )
+        if found is None:
+            return _multiplier(rule, low, high, out, lanes, channels)
+        constants.append(found)
+        ends += [(first << extra) + found[1], (last << extra) + found[1]]
+    a_bits = signed_bits(min(ends), max(ends))
     flip_bit = int(any(flips))
-    each = steps + b_bits + flip_bit
-    words = []
-    for beat in range(channels // lanes):
+    rest = shift + extra - steps
+    beats = channels // lanes
+    turn_bits = bits_for(steps - 1)
+    starts, turns = [], []
+    for beat in range(beats):
+        mine = range(beat * lanes, (beat + 1) * lanes)
         word = 0
-        for lane in reversed(range(lanes)):
-            channel = beat * lanes + lane
-            if flip_bit:
-                word = (word << 1) | int(flips[channel])
-            word = (word << b_bits) | twos(b[channel], b_bits)
-            word = (word << steps) | m[channel]
-        words.append(word)
+        for i in reversed(mine):
+            word = (word << flip_bit) | (int(flips[i]) if flip_bit else 0)
+            word = (word << a_bits) | twos(constants[i][1], a_bits)
+        starts.append(word)
+        for turn in range(1 << turn_bits):
+            word = 0
+            for i in reversed(mine):
+                slope, _, addend = constants[i]
+                word = (word << 2) | (addend >> turn & 1) << 1 | (slope >> turn & 1)
+            turns.append(word)
     return Rescale(
         {
-            "form": "serial", "lanes": lanes, "acc_bits": acc_bits, "steps": steps,
-            "b_bits": b_bits, "p_bits": p_bits, "extra": extra, "flips": bool(flip_bit),
-            "rest": shift + extra - steps, "each": each, "lo": rule.lo, "hi": rule.hi,
-            "out_bits": out.bits, "beats": channels // lanes,
-            "table": Table.of(lanes * each, words),
+            "form": "serial", "lanes": lanes, "steps": steps, "extra": extra, "a_bits": a_bits,
+            "acc_bits": signed_bits(int(low.min()), int(high.max())), "flips": bool(flip_bit),
+            "each": a_bits + flip_bit, "turn_bits": turn_bits, "high_from": min(rest, a_bits - 1),
+            "high_has": max(1, a_bits - rest), "high_bits": max(a_bits - rest, out.bits + 2),
+            "lo": rule.lo, "hi": rule.hi, "out_bits": out.bits, "beats": beats,
+            "starts": Table.of(lanes * (a_bits + flip_bit), starts),
+            "turns": Table.of(2 * lanes, turns), "starts_style": "", "turns_style": "",
         },
         steps + 3,
         steps + 1,
     )  # fmt: skip
+
+
+def serial_constants(
+    m: int, b: int, low: int, high: int, steps: int, shift: int, extra: int
+) -> tuple[int, int, int] | None:
+    """(M, c, b) of the serial form of one channel, ``m >= 0``; None where there is none.
+
+    A constant channel gets a slope all the same, too small to reach the next code from ``low`` to
+    ``high``.
+    """
+    if m:
+        c, rest = divmod(b << extra, m)
+        return m, c, rest
+    code, whole = b >> shift, 1 << (shift + extra)
+    slope = min((1 << steps) - 1, whole // (((high - low) << extra) + 1))
+    if slope < 1:
+        return None
+    return slope, -(-code * whole // slope) - (low << extra), 0
 
 
 def channel_thresholds(

@@ -17,32 +17,36 @@ from ...hw_models import Fabric, load_fabric
 from ..errors import ToolError, UsageError
 from ..report import Report
 from .circuit import Circuit
-from .simulation import sources
-from .synthesis import counted, synthesise
-from .tools import INSTALL, call, yosys, yosys_version
+from .synthesis import counted, synthesis_command, synthesise
+from .tools import INSTALL, call, yosys_version
 
 SEEDS = (1, 2, 3)
 """Seeds of place and route; the slowest and the middle clock are reported."""
 Progress = Callable[[str], None]
 
 
-def add_synthesis(report: Report, circuit: Circuit) -> None:
-    """Fill in what yosys counts for the whole circuit.
+def add_synthesis(report: Report, circuit: Circuit, netlist: Path | None = None) -> None:
+    """Fill in what yosys counts for the whole circuit; the netlist goes to a file when asked for.
 
     Raises:
         ToolError: yosys is missing or fails.
     """
     fabric = load_fabric(circuit.design.target.name)
-    cells = synthesise(circuit.design, fabric)
+    cells = synthesise(circuit.design, fabric, netlist=netlist)
     made = counted(cells, circuit.design.name)
     report.totals.update(lut=made.lut, ff=made.ff, dsp=made.dsp, bram=made.bram)
-    report.target.update(flags=f"{yosys_version()}: {fabric.synthesis}")
+    flags = synthesis_command(circuit.design, fabric)
+    report.target.update(flags=f"{yosys_version()}: {flags}")
 
 
-def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) -> None:
-    """Fill in the clock and the use of the device after place and route.
+def add_route(
+    report: Report, circuit: Circuit, out: Path, seeds: Sequence[int] = SEEDS
+) -> None:
+    """Synthesise, place and route; fill in the clock and the use of the device.
 
-    ``fmax_mhz`` is the slowest over the seeds; it may miss the clock that rates are quoted at.
+    ``fmax_mhz`` is the slowest over the seeds; it may miss the clock that rates are quoted at. The
+    bitstream of the fastest seed goes to the folder ``out``; its pins are where the router put
+    them.
 
     Raises:
         UsageError: a family without open place and route.
@@ -50,8 +54,18 @@ def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) ->
     """
     fabric = load_fabric(circuit.design.target.name)
     check_route(fabric)
-    found = route(circuit, fabric, seeds)
-    clocks = [one["fmax_mhz"] for one in found]
+    name = circuit.design.name
+    with tempfile.TemporaryDirectory(prefix="adaqat-route-") as made:
+        folder = Path(made)
+        add_synthesis(report, circuit, folder / "made.json")
+        found = route(folder, fabric, circuit.goals.clock_mhz, seeds)
+        clocks = [one["fmax_mhz"] for one in found]
+        best = seeds[clocks.index(max(clocks))]
+        bits = f"{name}.{fabric.bitstream}"
+        call([*tool(fabric, fabric.packer), f"made{best}.txt", bits],
+             f"packing the bitstream for {fabric.device}", None, folder)  # fmt: skip
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / bits, out / bits)
     report.totals.update(
         fmax_mhz=min(clocks),
         fmax_median_mhz=statistics.median(clocks),
@@ -61,6 +75,8 @@ def add_route(report: Report, circuit: Circuit, seeds: Sequence[int] = SEEDS) ->
             "seeds": list(seeds),
             "fmax_mhz": clocks,
             "used": found[0]["used"],
+            "bitstream": bits,
+            "critical_path": found[0]["critical_path"],
         },
     )
 
@@ -74,14 +90,13 @@ def check_route(fabric: Fabric) -> None:
         )
 
 
-def router(fabric: Fabric) -> list[str]:
-    """Command of the family's nextpnr: the PyPI package's, else the one on PATH.
+def tool(fabric: Fabric, name: str) -> list[str]:
+    """Command of the family's nextpnr or of its packer: the PyPI package's, else that on PATH.
 
     Raises:
         ToolError: none, with an install line.
     """
-    name = fabric.router
-    package = f"yowasp_{name.replace('-', '_')}"
+    package = f"yowasp_{fabric.router.replace('-', '_')}"
     if find_spec(package):
         start = f"run_{name.replace('-', '_')}"
         return [sys.executable, "-c",
@@ -92,29 +107,41 @@ def router(fabric: Fabric) -> list[str]:
     raise ToolError(f"{name}: not installed; place and route needs it; {INSTALL}")
 
 
-def route(circuit: Circuit, fabric: Fabric, seeds: Sequence[int]) -> list[Mapping[str, Any]]:
-    """Clock and used cells of one run per seed, all of one synthesis."""
-    name = circuit.design.name
-    command = router(fabric)
+def route(
+    folder: Path, fabric: Fabric, clock_mhz: float, seeds: Sequence[int]
+) -> list[Mapping[str, Any]]:
+    """Clock and used cells of one run per seed, all of ``folder / "made.json"``.
+
+    Every seed leaves its configuration as ``made<seed>.txt``.
+    """
+    command = tool(fabric, fabric.router)
     found: list[Mapping[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="adaqat-route-") as made:
-        folder = Path(made)
-        for file_name, text in sources(circuit.design).items():
-            (folder / file_name).write_text(text, encoding="utf-8")
-        script = f"read_verilog {name}.v; {fabric.synthesis} -top {name} -json made.json"
-        call([*yosys(), "-q", "-p", script], "yosys on the emitted RTL", None, folder)
-        for seed in seeds:
-            call(
-                [*command, *fabric.router_flags.split(), "--json", "made.json", "--report",
-                 "report.json", "--freq", f"{circuit.goals.clock_mhz:g}", "--seed", str(seed),
-                 "--timing-allow-fail", "-q"],
-                f"place and route for {fabric.device}", None, folder,
-            )  # fmt: skip
-            result = json.loads((folder / "report.json").read_text())
-            clocks = [clock["achieved"] for clock in result["fmax"].values()]
-            used = {
-                kind: cells["used"] for kind, cells in result["utilization"].items()
-                if cells["used"]
-            }  # fmt: skip
-            found.append({"fmax_mhz": min(clocks), "used": used})
+    for seed in seeds:
+        call(
+            [*command, *fabric.router_flags.split(), "--json", "made.json", "--report",
+             "report.json", fabric.router_output, f"made{seed}.txt", "--freq",
+             f"{clock_mhz:g}", "--seed", str(seed), "--timing-allow-fail", "-q"],
+            f"place and route for {fabric.device}", None, folder,
+        )  # fmt: skip
+        result = json.loads((folder / "report.json").read_text())
+        clocks = [clock["achieved"] for clock in result["fmax"].values()]
+        used = {
+            kind: cells["used"] for kind, cells in result["utilization"].items()
+            if cells["used"]
+        }  # fmt: skip
+        found.append(
+            {"fmax_mhz": min(clocks), "used": used, "critical_path": critical_path(result)}
+        )
     return found
+
+
+def critical_path(result: Mapping[str, Any]) -> list[str]:
+    """The cells of the slowest path from clock to clock with their delays in ns."""
+    paths = [
+        path["path"] for path in result.get("critical_paths", ())
+        if path["from"].startswith("posedge") and path["to"].startswith("posedge")
+    ]  # fmt: skip
+    if not paths:
+        return []
+    slowest = max(paths, key=lambda path: sum(step["delay"] for step in path))
+    return [f"{step['delay']:.2f} {step['type']} {step['to']['cell']}" for step in slowest]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +40,12 @@ class Synthesised:
     bram: int = 0
 
 
-def synthesise(design: Design, fabric: Fabric, *, flatten: bool = True) -> Cells:
+def synthesise(
+    design: Design, fabric: Fabric, *, flatten: bool = True, netlist: Path | None = None
+) -> Cells:
     """Cells of a design by module; with ``flatten`` all of them are in the top module.
+
+    ``netlist`` is where the JSON goes that place and route reads.
 
     Raises:
         ToolError: yosys is missing or fails.
@@ -49,15 +54,18 @@ def synthesise(design: Design, fabric: Fabric, *, flatten: bool = True) -> Cells
         folder = Path(made)
         for name, text in sources(design).items():
             (folder / name).write_text(text, encoding="utf-8")
-        command = fabric.synthesis
+        command = synthesis_command(design, fabric) if flatten else fabric.synthesis
         if not flatten and "xilinx" not in command:
             command += " -noflatten"
         if flatten and "xilinx" in command:
             command += " -flatten"
+        command += " -json made.json" if netlist else ""
         script = f"read_verilog {design.name}.v; {command} -top {design.name};"
         script += " tee -q -o stat.json stat -json"
         call([*yosys(), "-q", "-p", script], "yosys on the emitted RTL", None, folder)
         found = json.loads((folder / "stat.json").read_text())["modules"]
+        if netlist:
+            shutil.copyfile(folder / "made.json", netlist)
     return {
         name.lstrip("\\"): {
             kind: int(cell if isinstance(cell, int) else cell["count"])
@@ -65,6 +73,34 @@ def synthesise(design: Design, fabric: Fabric, *, flatten: bool = True) -> Cells
         }
         for name, module in found.items()
     }
+
+
+def synthesis_command(design: Design, fabric: Fabric) -> str:
+    """The family's synthesis command for a whole design.
+
+    Products go to DSP slices only where there are enough of them for all products that would.
+    """
+    if fabric.dsp_flag and _dsp_products(design, fabric) <= fabric.dsps:
+        return f"{fabric.synthesis} {fabric.dsp_flag}"
+    return fabric.synthesis
+
+
+def _dsp_products(design: Design, fabric: Fabric) -> int:
+    """Products of layers and of parallel requantisers and sums that would go to DSP slices."""
+    found = 0
+    for module in design.modules:
+        v = module.plan.values
+        sizes: list[tuple[int, int, int]] = []
+        if v.get("combine") == "mac":
+            sizes.append((v["pe"] * v["simd"], v["act_bits"], v["weight_bits"]))
+        if v.get("rescale") and v["rescale"]["form"] == "multiplier":
+            r = v["rescale"]
+            # wider than one slice: four of them
+            sizes.append((4 * r["lanes"], r["acc_bits"], r["m_bits"]))
+        if v.get("form") == "parallel":
+            sizes += [(v["lanes"], x, m) for x, m in zip(v["in_bits"], v["m_bits"], strict=True)]
+        found += sum(n for n, a, b in sizes if a + b >= fabric.dsp_bits and min(a, b) >= 3)
+    return found
 
 
 def counted(cells: Cells, module: str) -> Synthesised:

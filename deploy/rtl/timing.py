@@ -192,11 +192,14 @@ class Mapping(Stage):
                 link.settle()
 
 
-def _offer(out: Link, pushed: Sequence[int], latency: int) -> None:
-    """Offers of an output queue: one cycle to its register, or when that empties, and one more."""
+def _offer(out: Link, pushed: Sequence[int], latency: int, hop: int = 2) -> None:
+    """Offers of an output queue: one cycle to its register, or when that empties, and one more.
+
+    With ``hop`` 1 there is no queue, and a beat comes only after the one before has left.
+    """
     while len(out.offered) < len(pushed) and len(out.moved) == len(out.offered):
         beat = len(out.offered)
-        loaded = max(pushed[beat] + latency + 1, out.moved[-1] if beat else 0)
+        loaded = max(pushed[beat] + latency + hop - 1, out.moved[-1] if beat else 0)
         out.offered.append(loaded + 1)
         out.settle()
 
@@ -222,7 +225,7 @@ class Windowed(Stage):
             before = self._progress()
             self._take()
             self._start()
-            _offer(self.out, self.pushed, 0)
+            _offer(self.out, self.pushed, 0, self.timing.hop)
 
     def _progress(self) -> int:
         return len(self.source.wanted) + len(self.pushed) + len(self.out.offered)

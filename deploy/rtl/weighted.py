@@ -48,6 +48,7 @@ def plan_weighted(
         op.kind, "mac", not lanewise, source, output, window, groups, pad, weights,
         (min(0, int(low.min())), max(0, int(high.max()))), 1 if multiplied else fold.pe,
         1 if lanewise else fold.simd, _serial(fold, op.requant, output), op.proof([source]),
+        fold.deep, fold.ahead,
     )  # fmt: skip
     return _plan(job, op.requant, low, high)
 
@@ -62,7 +63,7 @@ def plan_pool(
     low, high = _constant(type_, count)
     job = Job(
         kind, combine, False, source, output, window, 1, pad, None, (int(low[0]), int(high[0])),
-        fold.pe, 1, _serial(fold, rule, output), proof,
+        fold.pe, 1, _serial(fold, rule, output), proof, False, fold.ahead,
     )  # fmt: skip
     return _plan(job, rule, low, high)
 

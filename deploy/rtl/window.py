@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 
 from ..ops.base import Window
 
@@ -20,20 +21,22 @@ class Ring:
         height: rows of the input.
         width: columns of the input.
         window: its geometry.
+        ahead: doublings of the least capacity.
     """
 
     height: int
     width: int
     window: Window
+    ahead: int = 0
 
     @classmethod
     @cache
-    def over(cls, height: int, width: int, window: Window) -> Ring:
+    def over(cls, height: int, width: int, window: Window, ahead: int = 0) -> Ring:
         """The ring of a window; a 1x1 window sees the image as one long column, one pixel a row."""
         plain = Window((1, 1), (1, 1), window.dilation)
         if window == plain:
-            return cls(height * width, 1, plain)
-        return cls(height, width, window)
+            return cls(height * width, 1, plain, ahead)
+        return cls(height, width, window, ahead)
 
     @property
     def pixels(self) -> int:
@@ -90,7 +93,32 @@ class Ring:
             [b - a for a, b in zip(self.need_rows, self.need_rows[1:], strict=False)]
             + [self.need_rows[0] + self.need_columns[0] + 1 + starts[-2] - self.need_rows[-1]]
         )
-        return 1 << max(1, (self.span + max(1, ahead) - 1).bit_length())
+        return 1 << self.ahead + max(1, (self.span + max(1, ahead) - 1).bit_length())
+
+    @property
+    def spare(self) -> tuple[int, int]:
+        """Fewest and most pixels that have come beyond those that a window needs.
+
+        Fewest: just those that the window before needed, or none before the first one. Most: all
+        that the ring takes until the row's first pixels are released.
+        """
+        needs = self.need()
+        come = [0, *accumulate(needs, max)]
+        return (
+            min(a - b for a, b in zip(come, [*needs, self.pixels + needs[0]], strict=True)),
+            max(
+                first + self.capacity - need - self.need_columns[0] - 1
+                for need, first in zip(self.need_rows, self.first_rows[:-1], strict=True)
+            ),
+        )
+
+    @property
+    def space(self) -> int:
+        """Most pixels that the ring waits for: also those that are released before they come."""
+        ends = [need + self.need_columns[-1] + 1 for need in self.need_rows]
+        return self.capacity + max(
+            0, *(free - end for free, end in zip(self.first_rows[1:], ends, strict=True))
+        )
 
     def need(self) -> list[int]:
         """Per output pixel, how many input pixels of its frame must have arrived."""

@@ -8,7 +8,12 @@ import pytest
 
 from adaqat.deploy import IntType
 from adaqat.deploy.requant import Requant, snap
-from adaqat.deploy.rtl.rescale import channel_thresholds, linear_form, plan_rescale
+from adaqat.deploy.rtl.rescale import (
+    channel_thresholds,
+    linear_form,
+    plan_rescale,
+    serial_constants,
+)
 
 CHANNELS = 6
 
@@ -74,20 +79,26 @@ def test_serial_form_is_the_rule(seed):
     low, high = np.full(CHANNELS, -reach), np.full(CHANNELS, reach)
     out = IntType(8, seed % 2 == 0)
     v = plan_rescale(rule, low, high, out, 1, CHANNELS, serial=True).values
-    number = int(v["table"].digits, 16)
+    assert v["form"] == "serial"
+    starts, turns = int(v["starts"].digits, 16), int(v["turns"].digits, 16)
     acc = np.linspace(-reach, reach, 201).astype(int)
     wanted = rule.apply(np.repeat(acc[:, None], CHANNELS, axis=1))
     for channel in range(CHANNELS):
-        word = number >> (channel * v["each"])
-        m = word & ((1 << v["steps"]) - 1)
-        b = word >> v["steps"] & ((1 << v["b_bits"]) - 1)
-        b -= (b >> (v["b_bits"] - 1)) << v["b_bits"]
+        word = starts >> (channel * v["each"])
+        c = word & ((1 << v["a_bits"]) - 1)
+        c -= (c >> (v["a_bits"] - 1)) << v["a_bits"]
         flip = v["flips"] and word >> (v["each"] - 1) & 1
         for i, value in enumerate(acc):
-            term = (~int(value) if flip else int(value)) << v["extra"]
-            p = b
+            a = ((~int(value) if flip else int(value)) << v["extra"]) + c
+            p = 0
             for step in range(v["steps"]):
-                p += term * (m >> step & 1)
-                assert -(1 << (v["p_bits"] - 1)) <= p < 1 << (v["p_bits"] - 1)
-                p >>= 1
-            assert min(max(p >> v["rest"], rule.lo), rule.hi) == wanted[i, channel]
+                bits = turns >> (2 * ((channel << v["turn_bits"]) + step)) & 3
+                assert -(1 << (v["a_bits"] - 1)) <= min(p, a) <= max(p, a) < 1 << (v["a_bits"] - 1)
+                p = (p + a * (bits & 1) + (bits >> 1)) >> 1
+            assert min(max(p >> v["high_from"], rule.lo), rule.hi) == wanted[i, channel]
+
+
+def test_a_constant_channel_that_reaches_every_code_multiplies_in_parallel():
+    """No slope is small enough for a constant where one step of acc spans a whole code."""
+    assert serial_constants(0, 5 << 4, -100, 100, 3, 4, 0) is None
+    assert serial_constants(0, 5 << 17, -100, 100, 16, 17, 0) is not None

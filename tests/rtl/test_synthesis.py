@@ -61,7 +61,7 @@ def test_missing_tools_and_closed_families_are_named(monkeypatch):
     with pytest.raises(ToolError, match=r"yosys: not installed.*adaqat-deploy\[fpga\]"):
         tools.yosys()
     with pytest.raises(ToolError, match=r"nextpnr-ice40: not installed.*adaqat-deploy\[fpga\]"):
-        route.router(load_fabric("fpga-ice40"))
+        route.tool(load_fabric("fpga-ice40"), "nextpnr-ice40")
 
 
 def test_measuring_an_fpga_names_the_command():

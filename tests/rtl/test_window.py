@@ -44,3 +44,28 @@ def test_need_and_release_cover_every_tap(height, width, window):
         assert not later or release[i] <= min(later), "releases a pixel that is still needed"
         oldest = release[i - 1] if i else 0
         assert need[i] - oldest <= ring.capacity, "waits for a pixel that has no room"
+
+
+@pytest.mark.parametrize(("height", "width", "window"), CASES[::5])
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_differences_of_the_ring_stay_within_their_bounds(height, width, window, ahead):
+    """Input as late and as early as it may come, over three frames."""
+    if min(window.out_hw((height, width))) < 1:
+        pytest.skip("no output pixel")
+    ring = Ring.over(height, width, window, ahead)
+    low, high = ring.spare
+    seen, free, have = [], 0, 0
+    frames = [
+        (ring.pixels * frame + need, ring.pixels * frame + release)
+        for frame in range(3)
+        for need, release in zip(ring.need(), ring.release(), strict=True)
+    ]
+    for need, release in frames:
+        # before it starts: nothing more than the last window asked for, or all there is room for
+        seen += [have - need, free + ring.capacity - need]
+        assert free + ring.capacity >= need
+        # rows below the image need less again
+        have, free = max(have, need), release
+        assert 0 < free + ring.capacity - have <= ring.space
+    assert low <= min(seen) and max(seen) <= high
+    assert min(seen) == low, "a bound that nothing reaches is a wire too many"

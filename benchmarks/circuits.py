@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole networks as circuits: folding, predicted size, cycles, every integer, cells, clock.
+
+    python benchmarks/circuits.py resnet8 --bits 3x3 --clock 100 --rate 1000 --frames 3
+    python benchmarks/circuits.py digits --target fpga-ice40 --route --seeds 1,2,3
+
+Networks other than ``digits`` have random weights and ranges calibrated on random inputs. Verilator
+compares every node's stream with the simulator and the cycles with the computed ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from adaqat.deploy import Graph, load
+from adaqat.deploy.rtl.circuit import Circuit, plan_circuit
+from adaqat.deploy.rtl.cost import design_resources
+from adaqat.deploy.rtl.goals import Goals
+from adaqat.deploy.rtl.route import route
+from adaqat.deploy.rtl.synthesis import counted, synthesis_command, synthesise
+from adaqat.deploy.rtl.tools import yosys_version
+from adaqat.deploy.rtl.verification import verify_circuit
+from adaqat.deploy.shipped import shipped_model
+from adaqat.deploy.targets import get
+from adaqat.deploy.vectors import make_inputs
+from adaqat.hw_models import Fabric, load_fabric
+
+LARGE = {
+    "fpga-ecp5": {
+        "device": "LFE5U-85F", "luts": 83640, "dsps": 156, "brams": 208,
+        "router_flags": "--85k --package CABGA381 --lpf-allow-unconstrained",
+    }
+}  # fmt: skip
+"""The larger device of a family, for ``--large``."""
+
+
+def network(name: str, bits: str) -> Graph:
+    """The shipped network, or one of `benchmarks/networks.py` with random weights."""
+    if name == "digits":
+        return load(shipped_model())
+    from networks import graph_of
+
+    return graph_of(name, bits)
+
+
+def show(what: str, value: object) -> None:
+    print(f"{what:24} {value}", flush=True)
+
+
+def verified(circuit: Circuit, frames: int) -> None:
+    codes = make_inputs(circuit.design.graph, samples=frames)
+    started = time.monotonic()
+    entry = verify_circuit(circuit, codes).verify[0]
+    show("Verilator", f"{entry['mismatches']} of {entry['values']} integers differ,"
+         f" {entry['samples']} frames, cycles as computed, {time.monotonic() - started:.0f} s")
+
+
+def routed(circuit: Circuit, fabric: Fabric, seeds: list[int]) -> None:
+    show("synthesis", f"{yosys_version()}: {synthesis_command(circuit.design, fabric)}")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        cells = synthesise(circuit.design, fabric, netlist=folder / "made.json")
+        show("cells", counted(cells, circuit.design.name))
+        if not seeds:
+            return
+        found = route(folder, fabric, circuit.goals.clock_mhz, seeds)
+    clocks = [one["fmax_mhz"] for one in found]
+    show("used", json.dumps(found[0]["used"]))
+    show("Fmax MHz", f"{dict(zip(seeds, clocks, strict=True))}, min {min(clocks):.1f},"
+         f" median {statistics.median(clocks):.1f}")
+    print("\n".join(found[0]["critical_path"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("network")
+    parser.add_argument("--bits", default="3x3")
+    parser.add_argument("--target", default="fpga-ecp5")
+    parser.add_argument("--clock", type=float)
+    parser.add_argument("--rate", type=float, help="frames per second")
+    parser.add_argument("--frames", type=int, default=0, help="frames in Verilator")
+    parser.add_argument("--large", action="store_true", help="the family's larger device")
+    parser.add_argument("--synth", action="store_true")
+    parser.add_argument("--route", action="store_true")
+    parser.add_argument("--seeds", default="1,2,3")
+    args = parser.parse_args()
+    target = get(args.target)
+    fabric = load_fabric(target.name)
+    if args.large:
+        fabric = fabric.model_copy(update=LARGE[target.name])
+    texts = [f"clock_mhz={args.clock}"] if args.clock else []
+    texts += [f"frames_per_second={args.rate}"] if args.rate else []
+    circuit = plan_circuit(
+        network(args.network, args.bits), target, args.network.replace(".", "_"),
+        Goals.parse(texts, target),
+    )  # fmt: skip
+    timed, clock = circuit.schedule, circuit.goals.clock_mhz
+    show("network", f"{args.network} {args.bits}, {fabric.device} at {clock:g} MHz")
+    show("cycles", f"latency {timed.latency} ({timed.latency / clock:.0f} us),"
+         f" interval {timed.interval} ({timed.interval / clock:.0f} us)")
+    show("predicted", design_resources(circuit.design, fabric))
+    for module in circuit.design.modules:
+        fold = module.fold
+        print(f"  {module.node.name:24} pe {fold.pe:3} simd {fold.simd:3} serial {fold.serial:d}"
+              f" {timed.busy[module.node.name]:7} cycles")
+    if args.frames:
+        verified(circuit, args.frames)
+    if args.synth or args.route:
+        routed(circuit, fabric, [int(s) for s in args.seeds.split(",")] if args.route else [])
+
+
+if __name__ == "__main__":
+    main()
