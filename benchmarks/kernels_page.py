@@ -45,7 +45,7 @@ throughout). Every layer was compared with the simulator, every integer, before 
 the symmetric grid.
 
 Measured 2026-11-21 with arm-none-eabi-gcc 12.2.1 at -O2, Unicorn 2.1.4 and, for Cortex-M55, QEMU 7.2.22
-(riscv32: zig 0.16's clang at -O2):
+(riscv32: zig 0.17.0's clang at -O2):
 
     python benchmarks/kernels.py --target TARGET --pairs 8x8,4x8,2x2 \\
         --shapes C3,C1,DW,FC,C3b,first,first1,DWs2,C3odd,C1odd,DWodd
@@ -83,7 +83,8 @@ widths layer by layer. The goal is 2 % for a network and 5 % for a layer.
 
 END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs); the layers
-beyond 5 % there are global averages over 3x3 pixels, for which GCC finds other code than for 4x4 and more.
+beyond 5 % there are global averages over 3x3 pixels, for which GCC finds other code than for 4x4 and more. On riscv32 they are average pools, which are portable C there,
+sums at 2 bits and some layers of few channels.
 
 ## What stands between these figures and the hardware
 
