@@ -83,8 +83,8 @@ widths layer by layer. The goal is 2 % for a network and 5 % for a layer.
 
 END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs); the layers
-beyond 5 % there are global averages over 3x3 pixels, for which GCC finds other code than for 4x4 and more. On riscv32 they are average pools, which are portable C there,
-sums at 2 bits and some layers of few channels.
+beyond 5 % there are global averages over 3x3 pixels, for which GCC finds other code than for 4x4 and more. On riscv32 they are global averages (portable C
+there), the first layer of DS-CNN, and four convolutions at 2 to 4 bits.
 
 ## What stands between these figures and the hardware
 
