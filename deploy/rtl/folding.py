@@ -13,6 +13,7 @@ from itertools import product
 from ...hw_models import Fabric, load_fabric
 from ..errors import UnsupportedError, UsageError
 from ..graph import Graph, Node
+from ..solver import solve
 from ..targets import Target
 from .cost import brams, features
 from .design import lay_out
@@ -20,8 +21,8 @@ from .goals import Goals
 from .plan import Fold
 from .schedule import busy, schedule, with_deep_queues
 
-SECONDS = 30.0
-"""Time limit of the solver."""
+EFFORT = 30.0
+"""Limit of the solver in its own deterministic time."""
 MOST_PRODUCTS = 512
 """Products at once of one layer, at most: larger ones make unwieldy text."""
 
@@ -154,12 +155,8 @@ def _solved(
         model.minimize(interval * most + total("lut"))
     else:
         model.minimize(1000 * total("lut") + total("bram"))
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = SECONDS
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    status = solver.solve(model)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    solver = solve(model, EFFORT)
+    if solver is None:
         raise UsageError(_infeasible(graph, options, goals))
     return {
         name: next(
