@@ -57,12 +57,13 @@ TEMPLATE = """{{ macro }}_NODE {{ ident }}(const {{ inputs[0] }} *in, {{ output 
 
 RTL_PLAN = '''
     def rtl_plan(self, inputs, output, fold):
-        from ..rtl.elementwise import port
+        from ..rtl.elementwise import port, store_of
         from ..rtl.plan import MapTiming, RtlPlan
 
         stream = port(output, 1)
         timing = MapTiming(((0,),), stream.beats, 1, 0, 3)
-        return RtlPlan("mirror", {"top": self.top, "depth": 3}, (stream,), stream, timing)
+        values = {"top": self.top, "depth": 3, "store": store_of(3)}
+        return RtlPlan("mirror", values, (stream,), stream, timing)
 '''
 
 RTL_TEMPLATE = """{% import "verilog/_queue.j2" as queue with context %}
@@ -74,7 +75,7 @@ module {{ ident }} (
     assign in0_ready = room;
     wire [{{ output.width - 1 }}:0] code = {{ code(v.top, output.width) }} - in0_data;
     wire code_valid = take;
-{{ queue.queue(name, v.depth, output.width) }}
+{{ queue.results(name, v.store, v.depth, output.width) }}
 endmodule
 """
 

@@ -31,6 +31,8 @@ pytest.importorskip("unicorn")
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "riscv32")
 """A family joins by its core."""
+PAYS = ("cortex-m0plus", "cortex-m3", "riscv32")
+"""Cores where every halving of the bits saves instructions; with SMLAD 8 and 4 bits cost alike."""
 TOLERANCE = 1.02
 SLACK = {"riscv32": 32}
 """Instructions of a node that are no matter of tolerance: entering a layer of a few hundred."""
@@ -162,7 +164,7 @@ def test_fewer_bits_never_cost_instructions_at_all_widths(core, signed):
     assert rising(core, ALL, signed) == []
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PAYS)
 @pytest.mark.parametrize("name", ["window", "point", "rows"])
 def test_every_step_down_pays(core, name):
     steps = [counts(core, bits, bits, False)[name] for bits in (8, 4, 2)]

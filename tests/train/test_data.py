@@ -72,7 +72,7 @@ def test_fashion_mnist_is_read_by_torchvision(tmp_path: Path) -> None:
     assert float(data.test[0].max()) == 1.0
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "autoencoder"])
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"autoencoder", "unet"}))
 def test_models_take_images(name: str) -> None:
     model = build_model(name, 3, 7)
     assert model(torch.randn(2, 3, 28, 28)).shape == (2, 7)
