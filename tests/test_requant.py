@@ -92,6 +92,15 @@ def test_the_simulator_equals_the_rule_at_every_boundary():
     assert ((t * m) % (1 << s) == 1 << (s - 1)).sum() > 100, "exact ties are among them"
 
 
+def test_the_simulator_reaches_both_ends_of_its_clamp():
+    one = np.array([1 << 15])
+    rule_ = Requant(0, np.zeros(1, np.int64), one, np.array([17]), np.array([1]), -3, 5)
+    acc = np.array([[-4000], [-16], [0], [16], [4000]])
+    assert rule_.apply(acc)[:, 0].tolist() == [-3, -3, 1, 5, 5]
+    sums = AddRequant((1,), 0, 1, 0, -3, 5)
+    assert sums.apply([np.array([-90, -6, 0, 10, 90])]).tolist() == [-3, -3, 0, 5, 5]
+
+
 def test_the_simulators_sum_equals_its_rule():
     for s in range(1, 24):
         half = 1 << (s - 1)
