@@ -187,6 +187,16 @@ def test_always_saturated_channel_is_the_end_of_the_range():
     assert found.m.tolist() == [0, 0] and found.z.tolist() == [15, 0]
 
 
+def test_snapped_constants_are_the_nearest_integers():
+    rng = np.random.default_rng(5)
+    ratio, offset = 2.0 ** -rng.uniform(9, 15, 200), rng.uniform(-90, 90, 200)
+    reach = np.full(200, 1 << 16)
+    found = snap(ratio, offset, -reach, reach, zero=0, lo=-(2**30), hi=2**30)
+    exact = np.ldexp(ratio, found.s - found.p)
+    assert np.abs(found.m - exact).max() <= 0.5
+    assert np.abs(found.bias - np.ldexp(offset, found.s) / found.m).max() <= 0.5
+
+
 def test_left_shift_is_the_smallest_that_brings_all_ratios_below_the_goal():
     for exponent, p in ((-9.5, 0), (-7.5, 1), (-3.5, 5), (-0.5, 8), (1.5, 10)):
         found = snap(np.array([2.0**exponent, 2.0**-20]), np.zeros(2), np.full(2, -100),
