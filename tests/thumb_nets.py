@@ -8,9 +8,10 @@ from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, Node
 from adaqat.deploy.ops.base import Window
+from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.pool2d import MaxPool2d
 from adaqat.deploy.ops.source import Reshape
-from adaqat.deploy.ops.weighted import accumulator_bounds
+from adaqat.deploy.ops.weighted import Weights, accumulator_bounds
 from adaqat.deploy.requant import snap
 
 TARGETS = ("cortex-m0plus", "cortex-m3")
@@ -104,3 +105,11 @@ def rule_for(weights, act, *, sign=1):
     ratio[::3] = np.sign(ratio[::3]) * 2.0 ** np.floor(np.log2(np.abs(ratio[::3])))
     offset[::3] = np.round(2 * offset[::3]) / 2
     return snap(ratio, offset, low, high, zero=-3, lo=-128, hi=127)
+
+
+def worst_conv(bits, act):
+    """A convolution whose sums reach the bound of its form: (network, operator)."""
+    codes = np.full((4, 1, 1, 256), (1 << bits) - 1, np.uint8)
+    weights = Weights(codes, bits, 1, -(1 << (bits - 1)))
+    op = Conv2d(weights, rule_for(weights, act), IntType(8, True), Window((1, 1)))
+    return one_layer(op, (2, 4, 256), act), op

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from thumb_nets import NETS, convolutions, one_layer, rule_for
+from thumb_nets import NETS, convolutions, one_layer, rule_for, worst_conv
 
 from adaqat.deploy import IntType
 from adaqat.deploy.emit import layout
@@ -120,12 +120,9 @@ def host_mismatches(net, plan, monkeypatch) -> int:
 @pytest.mark.parametrize(("bits", "act_bits", "span"), [(4, 8, 2), (2, 2, 4), (3, 8, 2)])
 def test_one_more_multiply_breaks_the_fields(bits, act_bits, span, monkeypatch):
     act = IntType(act_bits, False)
-    codes = np.full((4, 1, 1, 256), (1 << bits) - 1, np.uint8)
-    weights = Weights(codes, bits, 1, -(1 << (bits - 1)))
-    op = Conv2d(weights, rule_for(weights, act), IntType(8, True), Window((1, 1)))
-    net = one_layer(op, (2, 4, 256), act)
+    net, op = worst_conv(bits, act)
     source, output = net.input_node.output, net.output_node.output
-    form = next(f for f in fields_forms(RV32, weights, act) if f.span == span)
+    form = next(f for f in fields_forms(RV32, op.weights, act) if f.span == span)
     assert form.block <= form.limit
     for words, wrong in ((form.words, False), (form.limit // form.fields + 1, True)):
         changed = dataclasses.replace(form, words=words)

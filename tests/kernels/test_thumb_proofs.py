@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from thumb_nets import convolutions, one_layer, rule_for
+from thumb_nets import convolutions, one_layer, rule_for, worst_conv
 
 from adaqat.deploy import IntType
 from adaqat.deploy.emit import layout
@@ -28,12 +28,9 @@ from adaqat.hw_models.thumb_core import V6M, V7M
 def worst_layer(form_of, bits, act_bits, core):
     """A convolution whose sums reach the bound of its form, and a plan that ignores the proof."""
     act = IntType(act_bits, False)
-    codes = np.full((4, 1, 1, 256), (1 << bits) - 1, np.uint8)
-    weights = Weights(codes, bits, 1, -(1 << (bits - 1)))
-    op = Conv2d(weights, rule_for(weights, act), IntType(8, True), Window((1, 1)))
-    net = one_layer(op, (2, 4, 256), act)
+    net, op = worst_conv(bits, act)
     source, output = net.input_node.output, net.output_node.output
-    form = form_of(core, weights, act)
+    form = form_of(core, op.weights, act)
     return net, thumb_conv.conv_plan(core, form, op, source, output, 256, True)
 
 
