@@ -4,9 +4,10 @@
     python benchmarks/cifar10.py --data-root FOLDER -o runs [--only NAME,NAME] [--seeds 0,1,2]
     python benchmarks/cifar10.py -o runs --report
 
-Runs stand in cifar10.toml. All begin with one float network per seed, so they differ in nothing
-but widths. Every run goes on where a killed one stopped; several workers may share the folder:
-each run is taken by one of them. ``--report`` prints the table of all finished runs.
+Runs stand in cifar10.toml. All begin with one float network per seed (with ``--float``, one for
+all seeds), so they differ in nothing but widths. Every run goes on where a killed one stopped;
+several workers may share the folder: each run is taken by one of them. ``--report`` prints the
+table of all finished runs.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ def recipes(seed: int) -> dict[str, dict[str, Any]]:
     short = {"train": {"epochs": 1, "lr": 1e-4, "distill": 0.0, "exact_epochs": 0}}
     found = {"float": merged(base, short)}
     found["float_again"] = merged(found["float"], {"float": grid["again"]})
-    for name, changes in grid["run"].items():
-        values = merged(base, changes)
+    compared = merged(base, grid["compare"]["base"])
+    runs = {name: merged(base, changes) for name, changes in grid["run"].items()}
+    for budget, limits in grid["compare"]["budgets"].items():
+        for method in grid["compare"]["methods"]:
+            search = {"search": {"method": method, "budget": limits}}
+            runs[f"{method}_{budget}"] = merged(compared, search)
+    for name, values in runs.items():
         if values["search"].get("budget"):
             del values["search"]["strength"]
         found[name] = values
@@ -107,6 +113,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--only", default="", help="names of runs, with commas")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--float", type=Path, help="weights to begin with, whatever the seed")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if options.report:
@@ -121,11 +128,14 @@ def main() -> None:
         unknown = sorted(set(wanted) - set(known))
         if unknown:
             parser.error(f"--only: {', '.join(unknown)} found; known are {', '.join(known)}")
-        run("float", known.pop("float"), folder / "float", options.data_root)
-        start = folder / "float" / "float.safetensors"
-        again = merged(known.pop("float_again"), {"float": {"start": str(start)}})
-        run("float_again", again, folder / "float_again", options.data_root)
-        start = folder / "float_again" / "float.safetensors"
+        first, again = known.pop("float"), known.pop("float_again")
+        start = options.float
+        if start is None:
+            run("float", first, folder / "float", options.data_root)
+            start = folder / "float" / "float.safetensors"
+            again = merged(again, {"float": {"start": str(start)}})
+            run("float_again", again, folder / "float_again", options.data_root)
+            start = folder / "float_again" / "float.safetensors"
         for name in wanted or known:
             values = merged(known[name], {"float": {"epochs": 0, "start": str(start)}})
             run(name, values, folder / name, options.data_root)

@@ -29,8 +29,8 @@ MEASURED = 6
 """Sensitivities are measured up to here; more bits cost next to nothing (and are extrapolated)."""
 
 Assignment = dict[BitWidth, int]
-Judge = Callable[[Mapping[str, Assignment]], dict[str, float]]
-"""Loss of every candidate, by name; smaller is better."""
+Judge = Callable[[dict[str, Assignment]], tuple[dict[str, float], str]]
+"""Loss of every candidate by name, and the best one's name; may add candidates of its own."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,22 @@ class Trial:
     score: float | None
     costs: dict[str, float]
     chosen: bool
+
+
+def list_trials(
+    cost: NetworkCost, found: Mapping[str, Assignment], scores: Mapping[str, float], best: str
+) -> list[Trial]:
+    """What was compared, as a report shows it."""
+    return [
+        Trial(
+            name,
+            {w.name: b for w, b in bits.items()},
+            scores.get(name),
+            {m: cost.total(m, bits) for m in cost.metrics},
+            name == best,
+        )
+        for name, bits in found.items()
+    ]
 
 
 @dataclass

@@ -13,7 +13,14 @@ from ..deploy.errors import UsageError
 from . import ranks
 from .arena import Arena
 from .bits import BitWidth, override
-from .candidates import SENSITIVITY_STEPS, Assignment, Judge, Sensitivity, Trial
+from .candidates import (
+    SENSITIVITY_STEPS,
+    Assignment,
+    Judge,
+    Sensitivity,
+    Trial,
+    list_trials,
+)
 from .controller_state import controller_state, load_controller_state
 from .cost import NetworkCost
 from .module import QuantModule
@@ -66,12 +73,12 @@ class AdaQAT:
         freeze: ``upper``, ``lower`` or ``break_even`` (``adaqat``).
         max_crossings: rises tolerated before a width freezes (``adaqat``).
         margin: part of a budget held back where possible: predicted costs are that uncertain.
-        candidates: at the end of a search under a budget, compare its result with the uniform
-            points and a knapsack, and keep the best (``adaqat`` only).
+        candidates: at the end of a search under a budget, compare its result with uniform points
+            and a knapsack, and keep the best (``adaqat`` only).
 
     Attributes:
-        judge: prices candidates (`QuantisedPhase` trains each a little); without one, they are
-            compared by their loss on the next few mini-batches, probed side by side.
+        judge: prices candidates (`QuantisedPhase` trains each a little, and others like them);
+            without one, their loss on the next few mini-batches, probed side by side, decides.
         trials: what was compared.
 
     Raises:
@@ -155,7 +162,7 @@ class AdaQAT:
         """Let the module help the search as long as it goes on."""
         relaxed = isinstance(self.search, RelaxedSearch)
         self.module.replay = None if self.done or relaxed else Replay(self.module.network.records)
-        mixing = isinstance(self.search, RelaxedSearch) and not self.done
+        mixing = relaxed and not self.done
         self.module.mixture = self.search.share if mixing else None  # type: ignore[attr-defined]
 
     def loss_term(self) -> Tensor:
@@ -190,9 +197,8 @@ class AdaQAT:
             self._advance(closure, loss.detach(), None if output is None else output.detach())
         if self.module.replay is not None:
             self.module.replay.forget()
-        if not self.pending and (
-            self.count >= self.search_steps or all(w.frozen for w in self.widths.values())
-        ):
+        ended = self.count >= self.search_steps or all(w.frozen for w in self.widths.values())
+        if ended and not self.pending and not self.done:
             self.finish()
         return not self.done
 
@@ -240,12 +246,17 @@ class AdaQAT:
         """Round, project onto the budget with exact costs, compare, take free bits, freeze."""
         found = propose(self)
         if len(found) > 1 and self.judge is not None:
-            self.scores = self.judge(found)
-        elif len(found) > 1 and self.looks == 0 and 0 < self.count <= self.steps - LOOKS:
+            self.scores, best = self.judge(found)
+            return self._settle(found, best)
+        if len(found) > 1 and self.looks == 0 and 0 < self.count <= self.steps - LOOKS:
             self.pending = found
             self.scores = dict.fromkeys(found, 0.0)
             return {}
-        return self._settle(found)
+        return self._settle(found, next(iter(found)))
+
+    def in_arena(self, bits: Assignment) -> bool:
+        """Whether buffers and scratch stay within ``ram_kb``."""
+        return self.ram_kb is None or self.arena.kilobytes(bits) <= self.ram_kb
 
     def _look(self, closure: Closure) -> None:
         """Compare candidates on one more mini-batch."""
@@ -254,21 +265,11 @@ class AdaQAT:
         self.looks += 1
         if self.looks == LOOKS:
             found, self.pending = self.pending, {}
-            self._settle(found)
+            self._settle(found, min(found, key=self.scores.__getitem__))
 
-    def _settle(self, found: Mapping[str, Assignment]) -> dict[str, int]:
+    def _settle(self, found: Mapping[str, Assignment], best: str) -> dict[str, int]:
         """Take the best candidate."""
-        best = min(found, key=lambda name: self.scores.get(name, 0.0))
-        self.trials = [
-            Trial(
-                name,
-                {w.name: b for w, b in bits.items()},
-                self.scores.get(name),
-                {m: self.cost.total(m, bits) for m in self.cost.metrics},
-                name == best,
-            )
-            for name, bits in found.items()
-        ]
+        self.trials = list_trials(self.cost, found, self.scores, best)
         for width, bits in found[best].items():
             width.freeze(bits)
         for width in self.module.widths:

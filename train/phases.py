@@ -16,6 +16,7 @@ from .data import batches
 from .exact_mode import exact
 from .module import QuantModule
 from .objective import Average, Batch, Objective
+from .refine import refine
 from .result import accuracy
 from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
 from .trials import judge
@@ -136,8 +137,11 @@ class QuantisedPhase:
         self.tail = section.epochs - section.exact_epochs
         self.final: dict[str, int] = {}
         self.net = ranks.spread(module)
-        if controller is not None and run.recipe.search.adapt > 0:
-            controller.judge = lambda candidates: judge(self, candidates)
+        search = run.recipe.search
+        if controller is not None and search.adapt > 0:
+            controller.judge = lambda found: refine(
+                controller, found, lambda some, times: judge(self, some, times), search.trials
+            )
         if found is None:
             self._save()
             return

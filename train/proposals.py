@@ -28,11 +28,11 @@ def propose(controller: AdaQAT) -> dict[str, Assignment]:
     found = _within_tables(controller)
     if controller.ram_kb is None:
         return found
-    limit, arena = controller.ram_kb, controller.arena
-    fitting = {name: bits for name, bits in found.items() if arena.kilobytes(bits) <= limit}
+    limit = controller.ram_kb
+    fitting = {name: bits for name, bits in found.items() if controller.in_arena(bits)}
     if fitting:
         return fitting
-    size, bits = arena.smallest(list(controller.widths.values()))
+    size, bits = controller.arena.smallest(list(controller.widths.values()))
     inside = all(controller.cost.total(m, bits) <= v for m, v in controller.budget.items())
     if size <= limit and inside:
         return {"smallest arena": bits}
@@ -78,6 +78,22 @@ def _within_tables(controller: AdaQAT) -> dict[str, Assignment]:
             found["knapsack"] = fill(cost, _project(controller, whole, measured, (8,)))
         found["knapsack of probes"] = fill(cost, _project(controller, whole, learned, (8,)))
     return distinct(found)
+
+
+def damage_curves(controller: AdaQAT) -> Damage:
+    """Damage of every width at every number of bits: the mean of what was measured and learned."""
+    known: list[Damage] = [
+        {
+            w: damage_curve(controller.search.worth.get(w.name, {}))
+            for w in controller.widths.values()
+        }
+    ]
+    if controller.sensitivity.batches:
+        known.append({w: controller.sensitivity.damage(w) for w in known[0]})
+    return {
+        w: {b: sum(curves[w][b] for curves in known) / len(known) for b in w.allowed}
+        for w in known[0]
+    }
 
 
 def _wanted(controller: AdaQAT) -> Assignment:

@@ -29,8 +29,10 @@ VALIDATION = 4096
 """Images that judge, at most."""
 
 
-def judge(phase: QuantisedPhase, candidates: Mapping[str, Assignment]) -> dict[str, float]:
-    """Cross-entropy of every candidate after ``search.adapt`` steps."""
+def judge(
+    phase: QuantisedPhase, candidates: Mapping[str, Assignment], times: int = 1
+) -> dict[str, float]:
+    """Cross-entropy of every candidate after ``times`` times ``search.adapt`` steps."""
     module, optimizer = phase.module, phase.optimizer
     before = {key: value.clone() for key, value in module.state_dict().items()}
     moments = copy.deepcopy(optimizer.state_dict())
@@ -41,7 +43,7 @@ def judge(phase: QuantisedPhase, candidates: Mapping[str, Assignment]) -> dict[s
     for name, bits in candidates.items():
         for width, value in bits.items():
             width.n = float(value)
-        _adapt(phase)
+        _adapt(phase, times * phase.run.recipe.search.adapt)
         scores[name] = _validate(phase)
         module.load_state_dict(before)
         optimizer.load_state_dict(copy.deepcopy(moments))
@@ -52,10 +54,9 @@ def judge(phase: QuantisedPhase, candidates: Mapping[str, Assignment]) -> dict[s
     return scores
 
 
-def _adapt(phase: QuantisedPhase) -> None:
+def _adapt(phase: QuantisedPhase, steps: int) -> None:
     """A short training with a schedule of its own."""
-    run, steps = phase.run, phase.run.recipe.search.adapt
-    done = 0
+    run, done = phase.run, 0
     while done < steps:
         for x, y in run.epoch(run.recipe.seed * 100_003 + 90_000 + done):
             set_rates(phase.optimizer, cosine(done, steps))

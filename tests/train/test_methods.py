@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,9 +74,10 @@ def test_candidates_are_compared_and_the_best_is_kept(
     )
     seen: dict[str, Assignment] = {}
 
-    def judge(candidates: Mapping[str, Assignment]) -> dict[str, float]:
-        seen.update(candidates)
-        return {name: float(not name.startswith("uniform")) for name in candidates}
+    def judge(found: dict[str, Assignment]) -> tuple[dict[str, float], str]:
+        seen.update(found)
+        scores = {name: float(not name.startswith("uniform")) for name in found}
+        return scores, min(scores, key=scores.__getitem__)
 
     controller.judge = judge
     train(module, controller, images, 25)
