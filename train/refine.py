@@ -4,8 +4,9 @@
 Sensitivities are measured with one tensor narrowed at a time, on weights that have not adapted to
 it; a short training recovers some tensors nearly whole and others hardly. So the curves only say
 where to begin: every judged assignment is one equation for how much of each curve remains, the
-posterior of these shares is sampled (Thompson, Biometrika 25, 1933), and the best assignment of
-the sample within the budget is judged next. The best few are judged again with a longer training.
+posterior of these shares is sampled (Thompson, Biometrika 25, 1933, with less than its spread), and
+the best assignment of the sample within the budget is judged next. The best few are judged again
+after a longer training.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ NOISE = 0.004
 """Standard deviation of a score, in nats: the same assignment after other mini-batches."""
 OF_WIDTH, OF_BITS = 0.6, 0.4
 """Relative standard deviation of what remains of a curve: of all of it, and of each of its bits."""
+DOUBT, MORE_DOUBT = 0.4, 0.3
+"""Every second sample is the posterior's mean, the others leave it by this part of its spread; an
+assignment that was judged before raises the part. Full samples explore for too long: a few dozen
+unknowns, a dozen scores."""
 LEAST = 0.05
 """A sampled share of a curve is no smaller."""
 TRIES = 4
@@ -66,9 +71,18 @@ class DamageModel:
         return row
 
     def sample(
-        self, judged: Sequence[tuple[Assignment, float]], random: np.random.Generator
+        self,
+        judged: Sequence[tuple[Assignment, float]],
+        random: np.random.Generator,
+        doubt: float = 1.0,
     ) -> dict[BitWidth, dict[int, float]]:
-        """Curves drawn from the posterior after these scores; none falls below zero."""
+        """Curves drawn from the posterior after these scores; none falls below zero.
+
+        Args:
+            judged: assignments and their scores.
+            random: draws.
+            doubt: the posterior's standard deviations are taken times this.
+        """
         rows = np.array([self._row(bits) for bits, _ in judged])
         scores = np.array([score for _, score in judged])
         base, scale = _line(rows.sum(1), scores)
@@ -76,7 +90,7 @@ class DamageModel:
         spread = seen @ self.prior @ seen.T + NOISE**2 * np.eye(len(rows))
         gain = np.linalg.solve(spread, seen @ self.prior).T
         mean = 1.0 + gain @ (scores - base - seen.sum(1))
-        covariance = self.prior - gain @ seen @ self.prior
+        covariance = doubt**2 * (self.prior - gain @ seen @ self.prior)
         share = random.multivariate_normal(mean, (covariance + covariance.T) / 2, method="eigh")
         return {
             w: {b: scale * d * max(share[self.place[w, b]], LEAST) for b, d in curve.items()}
@@ -118,8 +132,9 @@ def refine(
     known = {tuple(bits.values()) for bits in found.values()}
     for number in range(1, trials + 1):
         judged = [(found[name], score) for name, score in scores.items()]
-        for _ in range(TRIES):
-            bits = solve(controller.cost, limits, domains, model.sample(judged, random))
+        for attempt in range(TRIES):
+            doubt = DOUBT * (number % 2) + MORE_DOUBT * attempt
+            bits = solve(controller.cost, limits, domains, model.sample(judged, random, doubt))
             if bits is None or tuple(bits.values()) in known:
                 continue
             known.add(tuple(bits.values()))
