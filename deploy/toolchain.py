@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,7 @@ class Toolchain:
         command = [
             *self.command,
             *flags,
+            *(self._keep_symbols(optimise, {s.parent for s in sources} | set(include_dirs))),
             *(f"-D{define}" for define in defines),
             *(f"-I{folder}" for folder in include_dirs),
             *(str(source) for source in sources),
@@ -99,6 +100,13 @@ class Toolchain:
         ]
         _run(command, f"building {out.name} for {core.name}")
         return out
+
+    def _keep_symbols(self, optimise: str, folders: Iterable[Path]) -> list[str]:
+        """Zig drops all symbols at -Os unless it writes debugging sections; without their paths."""
+        if self.kind == "gcc" or optimise not in ("-Os", "-Oz"):
+            return []
+        maps = [f"-ffile-prefix-map={folder}=." for folder in sorted(folders)]
+        return ["-g", "-fdebug-compilation-dir=.", *maps]
 
     def _require_features(self, core: Core, flags: tuple[str, ...]) -> None:
         missing = set(core.required_macros) - _macros(self.command, flags)

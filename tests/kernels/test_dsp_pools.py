@@ -95,7 +95,7 @@ def test_channel_counts(make, channels):
 
 
 @pytest.mark.parametrize(
-    ("compiler", "optimise"), [("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-O2"), ("zig", "-O3")]
+    ("compiler", "optimise"), [("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-Os"), ("zig", "-O3")]
 )
 @pytest.mark.parametrize("make", MAKERS)
 def test_compilers_and_cores(make, compiler, optimise):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernels of cores with DSP and vector instructions at every level of both compilers."""
+"""The kernels of every family at every level of both compilers."""
 
 from __future__ import annotations
 
 import pytest
 from dsp_nets import NETS as DSP_NETS
 from mve_nets import NETS as MVE_NETS
+from thumb_nets import NETS as THUMB_NETS
 
 from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
@@ -16,11 +17,18 @@ from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import Tally
 from adaqat.hw_models import load_core
 
-# zig strips the symbols that the emulators need from its -Os images
 LEVELS = [("gcc", "-O0"), ("gcc", "-O1"), ("gcc", "-O2"), ("gcc", "-O3"), ("gcc", "-Os"),
-          ("zig", "-O1"), ("zig", "-O2"), ("zig", "-O3")]  # fmt: skip
+          ("zig", "-O1"), ("zig", "-O2"), ("zig", "-O3"), ("zig", "-Os")]  # fmt: skip
 WIDTHS = ((8, 8, False), (6, 3, True), (4, 8, True), (3, 5, False), (2, 2, False), (1, 4, True))
-NETS = {"cortex-m7": DSP_NETS, "cortex-m33": DSP_NETS, "cortex-m55": MVE_NETS}
+NETS = {
+    "cortex-m0plus": tuple(THUMB_NETS.values()),
+    "cortex-m3": tuple(THUMB_NETS.values()),
+    "riscv32": tuple(THUMB_NETS.values()),
+    "cortex-m4": DSP_NETS,
+    "cortex-m7": DSP_NETS,
+    "cortex-m33": DSP_NETS,
+    "cortex-m55": MVE_NETS,
+}
 
 
 @pytest.mark.sweep
@@ -36,7 +44,7 @@ def test_every_level_computes_the_same_integers(target, compiler, optimise):
     else:
         pytest.importorskip("unicorn")
     try:
-        toolchain = find_toolchain(compiler)
+        toolchain = find_toolchain(compiler, architecture=core.architecture)
     except ToolError as error:
         pytest.skip(str(error))
     from adaqat.deploy.device import Device

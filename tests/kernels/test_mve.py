@@ -96,7 +96,7 @@ def test_assembly_and_twin(make, weight_bits, act_bits):
 
 
 @pytest.mark.parametrize(
-    ("compiler", "optimise"), [("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-O2"), ("zig", "-O3")]
+    ("compiler", "optimise"), [("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-Os"), ("zig", "-O3")]
 )
 @pytest.mark.parametrize("make", NETS)
 def test_compilers(make, compiler, optimise):

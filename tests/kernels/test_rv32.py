@@ -73,7 +73,7 @@ def test_all_pairs_of_widths_on_the_core(weight_bits, act_bits, extreme):
         assert tally.mismatches == 0, tally.first
 
 
-@pytest.mark.parametrize("optimise", ["-O3", "-O0"])
+@pytest.mark.parametrize("optimise", ["-O3", "-O0", "-Os"])
 def test_other_levels(optimise):
     for name, bits in (("convolutions", 3), ("depthwises", 8)):
         net = NETS[name](bits, 4, signed=False)

@@ -79,7 +79,7 @@ def test_all_pairs_of_widths_on_the_core(target, weight_bits, act_bits):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
-    ("kind", "optimise"), [("zig", "-O2"), ("zig", "-O3"), ("gcc", "-Os"), ("gcc", "-O0")]
+    ("kind", "optimise"), [("zig", "-Os"), ("zig", "-O3"), ("gcc", "-Os"), ("gcc", "-O0")]
 )
 def test_other_compilers_and_levels(target, kind, optimise):
     if kind == "zig":
