@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,11 @@ from .errors import UnsupportedError
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+Exact = NDArray[np.number[Any]]
+"""Integers in a dtype that holds them exactly, often a floating-point one."""
+
+BLOCK = 1 << 14
+"""Values that `Requant.apply` works on at a time."""
 M_LIMIT = 1 << 16
 S_MIN, S_MAX = 17, 32
 T_LIMIT = (1 << 31) - 1
@@ -56,15 +62,32 @@ class Requant:
     lo: int
     hi: int
 
-    def apply(self, acc: Int64) -> Int64:
-        """Apply the rule to accumulators shaped ``[..., C]``; the result has the same shape."""
-        t: Int64 = np.left_shift(acc, self.p, dtype=np.int64)
-        t += self.bias  # in place: large tensors would otherwise be copied at every step
-        t *= self.m
-        t += np.int64(1) << (self.s - 1)
-        t >>= self.s
-        t += self.z
-        return np.clip(t, self.lo, self.hi, out=t)
+    def apply(self, acc: Exact, dtype: np.dtype[Any] | type[np.integer[Any]] = np.int64) -> Int64:
+        """Apply the rule to accumulators shaped ``[..., C]``; the result has the same shape.
+
+        Args:
+            acc: integers in any dtype that holds them exactly.
+            dtype: integer dtype of the result.
+
+        The rule is computed in float64 as ``floor(acc*(m*2^(p-s)) + (bias*m*2^-s + 1/2 + z))``:
+        every number here is a multiple of ``2^-s`` below ``2^(49-s)`` and so exact, and scaling by
+        powers of two rounds nothing. (Blocks, so that intermediate results stay in the cache.)
+        """
+        factor = np.ldexp(self.m.astype(np.float64), self.p - self.s)
+        offset = np.ldexp((self.bias * self.m).astype(np.float64), -self.s) + 0.5 + self.z
+        flat = acc.reshape(-1, acc.shape[-1])
+        result = np.empty(flat.shape, dtype)
+        rows = max(1, BLOCK // max(1, flat.shape[1]))
+        buffer = np.empty((min(rows, len(flat)), flat.shape[1]))
+        for start in range(0, len(flat), rows):
+            part = flat[start : start + rows]
+            y = buffer[: len(part)]
+            np.multiply(part, factor, out=y)
+            y += offset
+            np.floor(y, out=y)
+            np.clip(y, self.lo, self.hi, out=y)
+            result[start : start + rows] = y
+        return result.reshape(acc.shape)
 
     def t_bound(self, acc_lo: Int64, acc_hi: Int64) -> int:
         """Largest ``|t|`` for accumulators within ``[acc_lo[c], acc_hi[c]]``."""

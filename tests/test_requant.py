@@ -16,6 +16,7 @@ from adaqat.deploy import UnsupportedError, simulate
 from adaqat.deploy.host import STRICT
 from adaqat.deploy.render import render
 from adaqat.deploy.requant import (
+    BLOCK,
     M_LIMIT,
     S_MAX,
     S_MIN,
@@ -213,16 +214,37 @@ def test_messages_name_node_and_remedy():
              zero=0, lo=0, hi=1, name="fc")  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.float64, np.float32])
+def test_floating_point_computes_the_integer_rule(dtype):
+    """Blocks, shifts, channels with other zero points, and sums in every dtype that holds them."""
+    random = np.random.default_rng(3)
+    channels, rows = 7, 3 * BLOCK // 7 + 5
+    for p in (0, 3, 9):
+        most = 1 << (24 if dtype is np.float32 else 30) - p
+        s = random.integers(17, 33, channels)
+        m = random.integers(-(2**16) + 1, 2**16, channels)
+        bias = random.integers(-(most << p), most << p, channels)
+        z = random.integers(-128, 128, channels)
+        rule_ = Requant(p, bias, m, s, z, -128, 127)
+        acc = random.integers(-most, most + 1, (rows, channels))
+        acc[:2] = [[-most] * channels, [most] * channels]
+        t = (acc << p) + bias
+        wanted = np.clip(((t * m + (1 << (s - 1))) >> s) + z, -128, 127)
+        found = rule_.apply(acc.astype(dtype), np.int8)
+        assert found.dtype == np.int8 and np.array_equal(found, wanted)
+        assert len(np.unique(wanted)) > 50
+
+
 @pytest.mark.parametrize("act_bits", [1, 2, 4, 8])
 def test_generated_networks_reach_exact_ties(monkeypatch, act_bits):
     """Else no comparison of executors on them could see a tie rounded the other way."""
     right, of_sums = Requant.apply, AddRequant.apply
     ties = {"requant": 0, "sum": 0}
 
-    def counted(self, acc):
-        t = (acc << self.p) + self.bias
+    def counted(self, acc, *dtype):
+        t = (acc.astype(np.int64) << self.p) + self.bias
         ties["requant"] += int(((t * self.m) % (1 << self.s) == 1 << (self.s - 1)).sum())
-        return right(self, acc)
+        return right(self, acc, *dtype)
 
     def counted_sum(self, inputs):
         total = sum(m * x for m, x in zip(self.m, inputs, strict=True)) + self.bias

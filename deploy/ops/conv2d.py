@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hw_models.work import GROUP, Work, conv2d_work, conv_is_direct, padded
-from ..requant import Int64
+from ..requant import Exact
 from ..types import IntArray, IntType
 from .base import CPlan, TensorInfo, Window, need
 from .weighted import (
     WeightedOp,
     Weights,
     check_requant_length,
+    exact_dtype,
     exact_matmul,
     product_reach,
     requant_helpers,
@@ -53,9 +54,9 @@ class Conv2d(WeightedOp):
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """Columns times weights in exact floating-point BLAS, group by group."""
         sums = conv_sums(
-            inputs[0], self.weights.values, self.window, self.groups, self.pad_value
+            inputs[0], self.weights.narrow, self.window, self.groups, self.pad_value
         )
-        return self.requant.apply(sums)
+        return self.requant.apply(sums, self.out_type.dtype)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -101,15 +102,15 @@ class Conv2d(WeightedOp):
 
 
 def conv_sums(
-    x: IntArray, weights: Int64, window: Window, groups: int, pad_value: int
-) -> Int64:
+    x: IntArray, weights: IntArray, window: Window, groups: int, pad_value: int
+) -> Exact:
     """Accumulators ``[N,OH,OW,O]`` of ``x`` [N,H,W,C] and OHWI ``weights``, exact."""
     views = window.views(x, pad_value)
     samples, rows, columns = views.shape[:3]
     outputs = weights.shape[0] // groups
     depth = weights.shape[3]
-    result = np.empty((samples, rows, columns, weights.shape[0]), np.int64)
     reach = product_reach(weights, x)
+    result = np.empty((samples, rows, columns, weights.shape[0]), exact_dtype(reach))
     row_bytes = 4 * rows * columns * depth * window.kernel[0] * window.kernel[1]
     chunk = max(1, CHUNK_BYTES // max(1, row_bytes))
     for group in range(groups):
@@ -120,6 +121,8 @@ def conv_sums(
             # OHWI weights: the column order is kernel row, kernel column, channel
             cols = taps.transpose(0, 1, 2, 4, 5, 3).reshape(-1, part.shape[1])
             acc = exact_matmul(cols, part, reach)
+            if acc.size == result.size:
+                return acc.reshape(result.shape)
             shape = result[start : start + chunk, :, :, out].shape
             result[start : start + chunk, :, :, out] = acc.reshape(shape)
     return result

@@ -59,8 +59,8 @@ class ConvTranspose2d(WeightedOp):
         x = inputs[0]
         spread = np.full((len(x), *self._spread(x.shape[1:])), self.pad_value, x.dtype)
         spread[:, :: self.gap[0], :: self.gap[1]] = x
-        sums = conv_sums(spread, self.weights.values, self.window, self.groups, self.pad_value)
-        return self.requant.apply(sums)
+        sums = conv_sums(spread, self.weights.narrow, self.window, self.groups, self.pad_value)
+        return self.requant.apply(sums, self.out_type.dtype)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()

@@ -11,14 +11,24 @@ import numpy as np
 
 from ...hw_models.work import GROUP, Work, depthwise_conv2d_work, padded
 from ..pack import code_expressions
-from ..requant import Int64
+from ..requant import Exact
 from ..types import IntArray, IntType
 from .base import CPlan, Helper, TensorInfo, Window, need
 from .conv2d import infer_window, window_values
-from .weighted import WeightedOp, Weights, product_reach, requant_helpers, requant_plan
+from .weighted import (
+    WeightedOp,
+    Weights,
+    exact_dtype,
+    product_reach,
+    requant_helpers,
+    requant_plan,
+)
 
 if TYPE_CHECKING:
     from ..rtl.plan import Fold, RtlPlan
+
+BAND = 1 << 14
+"""Sums that the simulator forms at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +53,9 @@ class DepthwiseConv2d(WeightedOp):
         return infer_window(self, inputs[0], self.window, inputs[0].shape[-1]), self.out_type
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
-        """Tap by tap over whole images, in int64."""
-        sums = depthwise_sums(inputs[0], self.weights.values, self.window, self.pad_value)
-        return self.requant.apply(sums)
+        """Tap by tap over bands of rows."""
+        sums = depthwise_sums(inputs[0], self.weights.narrow, self.window, self.pad_value)
+        return self.requant.apply(sums, self.out_type.dtype)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -90,22 +100,31 @@ class DepthwiseConv2d(WeightedOp):
         )
 
 
-def depthwise_sums(x: IntArray, weights: Int64, window: Window, pad_value: int) -> Int64:
-    """Accumulators of ``x`` [N,H,W,C] and OHW1 ``weights``, tap by tap over whole images."""
+def depthwise_sums(x: IntArray, weights: IntArray, window: Window, pad_value: int) -> Exact:
+    """Accumulators of ``x`` [N,H,W,C] and OHW1 ``weights``, exact, tap by tap over bands of rows.
+
+    A band's sums stay in the cache while the taps are added.
+    """
     multiplier = weights.shape[0] // x.shape[3]
-    views = window.views(x, pad_value)
-    narrow = product_reach(weights, x) < 1 << 31
-    dtype = np.dtype(np.int32 if narrow else np.int64)
+    dtype = exact_dtype(product_reach(weights, x))
+    views = window.views(x.astype(dtype), pad_value)
     values = weights.astype(dtype)
-    acc = np.zeros((*views.shape[:3], weights.shape[0]), dtype)
-    for ky in range(window.kernel[0]):
-        for kx in range(window.kernel[1]):
-            tap = views[..., ky, kx].astype(dtype)
-            if multiplier > 1:
-                tap = np.repeat(tap, multiplier, axis=3)
-            tap *= values[:, ky, kx, 0]
-            acc += tap
-    return acc.astype(np.int64)
+    result = np.empty((*views.shape[:3], weights.shape[0]), dtype)
+    rows = max(1, BAND // max(1, result.shape[2] * result.shape[3]))
+    band = np.empty((rows, *result.shape[2:]), dtype)
+    for sample, image in enumerate(result):
+        for start in range(0, len(image), rows):
+            sums = image[start : start + rows]
+            products = band[: len(sums)]
+            for ky, kx in np.ndindex(*window.kernel):
+                tap = views[sample, start : start + rows, ..., ky, kx]
+                if multiplier > 1:
+                    tap = np.repeat(tap, multiplier, axis=2)
+                first = ky == kx == 0
+                np.multiply(tap, values[:, ky, kx, 0], out=sums if first else products)
+                if not first:
+                    sums += products
+    return result
 
 
 def depthwise_values(

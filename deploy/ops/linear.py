@@ -43,9 +43,9 @@ class Linear(WeightedOp):
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """One exact matrix product."""
-        values = self.weights.values
+        values = self.weights.narrow
         reach = product_reach(values, inputs[0])
-        return self.requant.apply(exact_matmul(inputs[0], values, reach))
+        return self.requant.apply(exact_matmul(inputs[0], values, reach), self.out_type.dtype)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()

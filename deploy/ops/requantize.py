@@ -39,7 +39,7 @@ class Requantize(Op):
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The rule, element by element."""
-        return self.requant.apply(inputs[0].astype(np.int64))
+        return self.requant.apply(inputs[0], self.out_type.dtype)
 
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
         """The shifted code with bias."""

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from ...hw_models.work import Work, conv2d_work, depthwise_conv2d_work, linear_work
-from ..requant import Int64
+from ..requant import Exact
 from ..tflite_rule import TfliteRequant, rounding_helpers
 from ..types import IntArray, IntType
 from .base import Bound, CArray, CPlan, Helper, TensorInfo, Window, need
@@ -37,13 +39,13 @@ class TfliteWeightedOp(CodedOp):
     out_type: IntType
     kind: ClassVar[str] = ""
 
-    def sums(self, x: IntArray) -> Int64:
+    def sums(self, x: IntArray) -> Exact:
         """Accumulators without bias, output channels last."""
         raise NotImplementedError
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """Sums, then the rule."""
-        return self.requant.apply(self.sums(inputs[0]))
+        return self.requant.apply(self.sums(inputs[0]).astype(np.int64))
 
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
         """Every int32 the emitted code forms, at its worst."""
@@ -117,9 +119,9 @@ class TfliteConv2d(TfliteWeightedOp):
         codes = self.weights.codes
         return conv_shape(self.kind, codes, inputs[0], self.window, self.groups), self.out_type
 
-    def sums(self, x: IntArray) -> Int64:
+    def sums(self, x: IntArray) -> Exact:
         """See `conv_sums`."""
-        return conv_sums(x, self.weights.values, self.window, self.groups, self.pad_value)
+        return conv_sums(x, self.weights.narrow, self.window, self.groups, self.pad_value)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -153,9 +155,9 @@ class TfliteDepthwiseConv2d(TfliteWeightedOp):
         codes, groups = self.weights.codes, inputs[0].shape[-1]
         return conv_shape(self.kind, codes, inputs[0], self.window, groups), self.out_type
 
-    def sums(self, x: IntArray) -> Int64:
+    def sums(self, x: IntArray) -> Exact:
         """See `depthwise_sums`."""
-        return depthwise_sums(x, self.weights.values, self.window, self.pad_value)
+        return depthwise_sums(x, self.weights.narrow, self.window, self.pad_value)
 
     def work(
         self, inputs: Sequence[TensorInfo], output: TensorInfo, kernels: Sequence[str] = ()
@@ -192,9 +194,9 @@ class TfliteLinear(TfliteWeightedOp):
         )
         return (int(codes.shape[0]),), self.out_type
 
-    def sums(self, x: IntArray) -> Int64:
+    def sums(self, x: IntArray) -> Exact:
         """One exact matrix product."""
-        values = self.weights.values
+        values = self.weights.narrow
         return exact_matmul(x, values, product_reach(values, x))
 
     def work(

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..pack import code_expressions, pack_rows
-from ..requant import Int64, Requant
+from ..requant import Exact, Int64, Requant
 from ..types import IntArray, IntType
 from .base import Bound, CArray, Helper, Op, TensorInfo, need
 
@@ -39,6 +39,11 @@ class Weights:
     def values(self) -> Int64:
         """The integers the codes mean, int64, same shape."""
         return self.step * self.codes.astype(np.int64) + self.offset
+
+    @property
+    def narrow(self) -> NDArray[np.int16]:
+        """The same as `values` in the smallest dtype that holds all: large networks are costly."""
+        return (self.step * self.codes.astype(np.int16) + self.offset).astype(np.int16, copy=False)
 
     def rows(self) -> NDArray[np.uint8]:
         """Codes as ``[output channels, weights of one output]``."""
@@ -148,21 +153,27 @@ def accumulator_bounds(values: Int64, input_type: IntType) -> tuple[Int64, Int64
     return ends.min(axis=0).sum(axis=1), ends.max(axis=0).sum(axis=1)
 
 
-def exact_matmul(columns: IntArray, values: Int64, reach: int) -> Int64:
+def exact_dtype(reach: int) -> type[np.floating[Any]]:
+    """The floating-point dtype in which sums up to ``reach`` are exact: float32 below 2^24."""
+    return np.float32 if reach < FLOAT32_EXACT else np.float64
+
+
+def exact_matmul(columns: IntArray, values: IntArray, reach: int) -> Exact:
     """``columns @ values.T`` in floating-point BLAS, exact because every sum stays representable.
 
     Args:
         columns: ``[rows, K]`` integers.
         values: ``[outputs, K]`` integers.
-        reach: bound on the sum of absolute products; below 2^24 float32 is exact, below 2^53
-            float64.
+        reach: bound on the sum of absolute products, below 2^53.
+
+    Returns:
+        ``[rows, outputs]`` integers in a floating-point dtype.
     """
-    dtype = np.float32 if reach < FLOAT32_EXACT else np.float64
-    product: Int64 = (columns.astype(dtype) @ values.T.astype(dtype)).astype(np.int64)
-    return product
+    dtype = exact_dtype(reach)
+    return columns.astype(dtype) @ values.T.astype(dtype)
 
 
-def product_reach(values: Int64, x: IntArray) -> int:
+def product_reach(values: IntArray, x: IntArray) -> int:
     """Largest sum of absolute products of one row of ``values`` with any row of ``x``."""
     largest = max(abs(int(x.max(initial=0))), abs(int(x.min(initial=0))))
     return int(np.abs(values.reshape(values.shape[0], -1)).sum(axis=1).max()) * largest
