@@ -2,7 +2,7 @@
 """What large networks cost the tool: lowering, emission, memory, simulation, compile time.
 
     python benchmarks/scale.py mobilenet        torchvision's mobilenet_v2 at 224x224
-    python benchmarks/scale.py growth           plain networks of ten thousand to 19 million weights
+    python benchmarks/scale.py growth           plain networks of ten thousand to ten million
 
 Process time on one thread; the simulator and the float network take turns. Every network runs in a
 process of its own, whose peak memory is that of the whole road from the torch module on.
@@ -33,8 +33,8 @@ from adaqat.train import calibrate, prepare
 from adaqat.train.vision import torchvision
 
 TARGET = "cortex-m4"
-WIDTHS = (6, 20, 60, 190)
-"""Channels of the networks of growing width: 10 thousand to 19 million weights."""
+WIDTHS = (6, 20, 60, 140)
+"""Channels of the networks of growing width: 10 thousand to 10 million weights."""
 DEPTHS = (4, 16, 64)
 """Layers of the networks of growing depth."""
 
