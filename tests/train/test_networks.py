@@ -32,6 +32,10 @@ ZOO = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1",
     "mnasnet0_5", "efficientnet_b0", "regnet_y_400mf", "densenet121",
 )  # fmt: skip
+TIMM = (
+    "resnet18", "mobilenetv2_100", "mobilenetv3_small_100", "mnasnet_small", "efficientnet_b0",
+    "regnety_004", "densenet121",
+)  # fmt: skip
 
 
 def prove(model: nn.Module, x: Tensor, *, mixed: bool, host: bool = True) -> float:
@@ -70,19 +74,37 @@ def test_own_networks(name: str, mixed: bool) -> None:
     assert error < (4.0 if mixed else 0.12)
 
 
+def settled(model: nn.Module, x: Tensor) -> nn.Module:
+    """Running statistics that fit the random weights."""
+    model.train()
+    with torch.no_grad():
+        for _ in range(8):
+            model(x)
+    return model.eval()
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("name", ZOO)
 def test_torchvision(name: str, mixed: bool) -> None:
     torch.manual_seed(0)
-    model = torchvision().models.get_model(name, weights=None, num_classes=10)
     x = torch.randn(4, 3, 64, 64)
-    model.train()
-    with torch.no_grad():
-        for _ in range(8):
-            model(x)
-    error = prove(model.eval(), x, mixed=mixed, host=name != "resnet18")
+    model = torchvision().models.get_model(name, weights=None, num_classes=10)
+    error = prove(settled(model, x), x, mixed=mixed)
     assert mixed or error < 0.15
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("name", TIMM)
+def test_timm(name: str, mixed: bool) -> None:
+    torchvision()  # timm imports it, and CPU torch needs its stubs
+    timm = pytest.importorskip("timm", reason="pip install adaqat-deploy[zoo]")
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 64, 64)
+    model = timm.create_model(name, pretrained=False, num_classes=10)
+    error = prove(settled(model, x), x, mixed=mixed)
+    assert mixed or error < 0.25
 
 
 @pytest.mark.parametrize("name", ["excite", "unet_bilinear", "tcn_one"])
