@@ -23,6 +23,17 @@ LEAVES = {"deploy.requant", "deploy.types", "deploy.errors"}
 """Modules of deploy that train may read; reasons in docs/decisions/0002-number-leaves.md."""
 JOINS = {
     "train/arena.py": {"deploy.emit", "deploy.frontends.torch", "deploy.targets"},
+    "train/circuits.py": {
+        "deploy.frontends.torch",
+        "deploy.graph",
+        "deploy.rtl.cost",
+        "deploy.rtl.design",
+        "deploy.rtl.folding",
+        "deploy.rtl.goals",
+        "deploy.rtl.plan",
+        "deploy.rtl.schedule",
+        "deploy.targets",
+    },
     "train/cli.py": {
         "deploy.budget",
         "deploy.frontends.torch",
@@ -30,8 +41,8 @@ JOINS = {
         "deploy.simulate",
     }
 }
-"""The trainer's command line writes a deployable model, and a limit on working memory is checked on
-the planned code; nothing else joins both sides."""
+"""The trainer's command line writes a deployable model, a limit on working memory is checked on the
+planned code, and a circuit's price is that of its plan; nothing else joins both sides."""
 TORCH_SIDE = {"deploy/frontends/torch.py"}
 OWN = {"adaqat", *PACKAGES}
 TORCH = {"torch", "torchvision"}

@@ -58,7 +58,7 @@ class AdaQAT:
         module: prepared and calibrated.
         target: cost table (a model, a name) or ``bitops``; default: the one given to `prepare`.
         budget: hard limits by metric (``latency_ms``, ``cycles``, ``instructions``, ``energy_uj``,
-            ``flash_kb``, ``ram_kb``); the strength follows from them.
+            ``flash_kb``, ``ram_kb``; FPGA: ``lut``, ``bram`` at ``frames_per_second``).
         strength: nats per 1x of the all-8 cost, one number or by metric; instead of a budget.
         method: ``adaqat``, or a rival for comparison: ``uniform`` (the widest uniform point),
             ``knapsack`` (sensitivities and an integer program), ``fracbits``, ``softmax``.
@@ -108,9 +108,10 @@ class AdaQAT:
     ) -> None:
         check_options(method, mode, signal, freeze, budget, strength, steps)
         chosen = target if target is not None else module.target
-        self.cost: NetworkCost = network_cost(module, chosen)  # type: ignore[arg-type]
         self.module, self.method, self.mode, self.freeze_rule = module, method, mode, freeze
         self.budget = dict(budget or {})
+        rate = self.budget.pop("frames_per_second", None)
+        self.cost: NetworkCost = network_cost(module, chosen, rate)  # type: ignore[arg-type]
         # checked on the planned code itself; the other metrics come from the table
         self.ram_kb = self.budget.pop("ram_kb", None)
         self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}

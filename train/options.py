@@ -41,6 +41,11 @@ def check_options(
             "AdaQAT: budget and strength found; one of them is supported; a "
             "budget sets the strength by itself"
         )
+    if budget and set(budget) == {"frames_per_second"}:
+        raise UsageError(
+            "budget: only frames_per_second found; foldings keep it at any width, so it cannot "
+            "steer a search; add lut or bram"
+        )
     if budget and set(budget) == {"ram_kb"}:
         raise UsageError(
             "budget: only ram_kb found; widths hardly move it, so it limits a search but cannot "
@@ -66,7 +71,7 @@ def first_strengths(
         UsageError: a metric that the target does not price.
     """
     if budget:
-        return {m: 1.0 if m == "flash_kb" else 3.0 for m in budget}
+        return {m: 1.0 if m in ("flash_kb", "bram") else 3.0 for m in budget}
     if isinstance(strength, Mapping):
         unknown = sorted(set(strength) - set(cost.metrics))
         if unknown:
@@ -77,5 +82,5 @@ def first_strengths(
         return dict(strength)
     if strength is None:
         strength = PAPER_STRENGTH if mode == "adaqat" else 1.0
-    metric = next(m for m in ("bitops", "cycles", "instructions") if m in cost.metrics)
+    metric = next(m for m in ("bitops", "cycles", "instructions", "lut") if m in cost.metrics)
     return {metric: float(strength)}

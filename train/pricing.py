@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..deploy.errors import UsageError
-from ..hw_models import HwModel, HwModelError, load
+from ..hw_models import HwModel, HwModelError, load, load_fabric
 from ..hw_models.pool_work import pool2d_work
 from ..hw_models.work import (
     Work,
@@ -20,6 +20,7 @@ from ..hw_models.work import (
     linear_work,
     requant_bytes,
 )
+from . import circuits
 from .bits import BitWidth
 from .cost import BitOps, NetworkCost, Term
 from .module import QuantModule
@@ -31,17 +32,32 @@ METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
 """What a table prices; kB is 1024 bytes."""
 
 
-def network_cost(module: QuantModule, target: HwModel | str | None) -> NetworkCost:
+def network_cost(
+    module: QuantModule, target: HwModel | str | None, frames_per_second: float | None = None
+) -> NetworkCost:
     """Cost model of a calibrated module on a target (a model, a table's name, or ``bitops``).
+
+    Args:
+        module: the network.
+        target: what prices it.
+        frames_per_second: the rate a circuit must reach (`circuits`); FPGA targets only.
 
     Raises:
         HwModelError: an unknown target, or widths that its table does not hold.
-        UsageError: the module is not calibrated (signs decide which kernel runs).
+        UsageError: the module is not calibrated (signs decide which kernel runs), or a rate for a
+            target that is no circuit.
     """
+    circuit = isinstance(target, str) and target.startswith(circuits.PREFIX)
+    if frames_per_second is not None and not circuit:
+        raise UsageError(
+            f"budget: frames_per_second found for {target}; FPGA targets take it; use latency_ms"
+        )
     if target is None or target == "bitops":
         return BitOps(module)
     if not module.calibrated:
         raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
+    if isinstance(target, str) and circuit:
+        return circuits.circuit_cost(module, target, frames_per_second)
     model = load(target) if isinstance(target, str) else target
     metrics = _priced(model)
     records = [
@@ -73,6 +89,8 @@ def table_name(target: HwModel | str | None) -> str:
     """Name and hash of a target's table: two tables of one name can be told apart."""
     if target is None or target == "bitops":
         return "bitops"
+    if isinstance(target, str) and target.startswith(circuits.PREFIX):
+        return f"{target} {load_fabric(target).provenance.template_sha256[:16]}"
     model = load(target) if isinstance(target, str) else target
     return f"{model.name} {getattr(model, 'table_hash', '')[:16]}".strip()
 
