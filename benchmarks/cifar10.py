@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--only", default="", help="names of runs, with commas")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--float", type=Path, help="weights to begin with, whatever the seed")
+    parser.add_argument("--float", type=Path, help="seed 0's float network, for every seed")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if options.report:
@@ -138,6 +138,8 @@ def main() -> None:
             start = folder / "float_again" / "float.safetensors"
         for name in wanted or known:
             values = merged(known[name], {"float": {"epochs": 0, "start": str(start)}})
+            if options.float is not None:
+                values["data"]["split"] = 0
             run(name, values, folder / name, options.data_root)
 
 

@@ -19,7 +19,7 @@ from .objective import Average, Batch, Objective
 from .refine import refine
 from .result import accuracy
 from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
-from .trials import judge
+from .trials import judge, origin_of, origin_tensors
 
 FLOAT_FILE, FILE = "float.safetensors", "checkpoint.safetensors"
 SETTLING = 8192
@@ -107,6 +107,10 @@ class QuantisedPhase:
         controller: moves the widths; None where they are given.
         teacher: the float network.
         found: what `Run.restore` gave, to go on from there.
+
+    Attributes:
+        origin: the calibrated network before any quantised training, from which candidates start;
+            kept, also in checkpoints, until the search has ended.
     """
 
     def __init__(
@@ -137,8 +141,10 @@ class QuantisedPhase:
         self.tail = section.epochs - section.exact_epochs
         self.final: dict[str, int] = {}
         self.net = ranks.spread(module)
+        self.origin: dict[str, Tensor] = {}
         search = run.recipe.search
         if controller is not None and search.adapt > 0:
+            self.origin = origin_of(module, None if found is None else found[2])
             controller.judge = lambda found: refine(
                 controller, found, lambda some, times: judge(self, some, times), search.trials
             )
@@ -276,13 +282,16 @@ class QuantisedPhase:
 
     def _save(self) -> None:
         controller = self.controller
+        extra = {} if self.average is None else self.average.tensors()
+        if controller is not None and not controller.done:
+            extra = extra | origin_tensors(self.origin)
         self.run.save(
             FILE,
             self.module,
             self.optimizer,
             "train",
             self.progress,
-            {} if self.average is None else self.average.tensors(),
+            extra,
             controller=None if controller is None else controller.state(),
             calibrated=self.module.calibrated,
             final=self.final,

@@ -24,6 +24,9 @@ class DataSection(_Section):
 
     name: str = "digits"
     validation: float = Field(default=0.1, ge=0, lt=1)
+    split: int | None = None
+    """Seed of the validation split; default: the run's. Runs that begin with one float network need
+    one split."""
     augment: Literal["none", "shift", "crop_flip"] = "none"
     batch: int = Field(default=64, ge=2)
     limit: int | None = Field(default=None, ge=2)

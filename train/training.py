@@ -71,8 +71,9 @@ def _fit(
     resume: bool,
     listener: Listener | None,
 ) -> RunResult:
+    split = recipe.seed if recipe.data.split is None else recipe.data.split
     data = load_data(
-        recipe.data.name, data_root, seed=recipe.seed, validation=recipe.data.validation
+        recipe.data.name, data_root, seed=split, validation=recipe.data.validation
     )
     if recipe.data.limit is not None:
         images, labels = data.train

@@ -2,9 +2,10 @@
 """Judges candidate widths: trains each for a short while from the same state, then validates it.
 
 All candidates see the same mini-batches and the same falling learning rate, and start from the
-network at the end of the search (which has trained at the search's own widths: a slight advantage
-of the first candidate that the short training reduces). The score is the cross-entropy on the
-validation split, never the test split; without a validation split, on the first training images.
+calibrated network before any quantised training: the network at the end of the search has trained
+at the search's own widths, and favours them by more than good widths differ. The score is the
+cross-entropy on the validation split, never the test split; without a validation split, on the
+first training images.
 Everything is put back afterwards: a run is the same whether candidates were judged or given.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from . import ranks
 from .candidates import Assignment
@@ -25,8 +27,22 @@ from .session import cosine, set_rates
 if TYPE_CHECKING:
     from .phases import QuantisedPhase
 
+ORIGIN = "origin/"
+"""Prefix of the tensors in a checkpoint that are the state candidates start from."""
 VALIDATION = 4096
 """Images that judge, at most."""
+
+
+def origin_of(module: nn.Module, saved: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """The state candidates start from: the module's own, or what a checkpoint holds."""
+    if saved is None:
+        return {key: value.detach().clone() for key, value in module.state_dict().items()}
+    return {k.removeprefix(ORIGIN): v for k, v in saved.items() if k.startswith(ORIGIN)}
+
+
+def origin_tensors(origin: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same as a checkpoint holds it."""
+    return {ORIGIN + key: value for key, value in origin.items()}
 
 
 def judge(
@@ -41,13 +57,15 @@ def judge(
     replay, module.replay = module.replay, None
     scores = {}
     for name, bits in candidates.items():
+        module.load_state_dict(phase.origin)
+        optimizer.load_state_dict({"state": {}, "param_groups": moments["param_groups"]})
         for width, value in bits.items():
             width.n = float(value)
         _adapt(phase, times * phase.run.recipe.search.adapt)
         scores[name] = _validate(phase)
-        module.load_state_dict(before)
-        optimizer.load_state_dict(copy.deepcopy(moments))
         torch.set_rng_state(random)
+    module.load_state_dict(before)
+    optimizer.load_state_dict(moments)
     for parameter, gradient in zip(module.parameters(), gradients, strict=True):
         parameter.grad = gradient
     module.replay = replay
