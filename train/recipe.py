@@ -96,11 +96,11 @@ class SearchSection(_Section):
     margin: float = Field(default=0.02, ge=0, lt=0.5)
     candidates: bool = True
     """Compare the result with uniform points and a knapsack, keep the best."""
-    adapt: int = Field(default=30, ge=0)
+    adapt: int = Field(default=60, ge=0)
     """Training steps of each candidate before it is judged; 0 judges by probes alone."""
-    trials: int = Field(default=16, ge=0)
+    trials: int = Field(default=12, ge=0)
     """Assignments that the candidates' scores suggest, judged in the same way; then the best
-    three are judged after four times the steps. 0 stops at the candidates."""
+    three are judged after twice the steps. 0 stops at the candidates."""
 
 
 class TrainSection(OptimiserSection):

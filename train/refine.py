@@ -30,7 +30,7 @@ Trainer = Callable[[Mapping[str, Assignment], int], dict[str, float]]
 Floats = npt.NDArray[np.float64]
 
 FINALISTS = 3
-LONGER = 4
+LONGER = 2
 """The finalists train so many times as long."""
 NOISE = 0.004
 """Standard deviation of a score, in nats: the same assignment after other mini-batches."""
