@@ -73,8 +73,7 @@ class AdaQAT:
         freeze: ``upper``, ``lower`` or ``break_even`` (``adaqat``).
         max_crossings: rises tolerated before a width freezes (``adaqat``).
         margin: part of a budget held back where possible: predicted costs are that uncertain.
-        candidates: at the end of a search under a budget, compare its result with uniform points
-            and a knapsack, and keep the best (``adaqat`` only).
+        candidates: compare the result under a budget with rivals, keep the best (``adaqat`` only).
 
     Attributes:
         judge: prices candidates (`QuantisedPhase` trains each a little, and others like them);

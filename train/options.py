@@ -59,6 +59,22 @@ def check_options(
         raise UsageError(f"steps: {steps} found; at least 1 is needed")
 
 
+def check_metrics(cost: NetworkCost, budget: Mapping[str, float]) -> None:
+    """Refuse limits that a target does not price, or that are not positive.
+
+    Raises:
+        UsageError: names the metric and those that are priced.
+    """
+    for name, limit in budget.items():
+        if name not in cost.metrics:
+            raise UsageError(
+                f"budget: {name!r} found; {cost.name} prices "
+                f"{', '.join(cost.metrics)}; choose one of these"
+            )
+        if not limit > 0:
+            raise UsageError(f"budget: {name} = {limit}; a positive number is needed")
+
+
 def first_strengths(
     cost: NetworkCost,
     budget: Mapping[str, float],
@@ -68,8 +84,9 @@ def first_strengths(
     """Strength by metric at the start of a search.
 
     Raises:
-        UsageError: a metric that the target does not price.
+        UsageError: a metric that the target does not price, or a budget that is not positive.
     """
+    check_metrics(cost, budget)
     if budget:
         return {m: 1.0 if m in ("flash_kb", "bram") else 3.0 for m in budget}
     if isinstance(strength, Mapping):

@@ -10,6 +10,7 @@ from typing import Any
 from ..deploy.errors import UsageError
 from .bits import BitWidth
 from .cost import NetworkCost
+from .options import check_metrics
 
 SCALE = 10**9
 EFFORT = 60.0
@@ -135,14 +136,7 @@ def check_budget(
     Raises:
         UsageError: names the metric and the smallest cost that is reachable.
     """
-    for metric, limit in budget.items():
-        if metric not in cost.metrics:
-            raise UsageError(
-                f"budget: {metric!r} found; {cost.name} prices "
-                f"{', '.join(cost.metrics)}; choose one of these"
-            )
-        if not limit > 0:
-            raise UsageError(f"budget: {metric} = {limit}; a positive number is needed")
+    check_metrics(cost, budget)
     domains = {w: w.allowed for w in widths}
     for metric, limit in budget.items():
         smallest = cost.total(metric, solve(cost, {}, domains, least=metric))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FPGA targets in training: priced as deployed, budgets kept by the deployed circuit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from adaqat.deploy import UsageError, lower
+from adaqat.deploy.rtl.cost import Resources, design_resources
+from adaqat.deploy.rtl.design import lay_out
+from adaqat.deploy.rtl.folding import choose_folds
+from adaqat.deploy.rtl.goals import Goals
+from adaqat.deploy.rtl.schedule import with_deep_queues
+from adaqat.deploy.targets import get
+from adaqat.hw_models import load_fabric
+from adaqat.train import AdaQAT, QuantModule, calibrate, prepare
+from adaqat.train.bits import BitWidth, override
+from adaqat.train.circuits import circuit_cost
+from adaqat.train.models import build_model
+from adaqat.train.pricing import network_cost, table_name
+
+TARGET = "fpga-ice40"
+RATE = 1500.0
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def module(images: Tensor) -> QuantModule:
+    torch.manual_seed(2)
+    model = build_model("digits_resnet", 1, 10)
+    model.train()(images)
+    prepared = prepare(model.eval(), images)
+    calibrate(prepared, [images])
+    return prepared
+
+
+def deployed(module: QuantModule, images: Tensor, bits: Mapping[BitWidth, int]) -> Resources:
+    """What the back end predicts for these widths, folded anew."""
+    module.eval()
+    with override(bits):
+        graph = lower(module, images[:2])
+    fabric, target = load_fabric(TARGET), get(TARGET)
+    goals = Goals(fabric.clock_mhz, int(fabric.clock_mhz * 1e6 / RATE))
+    design = lay_out(graph, target, "net", choose_folds(graph, target, goals))
+    return design_resources(with_deep_queues(design), fabric)
+
+
+def test_prices_are_those_of_the_deployed_circuit(module: QuantModule, images: Tensor) -> None:
+    cost = circuit_cost(module, TARGET, RATE)
+    free = [w for w in module.widths if not w.fixed]
+    draw = random.Random(4)
+    cases = [dict.fromkeys(free, bits) for bits in (8, 5, 2)]
+    cases += [{w: draw.randint(2, 8) for w in free} for _ in range(3)]
+    luts = []
+    for bits in cases:
+        found = deployed(module, images, bits)
+        assert cost.total("lut", bits) == pytest.approx(found.lut, rel=0.04)
+        assert abs(cost.total("bram", bits) - found.bram) <= 3
+        luts.append(cost.total("lut", bits))
+    assert luts[2] < 0.6 * luts[0]
+
+
+def test_a_search_keeps_the_budget_of_the_circuit(module: QuantModule, images: Tensor) -> None:
+    labels = torch.arange(8) % 4
+    limit = 0.75 * circuit_cost(module, TARGET, RATE).total("lut")
+    controller = AdaQAT(
+        module.train(), steps=60, target=TARGET, warm_up=1, search=0.5,
+        budget={"lut": limit, "frames_per_second": RATE},
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(module.parameters(), 1e-3)
+
+    def closure() -> tuple[Tensor, Tensor]:
+        output = module(images)
+        return F.cross_entropy(output, labels), output
+
+    for _ in range(50):
+        loss, output = closure()
+        optimizer.zero_grad()
+        loss.backward()
+        controller.step(closure, loss=loss, output=output)
+        optimizer.step()
+    assert controller.done
+    assert controller.costs()["lut"] <= limit
+    assert deployed(module, images, {}).lut <= 1.03 * limit
+    assert {w.integer for w in controller.widths.values()} != {8}
+
+
+def test_a_faster_circuit_is_larger(module: QuantModule) -> None:
+    slow, fast = (circuit_cost(module, TARGET, rate).total("lut") for rate in (200.0, 4000.0))
+    assert fast > 1.2 * slow
+
+
+@pytest.mark.parametrize(
+    ("target", "budget", "message"),
+    [
+        ("fpga-xilinx7", {"lut": 9e9}, "no measured LUT prices for fpga-xilinx7; train for"),
+        (TARGET, {"lut": 9e9, "frames_per_second": 0}, "frames_per_second = 0; a positive"),
+        (TARGET, {"lut": 9e9, "frames_per_second": 1e6}, "needs .* cycles a frame at its fastest"),
+        (TARGET, {"frames_per_second": 100}, "only frames_per_second found; .*; add lut or bram"),
+        (TARGET, {"lut": 10}, "lut = 10 cannot be met on fpga-ice40; the smallest reachable"),
+        (TARGET, {"latency_ms": 1}, "fpga-ice40 prices lut, bram"),
+        ("cortex-m4", {"flash_kb": 9e9, "frames_per_second": 10}, "FPGA targets take it; use"),
+    ],
+)
+def test_what_no_circuit_can_keep(
+    module: QuantModule, target: str, budget: dict[str, float], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        AdaQAT(module, steps=60, target=target, budget=budget)
+
+
+def test_the_training_loop_gets_its_module_back(module: QuantModule) -> None:
+    before = {w.name: w.integer for w in module.widths}
+    module.train()
+    network_cost(module, TARGET)
+    assert module.training
+    assert {w.name: w.integer for w in module.widths} == before
+    assert table_name(TARGET).startswith(f"{TARGET} ")
