@@ -93,6 +93,8 @@ DEPTHWISE: tuple[Sizes, ...] = (
     (8, 8, 6, 1, 1, 0),
     (10, 10, 6, 5, 2, 2),
     (9, 9, 6, 2, 3, 0),
+    (12, 12, 3, 3, 2, 1),
+    (5, 67, 4, 3, 2, 1),
 )
 # inputs, outputs
 LINEARS: tuple[Sizes, ...] = (

@@ -21,6 +21,8 @@ FEWEST_ROWS = 4
 """Output rows of a band, at the least."""
 PLANES = 4
 """Channels that a stride of two gathers at a time: their bytes are one word of a pixel."""
+COLUMNS = 4
+"""Columns of one of them before those of the next."""
 PLANES_BYTES = 4096
 """Planes of four channels that would be larger come in bands of output rows."""
 
@@ -31,11 +33,13 @@ class PlaneForm:
 
     Attributes:
         row_bytes: from a row to the next one of its channel, whole words.
-        halves: half-words of all planes, with what the last loads reach past them.
-        start: half-word of the image's first value.
+        halves: half-words of all planes, with what the last loads reach past them; of four planes
+            see `plane_bands`.
+        start: half-word of the image's first value; in four planes of its row's.
         odd: whether windows start at odd half-words (a stride of two, an odd padding).
         planes: channels gathered at a time.
-        distance: half-words from a plane to the next. Rows of four planes take turns.
+        distance: half-words from a plane to the next. Four planes take turns, four columns each.
+        split: whether windows start in the second word of four columns.
     """
 
     row_bytes: int
@@ -44,6 +48,7 @@ class PlaneForm:
     odd: bool
     planes: int
     distance: int
+    split: bool = False
 
 
 def plane_form(
@@ -65,13 +70,16 @@ def plane_form(
         return None
     if 2 * row_bytes + 8 > LARGEST_OFFSET:
         return None
-    first = left + odd
-    if planes == 2 and channels >= PLANES and 2 * PLANES * row_bytes + 8 <= LARGEST_OFFSET:
-        own, row_bytes, planes = row_bytes // 2, PLANES * row_bytes, PLANES
     halves = row_bytes // 2 * (height + top + bottom) + 4
-    start = top * row_bytes // 2 + first
-    if planes == PLANES:
-        return PlaneForm(row_bytes, halves, start, odd, planes, own)
+    if planes == 2 and channels >= PLANES:
+        lead = -(-left // COLUMNS)
+        pitch = 2 * PLANES * COLUMNS * (lead - (-(width + right) // COLUMNS))
+        if 2 * pitch + 8 * (PLANES + 1) <= LARGEST_OFFSET:
+            skipped = lead * COLUMNS - left
+            return PlaneForm(
+                pitch, 0, lead * PLANES * COLUMNS, skipped % 2 == 1, PLANES, COLUMNS, skipped > 1
+            )
+    start = top * row_bytes // 2 + left + odd
     return PlaneForm(row_bytes, planes * halves, start, odd, planes, halves)
 
 
@@ -119,11 +127,11 @@ def plane_bands(
             above = output * stride - top
             image = max(0, above)
             last = min(height, above + seen)
-            start = (image - above) * pitch + form.start - top * pitch
+            start = (image - above) * pitch + form.start
             found.append(Band(output, image, last - image, start))
         if min(band.rows for band in found) > 0:
             break
-    return Bands(each, tuple(found), pitch * seen + 4)
+    return Bands(each, tuple(found), pitch * seen + PLANES * COLUMNS)
 
 
 def band_rows(rows: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...hw_models.dsp_form import HALF_MAX
 from ...hw_models.plane_form import (
+    COLUMNS,
     LARGEST_STEP,
     PLANES,
     Bands,
@@ -82,7 +83,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         form.distance, form.start, height, width, form.row_bytes // 2 - width, *own
     )  # fmt: skip
     if four:
-        geometry = (form.distance, *own, *_band_words(bands, source, output))
+        ahead = width // COLUMNS * PLANES * COLUMNS + width % COLUMNS
+        rest = 2 * (form.row_bytes // 2 - ahead)
+        geometry = (width, rest, *own, *_band_words(bands, source, output))
     pairs = pairs_helper(op)
     values = {
         "tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop),
@@ -117,12 +120,7 @@ def _gather(source: TensorInfo, form: PlaneForm) -> Helper:
         return dsp_depthwise_any.gather_helper(source)
     if form.planes == 2:
         return dsp.helper("dsp_gather_two", "gather_two", values)
-    width = source.shape[1]
-    eights, left = divmod(width, 8)
-    return dsp.helper("dsp_gather_four", "gather_four", {
-        **values, "eights": eights, "four": left >= 4, "singles": left % 4,
-        "own": 2 * form.distance, "row_bytes": form.row_bytes,
-    })  # fmt: skip
+    return dsp.helper("dsp_gather_four", "gather_four", values)
 
 
 def pad_word(op: DepthwiseConv2d | Conv2d) -> int:
@@ -196,12 +194,17 @@ def _kernel_values(
     rows, columns, channels = output.shape
     rows = band or rows
     shift = _shift(op)
-    step_bytes = 2 * op.window.stride[1]
+    four = form.planes == PLANES
+    step_bytes = 4 * PLANES if four else 2 * op.window.stride[1]
     loop = plane_loop(columns)
     return {
         "late": op.requant.p - shift,
         "row_bytes": form.row_bytes,
         "odd": form.odd,
+        "planes": form.planes,
+        "split": form.split,
+        # from a pair of outputs to the next: the words between them are those of other channels
+        "pair_bytes": 2 * step_bytes,
         "stride": op.window.stride[1],
         "single": loop.single,
         "unrolled": loop.unrolled,
