@@ -8,7 +8,6 @@ neighbours fit 16 bytes, one gather serves them all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,30 +25,7 @@ STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
 SHORT = LANES * STRAIGHT
 """Bytes of a column in tiles without a loop at most: the second column lies so far on."""
-SLOWER = 1.08
-"""Several codes share a byte where that costs no more than this: a narrower weight then takes less
-flash wherever the loop over the inputs is longer than what takes the sums apart."""
-
 Pair = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Cost of a dot-product tile in instructions.
-
-    Attributes:
-        step: of 16 inputs.
-        around: of everything else.
-        unmix: to take apart sums of bytes of four codes, and of two.
-    """
-
-    step: int
-    around: int
-    unmix: Pair
-
-
-CONV_TILE = Tile(14, 23, (6, 4))
-ROWS_TILE = Tile(17, 27, (6, 1))
 
 
 def steps_of(inputs: int) -> int:
@@ -70,20 +46,6 @@ def is_long(steps: int) -> bool:
 def entry_steps(steps: int) -> int:
     """Steps of a convolution's column between the first and the loop, or all after the first."""
     return (steps - 1) % LOOPED if is_long(steps) else steps - 1
-
-
-def field_counts(bits: int) -> tuple[int, ...]:
-    """How many codes of so many bits can share a byte, the most first."""
-    return tuple(fields for fields in (4, 2) if fields * bits <= 8)
-
-
-def fields_of(tile: Tile, steps: int, counts: Sequence[int]) -> int:
-    """Codes of a byte: the most of ``counts`` (4, 2) that cost next to nothing, else 1."""
-    best = tile.step * steps + tile.around
-    for fields in counts:
-        if best + tile.unmix[fields == 2] <= SLOWER * best:
-            return fields
-    return 1
 
 
 @dataclass(frozen=True)
