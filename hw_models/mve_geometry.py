@@ -8,7 +8,7 @@ neighbours fit 16 bytes, one gather serves them all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 LANES = 16
@@ -19,8 +19,10 @@ LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
 MOST_PATCHES = 10
 """Patches of one output at most: they are straight code."""
-GROUP_COST, LINE_COST = 10, 6
-"""Instructions of four depthwise outputs besides gathers and products, and of a line."""
+GROUP_COST, WIDE_COST, LINE_COST = 10, 15, 6
+"""Instructions of four depthwise outputs besides gathers and products, of eight, and of a line."""
+LARGEST_OUT = 65535
+"""Eight outputs are stored by offsets of half-words."""
 STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
 SHORT = LANES * STRAIGHT
@@ -70,11 +72,6 @@ class Lines:
     out_lane: int
     out_line: int
 
-    @property
-    def groups(self) -> int:
-        """Groups of four outputs of a line; the last may overlap the one before."""
-        return -(-self.lanes // OUTPUTS)
-
 
 @dataclass(frozen=True)
 class Taps:
@@ -87,6 +84,7 @@ class Taps:
         share: outputs that one gather serves.
         move: lanes by which the weights of the next output are moved.
         rows: kernel rows of a patch.
+        wide: whether eight outputs are narrowed and stored together, not four.
     """
 
     lines: Lines
@@ -95,13 +93,27 @@ class Taps:
     share: int
     move: int
     rows: int
+    wide: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a group."""
+        return 2 * OUTPUTS if self.wide else OUTPUTS
+
+    @property
+    def groups(self) -> int:
+        """Groups of a line; the last may overlap the one before."""
+        return -(-self.lines.lanes // self.outputs)
 
     @property
     def cost(self) -> int:
         """Estimated instructions of a channel."""
         count = len(self.steps)
+        if self.wide:
+            group = WIDE_COST + self.outputs + self.outputs // self.share
+            return self.lines.count * (self.groups * group + LINE_COST)
         products = (OUTPUTS + OUTPUTS // self.share) * count + (count if count > 1 else 0)
-        return self.lines.count * (self.lines.groups * (GROUP_COST + products) + LINE_COST)
+        return self.lines.count * (self.groups * (GROUP_COST + products) + LINE_COST)
 
 
 @cache
@@ -121,15 +133,22 @@ def taps_of(
     """
     rows, columns, channels = out_shape
     down, right = stride[0] * width, stride[1]
-    found = []
+    found: list[Taps | None] = []
     for lines in (
         Lines(1, columns, rows, right, down, channels, columns * channels),
         Lines(0, rows, columns, down, right, columns * channels, channels),
     ):
         found.append(_shared(lines, width, kernel, stride, dilation) if passes == 1 else None)
         found.append(_by_rows(lines, width, kernel, dilation, passes))
+        shared = found[-2]
+        if shared is not None and shared.share == 2 and _fits_wide(lines):
+            found.append(replace(shared, wide=True))
     fitting = [taps for taps in found if taps is not None and len(taps.steps) <= MOST_PATCHES]
     return min(fitting, key=lambda taps: taps.cost) if fitting else None
+
+
+def _fits_wide(lines: Lines) -> bool:
+    return lines.lanes >= 2 * OUTPUTS and (2 * OUTPUTS - 1) * lines.out_lane <= LARGEST_OUT
 
 
 def _shared(

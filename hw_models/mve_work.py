@@ -10,7 +10,7 @@ from .mve_geometry import (
     BLOCK,
     GROUP_COST,
     LANES,
-    OUTPUTS,
+    WIDE_COST,
     Gather,
     Pair,
     gather_of,
@@ -185,10 +185,11 @@ def _depthwise(
         taps = taps_of(out_shape, width, kernel, stride, dilation, 1)
         if taps is None:
             return None
-        groups = outputs * taps.lines.count * taps.lines.groups
+        groups = outputs * taps.lines.count * taps.groups
+        around = WIDE_COST if taps.wide else GROUP_COST
         features |= {
-            "group": groups * (GROUP_COST + OUTPUTS * len(taps.steps)),
-            "fetch": groups * OUTPUTS // taps.share * len(taps.steps),
+            "wide" if taps.wide else "group": groups * (around + taps.outputs * len(taps.steps)),
+            "fetch": groups * taps.outputs // taps.share * len(taps.steps),
             "line": outputs * taps.lines.count,
             "channel": outputs,
             "gather": _gather(gather_of(height, image, gap), channels, 1),

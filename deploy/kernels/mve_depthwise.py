@@ -4,7 +4,8 @@
 One channel at a time is gathered into a plane of signed bytes with its padding around it. A byte
 gather then fetches the taps of an output, or of its neighbours too (see
 `adaqat.hw_models.mve_geometry`), VMLADAV
-multiplies them by the channel's weights; four outputs of a line are requantised together.
+multiplies them by the channel's weights; four outputs of a line are requantised together, and
+where it pays eight are stored together.
 """
 
 from __future__ import annotations
@@ -71,10 +72,11 @@ def taps_helper(
     op: DepthwiseConv2d, taps: Taps, shift: int
 ) -> tuple[Helper, tuple[int, ...]]:
     """The function of one channel, and the words of its job."""
-    lines = taps.lines
-    whole, rest = divmod(lines.lanes, OUTPUTS)
+    lines, each = taps.lines, taps.outputs
+    whole, rest = divmod(lines.lanes, each)
     groups = max(1, whole)
-    back = OUTPUTS - rest if rest and whole else 0
+    back = each - rest if rest and whole else 0
+    unrolled = groups <= UNROLLED * OUTPUTS // each
     values: dict[str, object] = {
         "patches": len(taps.steps),
         "steps": taps.steps,
@@ -83,17 +85,23 @@ def taps_helper(
         "move": taps.move,
         "tail": back > 0,
         "narrow": lines.lanes if whole == 0 else 0,
-        "unrolled": groups if groups <= UNROLLED else 0,
+        "unrolled": groups if unrolled else 0,
+        "wide": taps.wide,
         "shift": shift,
         "scaled": scaled(op, shift, len(taps.steps)),
         **mve.requant_values(op.requant),
     }
-    straight = groups <= UNROLLED or back > 0
-    ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), OUTPUTS * lines.out_lane
-    done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
+    straight = unrolled or back > 0
+    ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), each * lines.out_lane
+    done = groups * each + (each if back else 0) - back
+    places = [lane * lines.out_lane for lane in range(each)]
+    if taps.wide:
+        # two vectors of four results become one of half-words, lane by lane in turn
+        pairs = zip(places[:OUTPUTS], places[OUTPUTS:], strict=True)
+        places = [first | second << 16 for first, second in pairs]
     offsets = bytes((*taps.offsets, *[0] * (LANES - len(taps.offsets))))
     job = (
-        *(lane * lines.out_lane for lane in range(OUTPUTS)),
+        *places,
         *np.frombuffer(offsets, "<u4").tolist(),
         lines.count,
         groups,
