@@ -22,7 +22,7 @@ MOST_PATCHES = 10
 GROUP_COST, WIDE_COST, LINE_COST = 10, 15, 6
 """Instructions of four depthwise outputs besides gathers and products, of eight, and of a line."""
 LARGEST_OUT = 65535
-"""Eight outputs are stored by offsets of half-words."""
+"""Eight outputs are stored, and pixels gathered, by offsets of half-words."""
 STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
 SHORT = LANES * STRAIGHT
@@ -215,6 +215,7 @@ class Gather:
         double: pairs of gathers of a row, 0 where it has no whole ones.
         straight: gathers of a row without a loop, 0 for a loop.
         rest: whether the last one is partial.
+        twice: whether two rows are gathered in a pass.
     """
 
     rows: int
@@ -222,17 +223,21 @@ class Gather:
     double: int
     straight: int
     rest: bool
+    twice: bool
 
 
-def gather_of(height: int, width: int, gap: int) -> Gather:
+def gather_of(height: int, width: int, channels: int, gap: int) -> Gather:
     """The gather of an image with so many bytes of padding between its rows."""
     if gap == 0 and width % GATHERED != 0:
         height, width = 1, height * width
     count = -(-width // GATHERED)
+    double = width // LANES if width % LANES == 0 and width <= DOUBLE else 0
     return Gather(
         height,
         width,
-        width // LANES if width % LANES == 0 and width <= DOUBLE else 0,
+        double,
         count if count <= STRAIGHT_GATHERS else 0,
         width % GATHERED != 0,
+        # four vectors of offsets hold two rows
+        double == 1 and height % 2 == 0 and 2 * width * channels <= LARGEST_OUT,
     )

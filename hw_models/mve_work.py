@@ -149,7 +149,7 @@ def _gather(found: Gather, channels: int, planes: int) -> int:
     Tables measure few depthwise shapes, so what is known of the loops is not fitted.
     """
     if found.double:
-        row = (4 + planes) * found.double + 2 + planes
+        row = (4 + planes) * found.double + 2 - found.twice + planes
     elif found.straight:
         row = (2 + planes) * found.straight + found.rest + 2 + planes
     else:
@@ -178,7 +178,7 @@ def _depthwise(
             "block": outputs * (rows // BLOCK) * (columns // BLOCK),
             "block_row": outputs * rows // BLOCK,
             "block_channel": outputs,
-            "gather": _gather(gather_of(height, image, gap), channels, 2),
+            "gather": _gather(gather_of(height, image, channels, gap), channels, 2),
         }
         record = 20
     else:
@@ -192,7 +192,7 @@ def _depthwise(
             "fetch": groups * taps.outputs // taps.share * len(taps.steps),
             "line": outputs * taps.lines.count,
             "channel": outputs,
-            "gather": _gather(gather_of(height, image, gap), channels, 1),
+            "gather": _gather(gather_of(height, image, channels, gap), channels, 1),
         }
         share = taps.share
         several = len(taps.steps) > 1

@@ -103,15 +103,15 @@ def taps_helper(
     job = (
         *places,
         *np.frombuffer(offsets, "<u4").tolist(),
-        lines.count,
-        groups,
+        lines.lane_step * taps.share,
         ahead,
         behind,
         # the last group of straight code leaves its steps to those of the line
         lines.line_step - done * lines.lane_step + straight * ahead,
+        lines.count,
         lines.out_line - done * lines.out_lane + straight * behind,
+        groups,
         back * lines.lane_step,
         back * lines.out_lane,
-        lines.lane_step * taps.share,
     )
     return mve.helper("mve_taps", "taps", values), tuple(int(v) % mve.WORD for v in job)

@@ -25,10 +25,11 @@ def flip_of(act: IntType) -> int:
 
 
 NUMBERS = (
-    "channels", "multiplier", "record", "start", "width", "height", "gap", "second", "filled",
+    "channels", "width", "height", "gap", "start", "second", "multiplier", "record", "filled",
     "pad_byte",
 )  # fmt: skip
-"""What the shared driver reads of a layer, before the words for its kernel function."""
+"""What the shared driver reads of a layer, before the words for its kernel function; the gather
+function reads the first six."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,17 @@ def plan_of(
     channels = source.shape[2]
     flip = flip_of(source.type)
     gather = gather_helper(source, planes.gap, second=planes.second > 0)
-    found = gather_of(source.shape[0], source.shape[1], planes.gap)
+    found = gather_of(*source.shape, planes.gap)
     numbers = {
         "channels": channels,
         "multiplier": outputs // channels,
         "record": len(record) // outputs,
         "start": planes.start,
         "width": found.width,
-        "height": found.rows,
+        "height": found.rows // 2 if found.twice else found.rows,
         "gap": planes.gap,
-        "second": planes.second,
+        # its rows start two bytes earlier
+        "second": planes.second - 2 if planes.second else 0,
         "filled": planes.filled,
         "pad_byte": (op.pad_value ^ flip) % 256,
     }
@@ -100,8 +102,9 @@ def plan_of(
 
 def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:
     """The function that copies one channel into its plane; ``second``: and one two bytes on."""
-    found = gather_of(source.shape[0], source.shape[1], gap)
+    found = gather_of(*source.shape, gap)
     values: dict[str, object] = {
+        "twice": found.twice,
         "double": found.double,
         "straight": found.straight,
         "rest": found.rest,
