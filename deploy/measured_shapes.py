@@ -95,6 +95,7 @@ DEPTHWISE: tuple[Sizes, ...] = (
     (9, 9, 6, 2, 3, 0),
     (12, 12, 3, 3, 2, 1),
     (5, 67, 4, 3, 2, 1),
+    (16, 16, 6, 3, 2, 1),
 )
 # inputs, outputs
 LINEARS: tuple[Sizes, ...] = (

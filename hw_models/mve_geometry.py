@@ -19,7 +19,7 @@ LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
 MOST_PATCHES = 10
 """Patches of one output at most: they are straight code."""
-GROUP_COST, WIDE_COST, LINE_COST = 10, 15, 6
+GROUP_COST, WIDE_COST, LINE_COST = 10, 14, 6
 """Instructions of four depthwise outputs besides gathers and products, of eight, and of a line."""
 LARGEST_OUT = 65535
 """Eight outputs are stored, and pixels gathered, by offsets of half-words."""

@@ -168,7 +168,7 @@ def _depthwise(
     (height, image, channels), (rows, columns, outputs) = in_shape, out_shape
     gap = pad[1] + pad[3]
     blocks = in_blocks(out_shape, kernel, stride, dilation)
-    share = 0
+    share = "blocks"
     gap += -(image + gap) % 4 if blocks else 0
     width = image + gap
     plane = width * (height + pad[0] + pad[2])
@@ -194,7 +194,7 @@ def _depthwise(
             "channel": outputs,
             "gather": _gather(gather_of(height, image, channels, gap), channels, 1),
         }
-        share = taps.share
+        share = f"share{taps.share}{'_wide' * taps.wide}"
         several = len(taps.steps) > 1
         record = 8 + (LANES * len(taps.steps) if several else -(-len(taps.offsets) // 4) * 4)
     return Work(
@@ -202,7 +202,7 @@ def _depthwise(
         _some({**features, "input": channels, "layer": 1}),
         const_bytes=record * outputs + (56 if blocks else 68) + PLANES_JOB,
         macs=rows * columns * outputs * kernel[0] * kernel[1],
-        form=f"share{share}" if share else "blocks",
+        form=share,
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def windows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
 
 
 def strides(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
-    """Four channels at a time under a stride of two: every first column, bands, channels left over."""
+    """Four channels at a time, stride two: every first column, bands, channels left over."""
     zero = 1 if signed and act_bits > 1 else 0
     make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
     act = IntType(act_bits, signed)

@@ -4,8 +4,8 @@
 One channel at a time is gathered into a plane of half-words with its padding around it. Two outputs
 of a row then need two words of each of three plane rows: with pairs P = (w0, w1) and Q = (w1, w2)
 of a kernel row and x0..x3 of the plane, ``y0 = x01.P + x2*w2`` and ``y1 = x1*w0 + x23.Q``. With a
-stride of two most of the work is the gathering: there four channels are gathered at a time, a word of every
-pixel, and large images in bands of rows.
+stride of two most of the work is the gathering: there four channels are gathered at a time, which
+are one word of every pixel, and large images come in bands of rows.
 """
 
 from __future__ import annotations

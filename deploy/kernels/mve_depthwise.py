@@ -11,6 +11,7 @@ where it pays eight are stored together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,16 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
 from . import mve_packing as mve
 from .mve_patches import patch_weights
-from .mve_plane import Planes, flip_of, plan_of, records, scaled, tap_weights
+from .mve_plane import (
+    Planes,
+    fit_half_words,
+    flip_of,
+    plan_of,
+    records,
+    result_range,
+    scaled,
+    tap_weights,
+)
 
 SLACK = 16
 UNROLLED = 2
@@ -48,7 +58,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     patches = patch_weights(found, weights, window.kernel)
     flip = flip_of(source.type)
-    kernel, job = taps_helper(op, found, shift)
+    ends = result_range(op, source.type)
+    direct = found.wide and fit_half_words(ends)
+    kernel, job = taps_helper(op, found, shift, direct=direct)
     plane = width * (source.shape[0] + top + bottom)
     outputs, count, taps = patches.shape
     size = LANES if count > 1 else -(-taps // 4) * 4
@@ -65,11 +77,15 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         # lanes of weight 0 and lanes that are not stored reach past the plane
         size=plane + SLACK + max(found.steps) + OUTPUTS * found.lines.lane_step,
     )
-    return plan_of(op, source, outputs, planes, kernel, record, job)
+    made = plan_of(op, source, outputs, planes, kernel, record, job)
+    if direct:
+        proof = f"results before the clamp from {ends[0]} to {ends[1]} fit half-words"
+        made = replace(made, proof=(*made.proof, proof))
+    return made
 
 
 def taps_helper(
-    op: DepthwiseConv2d, taps: Taps, shift: int
+    op: DepthwiseConv2d, taps: Taps, shift: int, *, direct: bool
 ) -> tuple[Helper, tuple[int, ...]]:
     """The function of one channel, and the words of its job."""
     lines, each = taps.lines, taps.outputs
@@ -87,6 +103,8 @@ def taps_helper(
         "narrow": lines.lanes if whole == 0 else 0,
         "unrolled": groups if unrolled else 0,
         "wide": taps.wide,
+        # results are half-words already
+        "direct": direct,
         "shift": shift,
         "scaled": scaled(op, shift, len(taps.steps)),
         **mve.requant_values(op.requant),

@@ -29,7 +29,7 @@ from adaqat.hw_models import load_core
 
 pytest.importorskip("unicorn")
 
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "riscv32")
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "riscv32")
 """A family joins by its core."""
 PAYS = ("cortex-m0plus", "cortex-m3", "riscv32")
 """Cores where every halving of the bits saves instructions; with SMLAD 8 and 4 bits cost alike."""
