@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from .plane_form import LARGEST_STEP, band_rows, fills, plane_form, plane_loop
+from .plane_form import LARGEST_STEP, PLANES, band_rows, fills, plane_bands, plane_form, plane_loop
 from .pool_form import LANES, pool_form
 from .taps_form import is_straight, phases_of, row_steps, taps_form
 from .work import GROUP, SPECIAL, UNROLLED_ELEMENTS, Work, padded
@@ -94,13 +94,26 @@ def _depthwise(
     if form is None:
         features = _any(in_shape, out_shape, kernel, stride, dilation, pad)
         place = f"any_{place}"
+    elif form.planes == PLANES:
+        bands = plane_bands(form, height, rows, stride[0], pad)
+        count, times = len(bands.bands), -(-channels // PLANES)
+        features = {
+            **_plane_kernel(bands.rows, columns, stride[1], count * outputs),
+            **_gather(sum(band.rows for band in bands.bands), width, times, "four_"),
+            "split_single": form.split * count * bands.rows * outputs * (columns % 2),
+            "fill": count * fills(bands.halves),
+            "four_channel": count * times,
+            "channel": count * outputs,
+            "far_store": count * bands.rows * columns * outputs * (outputs > LARGEST_STEP),
+            "layer": 1,
+        }
     else:
         two = form.planes == 2
         times = -(-channels // 2) if two else channels
         features = {
             **_plane_kernel(rows, columns, stride[1], outputs),
             **_gather(height, width, times, "two_" if two else ""),
-            "fill": fills(form.planes * form.halves),
+            "fill": fills(form.halves),
             "two_channel" if two else "gathered": times,
             "channel": outputs,
             "far_store": rows * columns * outputs * (outputs > LARGEST_STEP),

@@ -8,8 +8,7 @@ neighbours fit 16 bytes, one gather serves them all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 LANES = 16
@@ -20,36 +19,15 @@ LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
 MOST_PATCHES = 10
 """Patches of one output at most: they are straight code."""
-GROUP_COST, LINE_COST = 10, 6
-"""Instructions of four depthwise outputs besides gathers and products, and of a line."""
+GROUP_COST, WIDE_COST, LINE_COST = 10, 14, 6
+"""Instructions of four depthwise outputs besides gathers and products, of eight, and of a line."""
+LARGEST_OUT = 65535
+"""Eight outputs are stored, and pixels gathered, by offsets of half-words."""
 STRAIGHT, LOOPED = 9, 8
 """Column steps without a loop at most, and those of one round of a loop."""
 SHORT = LANES * STRAIGHT
 """Bytes of a column in tiles without a loop at most: the second column lies so far on."""
-SLOWER = 1.08
-"""Several codes share a byte where that costs no more than this: a narrower weight then takes less
-flash wherever the loop over the inputs is longer than what takes the sums apart."""
-
 Pair = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Cost of a dot-product tile in instructions.
-
-    Attributes:
-        step: of 16 inputs.
-        around: of everything else.
-        unmix: to take apart sums of bytes of four codes, and of two.
-    """
-
-    step: int
-    around: int
-    unmix: Pair
-
-
-CONV_TILE = Tile(14, 23, (6, 4))
-ROWS_TILE = Tile(17, 27, (6, 1))
 
 
 def steps_of(inputs: int) -> int:
@@ -70,20 +48,6 @@ def is_long(steps: int) -> bool:
 def entry_steps(steps: int) -> int:
     """Steps of a convolution's column between the first and the loop, or all after the first."""
     return (steps - 1) % LOOPED if is_long(steps) else steps - 1
-
-
-def field_counts(bits: int) -> tuple[int, ...]:
-    """How many codes of so many bits can share a byte, the most first."""
-    return tuple(fields for fields in (4, 2) if fields * bits <= 8)
-
-
-def fields_of(tile: Tile, steps: int, counts: Sequence[int]) -> int:
-    """Codes of a byte: the most of ``counts`` (4, 2) that cost next to nothing, else 1."""
-    best = tile.step * steps + tile.around
-    for fields in counts:
-        if best + tile.unmix[fields == 2] <= SLOWER * best:
-            return fields
-    return 1
 
 
 @dataclass(frozen=True)
@@ -108,11 +72,6 @@ class Lines:
     out_lane: int
     out_line: int
 
-    @property
-    def groups(self) -> int:
-        """Groups of four outputs of a line; the last may overlap the one before."""
-        return -(-self.lanes // OUTPUTS)
-
 
 @dataclass(frozen=True)
 class Taps:
@@ -125,6 +84,7 @@ class Taps:
         share: outputs that one gather serves.
         move: lanes by which the weights of the next output are moved.
         rows: kernel rows of a patch.
+        wide: whether eight outputs are narrowed and stored together, not four.
     """
 
     lines: Lines
@@ -133,13 +93,27 @@ class Taps:
     share: int
     move: int
     rows: int
+    wide: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a group."""
+        return 2 * OUTPUTS if self.wide else OUTPUTS
+
+    @property
+    def groups(self) -> int:
+        """Groups of a line; the last may overlap the one before."""
+        return -(-self.lines.lanes // self.outputs)
 
     @property
     def cost(self) -> int:
         """Estimated instructions of a channel."""
         count = len(self.steps)
+        if self.wide:
+            group = WIDE_COST + self.outputs + self.outputs // self.share
+            return self.lines.count * (self.groups * group + LINE_COST)
         products = (OUTPUTS + OUTPUTS // self.share) * count + (count if count > 1 else 0)
-        return self.lines.count * (self.lines.groups * (GROUP_COST + products) + LINE_COST)
+        return self.lines.count * (self.groups * (GROUP_COST + products) + LINE_COST)
 
 
 @cache
@@ -159,15 +133,22 @@ def taps_of(
     """
     rows, columns, channels = out_shape
     down, right = stride[0] * width, stride[1]
-    found = []
+    found: list[Taps | None] = []
     for lines in (
         Lines(1, columns, rows, right, down, channels, columns * channels),
         Lines(0, rows, columns, down, right, columns * channels, channels),
     ):
         found.append(_shared(lines, width, kernel, stride, dilation) if passes == 1 else None)
         found.append(_by_rows(lines, width, kernel, dilation, passes))
+        shared = found[-2]
+        if shared is not None and shared.share == 2 and _fits_wide(lines):
+            found.append(replace(shared, wide=True))
     fitting = [taps for taps in found if taps is not None and len(taps.steps) <= MOST_PATCHES]
     return min(fitting, key=lambda taps: taps.cost) if fitting else None
+
+
+def _fits_wide(lines: Lines) -> bool:
+    return lines.lanes >= 2 * OUTPUTS and (2 * OUTPUTS - 1) * lines.out_lane <= LARGEST_OUT
 
 
 def _shared(
@@ -234,6 +215,7 @@ class Gather:
         double: pairs of gathers of a row, 0 where it has no whole ones.
         straight: gathers of a row without a loop, 0 for a loop.
         rest: whether the last one is partial.
+        twice: whether two rows are gathered in a pass.
     """
 
     rows: int
@@ -241,17 +223,21 @@ class Gather:
     double: int
     straight: int
     rest: bool
+    twice: bool
 
 
-def gather_of(height: int, width: int, gap: int) -> Gather:
+def gather_of(height: int, width: int, channels: int, gap: int) -> Gather:
     """The gather of an image with so many bytes of padding between its rows."""
     if gap == 0 and width % GATHERED != 0:
         height, width = 1, height * width
     count = -(-width // GATHERED)
+    double = width // LANES if width % LANES == 0 and width <= DOUBLE else 0
     return Gather(
         height,
         width,
-        width // LANES if width % LANES == 0 and width <= DOUBLE else 0,
+        double,
         count if count <= STRAIGHT_GATHERS else 0,
         width % GATHERED != 0,
+        # four vectors of offsets hold two rows
+        double == 1 and height % 2 == 0 and 2 * width * channels <= LARGEST_OUT,
     )

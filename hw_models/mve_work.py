@@ -8,15 +8,11 @@ from dataclasses import replace
 from .edges import edges
 from .mve_geometry import (
     BLOCK,
-    CONV_TILE,
     GROUP_COST,
     LANES,
-    OUTPUTS,
-    ROWS_TILE,
+    WIDE_COST,
     Gather,
     Pair,
-    field_counts,
-    fields_of,
     gather_of,
     in_blocks,
     is_long,
@@ -24,13 +20,20 @@ from .mve_geometry import (
     steps_of,
     taps_of,
 )
+from .mve_storage import (
+    CONSTANTS,
+    CONV_TILE,
+    ROWS_TILE,
+    apart_cost,
+    conv_storage,
+    field_counts,
+    linear_storage,
+)
 from .work import SPECIAL, Work, inside
 
 Pad = tuple[int, int, int, int]
 Shape = tuple[int, int, int]
 FAMILY = "mve"
-CONSTANTS = 32
-"""Bytes of bias and multiplier of four channels."""
 DIRECT_JOB, WINDOW_JOB, PLANES_JOB = 52, 120, 40
 """Bytes of the numbers of a layer that its shared driver reads."""
 
@@ -46,7 +49,7 @@ def _linear(
     steps, rounds = steps_of(inputs), rounds_of(steps_of(inputs))
     half = 1 <= outputs % 8 <= 4
     full = outputs // 8 if half else -(-outputs // 8)
-    fields = fields_of(ROWS_TILE, steps, field_counts(weight_bits))
+    fields = linear_storage(steps, field_counts(weight_bits)).fields
     fours = 2 * full + half
     features = {
         "step": full * steps,
@@ -55,7 +58,7 @@ def _linear(
         "half_step": half * steps,
         "half_round": half * rounds,
         "half_tile": int(half),
-        "unmix": full * (ROWS_TILE.unmix[fields == 2] if fields > 1 else 0),
+        "unmix": full * ROWS_TILE.mixed(fields),
         "half_unmix": half * ((3, 2)[fields == 2] if fields > 1 else 0),
         "column": steps,
         "layer": 1,
@@ -91,7 +94,9 @@ def _conv2d(
     rounds = rounds_of(steps)
     pixels = out_shape[0] * out_shape[1]
     pairs = -(-pixels // 2) * groups
-    fields = fields_of(CONV_TILE, steps, field_counts(weight_bits))
+    values = in_shape[0] * in_shape[1] * in_shape[2] + pixels * out_shape[2]
+    storage = conv_storage(steps, fours, -(-pixels // 2), groups, values, field_counts(weight_bits))
+    fields, mixed = storage.fields, 0 if storage.apart else CONV_TILE.mixed(storage.fields)
     direct = kernel == (1, 1) and stride == (1, 1) and not any(pad)
     tiles = pairs * fours
     features = {
@@ -99,7 +104,8 @@ def _conv2d(
         "round": tiles * rounds,
         "tile": tiles,
         "long_tile": tiles * is_long(steps),
-        "unmix": tiles * (CONV_TILE.unmix[fields == 2] if fields > 1 else 0),
+        "unmix": tiles * mixed,
+        "apart": storage.apart * fours * apart_cost(steps, fields),
         "partial": tiles * (outputs % 4 != 0),
         "direct_pair" if direct else "pair": pairs,
         "layer": 1,
@@ -133,7 +139,7 @@ def _conv2d(
         const_bytes=groups * fours * (4 * LANES * steps // fields + CONSTANTS)
         + (DIRECT_JOB if direct else WINDOW_JOB),
         macs=pixels * out_shape[2] * runs * run,
-        form=f"{reading}_{size}_{fields}{'_partial' if outputs % 4 else ''}",
+        form=f"{reading}_{size}_{fields}{'_apart' * storage.apart}{'_partial' * (outputs % 4 > 0)}",
     )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def _gather(found: Gather, channels: int, planes: int) -> int:
     Tables measure few depthwise shapes, so what is known of the loops is not fitted.
     """
     if found.double:
-        row = (4 + planes) * found.double + 2 + planes
+        row = (4 + planes) * found.double + 2 - found.twice + planes
     elif found.straight:
         row = (2 + planes) * found.straight + found.rest + 2 + planes
     else:
@@ -162,7 +168,7 @@ def _depthwise(
     (height, image, channels), (rows, columns, outputs) = in_shape, out_shape
     gap = pad[1] + pad[3]
     blocks = in_blocks(out_shape, kernel, stride, dilation)
-    share = 0
+    share = "blocks"
     gap += -(image + gap) % 4 if blocks else 0
     width = image + gap
     plane = width * (height + pad[0] + pad[2])
@@ -172,22 +178,23 @@ def _depthwise(
             "block": outputs * (rows // BLOCK) * (columns // BLOCK),
             "block_row": outputs * rows // BLOCK,
             "block_channel": outputs,
-            "gather": _gather(gather_of(height, image, gap), channels, 2),
+            "gather": _gather(gather_of(height, image, channels, gap), channels, 2),
         }
         record = 20
     else:
         taps = taps_of(out_shape, width, kernel, stride, dilation, 1)
         if taps is None:
             return None
-        groups = outputs * taps.lines.count * taps.lines.groups
+        groups = outputs * taps.lines.count * taps.groups
+        around = WIDE_COST if taps.wide else GROUP_COST
         features |= {
-            "group": groups * (GROUP_COST + OUTPUTS * len(taps.steps)),
-            "fetch": groups * OUTPUTS // taps.share * len(taps.steps),
+            "wide" if taps.wide else "group": groups * (around + taps.outputs * len(taps.steps)),
+            "fetch": groups * taps.outputs // taps.share * len(taps.steps),
             "line": outputs * taps.lines.count,
             "channel": outputs,
-            "gather": _gather(gather_of(height, image, gap), channels, 1),
+            "gather": _gather(gather_of(height, image, channels, gap), channels, 1),
         }
-        share = taps.share
+        share = f"share{taps.share}{'_wide' * taps.wide}"
         several = len(taps.steps) > 1
         record = 8 + (LANES * len(taps.steps) if several else -(-len(taps.offsets) // 4) * 4)
     return Work(
@@ -195,7 +202,7 @@ def _depthwise(
         _some({**features, "input": channels, "layer": 1}),
         const_bytes=record * outputs + (56 if blocks else 68) + PLANES_JOB,
         macs=rows * columns * outputs * kernel[0] * kernel[1],
-        form=f"share{share}" if share else "blocks",
+        form=share,
     )  # fmt: skip
 
 

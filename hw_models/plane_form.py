@@ -19,6 +19,12 @@ PAIRS_UNROLLED = 2
 
 FEWEST_ROWS = 4
 """Output rows of a band, at the least."""
+PLANES = 4
+"""Channels that a stride of two gathers at a time: their bytes are one word of a pixel."""
+COLUMNS = 4
+"""Columns of one of them before those of the next."""
+PLANES_BYTES = 4096
+"""Planes of four channels that would be larger come in bands of output rows."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,14 @@ class PlaneForm:
     """A padded plane of half-words, for kernels of 3x3.
 
     Attributes:
-        row_bytes: of a row, whole words.
-        halves: half-words of the plane, with what the last loads reach past it.
-        start: half-word of the image's first value.
+        row_bytes: from a row to the next one of its channel, whole words.
+        halves: half-words of all planes, with what the last loads reach past them; of four planes
+            see `plane_bands`.
+        start: half-word of the image's first value; in four planes of its row's.
         odd: whether windows start at odd half-words (a stride of two, an odd padding).
         planes: channels gathered at a time.
+        distance: half-words from a plane to the next. Four planes take turns, four columns each.
+        split: whether windows start in the second word of four columns.
     """
 
     row_bytes: int
@@ -38,6 +47,8 @@ class PlaneForm:
     start: int
     odd: bool
     planes: int
+    distance: int
+    split: bool = False
 
 
 def plane_form(
@@ -60,7 +71,67 @@ def plane_form(
     if 2 * row_bytes + 8 > LARGEST_OFFSET:
         return None
     halves = row_bytes // 2 * (height + top + bottom) + 4
-    return PlaneForm(row_bytes, halves, top * row_bytes // 2 + left + odd, odd, planes)
+    if planes == 2 and channels >= PLANES:
+        lead = -(-left // COLUMNS)
+        pitch = 2 * PLANES * COLUMNS * (lead - (-(width + right) // COLUMNS))
+        if 2 * pitch + 8 * (PLANES + 1) <= LARGEST_OFFSET:
+            skipped = lead * COLUMNS - left
+            return PlaneForm(
+                pitch, 0, lead * PLANES * COLUMNS, skipped % 2 == 1, PLANES, COLUMNS, skipped > 1
+            )
+    start = top * row_bytes // 2 + left + odd
+    return PlaneForm(row_bytes, planes * halves, start, odd, planes, halves)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some output rows of all channels.
+
+    Attributes:
+        output: the first of them.
+        image: the first row of the image that they see.
+        rows: rows of the image that they see.
+        start: half-word of the first of these rows' first value.
+    """
+
+    output: int
+    image: int
+    rows: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The bands of a layer, all of ``rows`` outputs each; the last may overlap the one before.
+
+    halves: half-words of the planes.
+    """
+
+    rows: int
+    bands: tuple[Band, ...]
+    halves: int
+
+
+def plane_bands(
+    form: PlaneForm, height: int, rows: int, stride: int, pad: tuple[int, int, int, int]
+) -> Bands:
+    """The bands of four planes, as few as keep the planes small; else one of all rows."""
+    pitch, top = form.row_bytes // 2, pad[0]
+    most = max(1, (PLANES_BYTES // form.row_bytes - 3) // stride + 1)
+    count = -(-rows // most)
+    for each in (-(-rows // count), rows):
+        seen = (each - 1) * stride + 3
+        found = []
+        for index in range(-(-rows // each)):
+            output = min(index * each, rows - each)
+            above = output * stride - top
+            image = max(0, above)
+            last = min(height, above + seen)
+            start = (image - above) * pitch + form.start
+            found.append(Band(output, image, last - image, start))
+        if min(band.rows for band in found) > 0:
+            break
+    return Bands(each, tuple(found), pitch * seen + PLANES * COLUMNS)
 
 
 def band_rows(rows: int) -> int:

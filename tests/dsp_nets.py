@@ -93,6 +93,24 @@ def windows(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(*nodes)
 
 
+def strides(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
+    """Four channels at a time, stride two: every first column, bands, channels left over."""
+    zero = 1 if signed and act_bits > 1 else 0
+    make = Maker(seed, weight_bits, extreme=extreme, zero=zero)
+    act = IntType(act_bits, signed)
+    x = input_node((37, 30, 5), act, zero)
+    nodes = [x, make.depthwise("bands", x, act, stride=(2, 2), pad=(1, 1, 1, 1))]
+    for number, more in enumerate((
+        {"pad": (0, 0, 1, 1)}, {"pad": (1, 1, 0, 0)}, {"pad": (2, 2, 0, 1), "stride": (1, 2)},
+        {"pad": (0, 3, 2, 2)}, {"pad": (0, 0, 0, 0), "multiplier": 2}, {"pad": (1, 5, 1, 4)},
+    )):  # fmt: skip
+        source = nodes[1] if number < 4 else nodes[-1]
+        nodes.append(make.depthwise(f"n{number}", source, act, **{"stride": (2, 2), **more}))
+    nodes.append(make.depthwise("wide", x, act, stride=(2, 2), pad=(0, 40, 0, 40)))
+    nodes.append(make.depthwise("one", nodes[6], act, stride=(1, 2), pad=(1, 2, 1, 2)))
+    return graph(*nodes)
+
+
 def column(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     """An image of one column, narrower than its windows; a 2x2 map under a padded 3x3."""
     make = Maker(seed, weight_bits, extreme=extreme)
@@ -124,4 +142,4 @@ def sums(weight_bits, act_bits, *, signed=False, extreme=False, seed=0):
     return graph(x, a, b, c)
 
 
-NETS = [convolutions, one_channel, rows, depthwise, windows, column, sums]
+NETS = [convolutions, one_channel, rows, depthwise, windows, strides, column, sums]

@@ -4,7 +4,8 @@
 One channel at a time is gathered into a plane of half-words with its padding around it. Two outputs
 of a row then need two words of each of three plane rows: with pairs P = (w0, w1) and Q = (w1, w2)
 of a kernel row and x0..x3 of the plane, ``y0 = x01.P + x2*w2`` and ``y1 = x1*w0 + x23.Q``. With a
-stride of two most of the work is the gathering: there two channels are gathered at a time.
+stride of two most of the work is the gathering: there four channels are gathered at a time, which
+are one word of every pixel, and large images come in bands of rows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hw_models.dsp_form import HALF_MAX
-from ...hw_models.plane_form import LARGEST_STEP, PlaneForm, fills, plane_form, plane_loop
+from ...hw_models.plane_form import (
+    COLUMNS,
+    LARGEST_STEP,
+    PLANES,
+    Bands,
+    PlaneForm,
+    fills,
+    plane_bands,
+    plane_form,
+    plane_loop,
+)
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
@@ -55,19 +66,26 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     if form is None:
         return dsp_depthwise_any.plan(op, inputs, output)
     height, width, channels = source.shape
-    kernel = plane_helper(op, output, form)
-    gather = _gather_two(source) if form.planes == 2 else dsp_depthwise_any.gather_helper(source)
+    bands = plane_bands(form, height, output.shape[0], window.stride[0], window.pad)
+    four = form.planes == PLANES
+    kernel = plane_helper(op, output, form, bands.rows if four else None)
+    gather = _gather(source, form)
     loop_values: dict[str, object] = {
         "type": source.type.c_name, "out": output.type.c_name, "gather": dsp.tag_of(gather),
         "planes": form.planes,
     }  # fmt: skip
     channel_loop = dsp.helper("dsp_channels", "channels", loop_values)
     stream = weight_stream(op)
-    geometry = (
-        form.halves, form.start, height, width, form.row_bytes // 2 - width,
-        channels, output.shape[2] // channels, len(stream) // output.shape[2],
-        pad_word(op), fills(form.planes * form.halves),
+    halves = bands.halves if four else form.halves
+    own = (channels, output.shape[2] // channels, len(stream) // output.shape[2],
+           pad_word(op), fills(halves))  # fmt: skip
+    geometry: tuple[int, ...] = (
+        form.distance, form.start, height, width, form.row_bytes // 2 - width, *own
     )  # fmt: skip
+    if four:
+        ahead = width // COLUMNS * PLANES * COLUMNS + width % COLUMNS
+        rest = 2 * (form.row_bytes // 2 - ahead)
+        geometry = (width, rest, *own, *_band_words(bands, source, output))
     pairs = pairs_helper(op)
     values = {
         "tile": dsp.tag_of(kernel), "channels": dsp.tag_of(channel_loop),
@@ -82,14 +100,27 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         kernel,
     )  # fmt: skip
     proofs = (*op.proof(inputs), *weight_proof(op))
-    scratch = 16 * fills(form.planes * form.halves)
+    scratch = 16 * fills(halves)
     return CPlan("depthwise_conv2d", values, arrays, helpers, scratch, proofs)
 
 
-def _gather_two(source: TensorInfo) -> Helper:
-    """The function that brings two channels into two planes."""
-    values = {"type": source.type.c_name, "signed": source.type.signed}
-    return dsp.helper("dsp_gather_two", "gather_two", values)
+def _band_words(bands: Bands, source: TensorInfo, output: TensorInfo) -> tuple[int, ...]:
+    """Count of bands; of each: first byte of the input, of the output, rows, first half-word."""
+    row, out_row = source.shape[1] * source.shape[2], output.shape[1] * output.shape[2]
+    words = [len(bands.bands)]
+    for band in bands.bands:
+        words += [band.image * row, band.output * out_row, band.rows, band.start]
+    return tuple(words)
+
+
+def _gather(source: TensorInfo, form: PlaneForm) -> Helper:
+    """The function that brings one, two or four channels into their planes."""
+    values: dict[str, object] = {"type": source.type.c_name, "signed": source.type.signed}
+    if form.planes == 1:
+        return dsp_depthwise_any.gather_helper(source)
+    if form.planes == 2:
+        return dsp.helper("dsp_gather_two", "gather_two", values)
+    return dsp.helper("dsp_gather_four", "gather_four", values)
 
 
 def pad_word(op: DepthwiseConv2d | Conv2d) -> int:
@@ -163,12 +194,17 @@ def _kernel_values(
     rows, columns, channels = output.shape
     rows = band or rows
     shift = _shift(op)
-    step_bytes = 2 * op.window.stride[1]
+    four = form.planes == PLANES
+    step_bytes = 4 * PLANES if four else 2 * op.window.stride[1]
     loop = plane_loop(columns)
     return {
         "late": op.requant.p - shift,
         "row_bytes": form.row_bytes,
         "odd": form.odd,
+        "planes": form.planes,
+        "split": form.split,
+        # from a pair of outputs to the next: the words between them are those of other channels
+        "pair_bytes": 2 * step_bytes,
         "stride": op.window.stride[1],
         "single": loop.single,
         "unrolled": loop.unrolled,

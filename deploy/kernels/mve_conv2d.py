@@ -11,15 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.mve_geometry import (
-    CONV_TILE,
-    LANES,
-    LOOPED,
-    SHORT,
-    entry_steps,
-    is_long,
-    steps_of,
-)
+from ...hw_models.mve_geometry import LANES, LOOPED, SHORT, entry_steps, is_long, steps_of
+from ...hw_models.mve_storage import conv_storage
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from . import mve_linear
@@ -47,9 +40,17 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     source, window = inputs[0], op.window
     if op.groups == 1 and window.kernel == source.shape[:2] and not any(window.pad):
         return mve_linear.plan(op, inputs, output)
-    scheme = mve.choose(op, source.type, CONV_TILE)
     outputs = output.shape[2] // op.groups
-    array = mve.stream(op, scheme, [4] * -(-outputs // 4), op.groups)
+    tiles = -(-outputs // 4)
+    pixels = output.shape[0] * output.shape[1]
+    steps = steps_of(op.weights.rows().shape[1])
+    scheme = mve.choose(
+        op, source.type,
+        lambda counts: conv_storage(
+            steps, tiles, -(-pixels // 2), op.groups, source.size + output.size, counts
+        ),
+    )  # fmt: skip
+    array = mve.stream(op, scheme, [4] * tiles, op.groups)
     direct = window.kernel == (1, 1) and window.stride == (1, 1) and not any(window.pad)
     names = DIRECT if direct else WINDOWS
     numbers = _job(op, scheme, source, output)
@@ -67,6 +68,15 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         )
         helpers += (append, ("mve_fill", ()), reading)
         border = mve.tag_of(reading)
+    head = -(-(HEADER + scheme.depth + int(numbers["second"])) // 4) * 4
+    apart = ""
+    if scheme.apart:
+        taking = mve.helper("mve_apart", "apart", {
+            "fields": scheme.fields, "bits": scheme.bits,
+            "constants": 3 if mve.same_zero(op.requant) is None else 2,
+        })  # fmt: skip
+        helpers += (taking,)
+        apart = mve.tag_of(taking)
     pairs = mve.helper(
         "mve_pairs", "pairs", {"direct": direct, "flip": scheme.centre, "at": places}
     )
@@ -81,12 +91,23 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
             "pairs": mve.tag_of(pairs),
             "direct": direct,
             "border": border,
+            "apart": apart,
+            "head": head,
+            "tiles": tiles,
+            # vectors of codes of a tile
+            "vectors": 4 * scheme.steps // scheme.fields,
         },
         (array, CArray("j", "int32_t", job, ", ".join(names).replace("_", " "))),
         (*helpers, tile, pairs),
-        HEADER + scheme.depth + int(numbers["second"]),
+        head + _apart_bytes(op, scheme, tiles),
         (*op.proof(inputs), *mve.proof(scheme)),
     )
+
+
+def _apart_bytes(op: Conv2d, scheme: mve.Scheme, tiles: int) -> int:
+    """Working memory of codes taken apart, with the constants between them."""
+    constants = 48 if mve.same_zero(op.requant) is None else 32
+    return tiles * (4 * scheme.depth + constants) * scheme.apart
 
 
 def _apart(op: Conv2d) -> bool:
@@ -150,8 +171,8 @@ def tile_helper(op: Conv2d, scheme: mve.Scheme, outputs: int) -> Helper:
     values: dict[str, object] = {
         "long": is_long(scheme.steps),
         "second": SHORT,
-        "fields": scheme.fields,
-        "bits": scheme.bits,
+        "fields": 1 if scheme.apart else scheme.fields,
+        "bits": 8 if scheme.apart else scheme.bits,
         "odd": outputs % 4 != 0,
         "zero": "each" if zero is None else "same" if zero else "",
         "unroll": LOOPED,

@@ -4,12 +4,14 @@
 One channel at a time is gathered into a plane of signed bytes with its padding around it. A byte
 gather then fetches the taps of an output, or of its neighbours too (see
 `adaqat.hw_models.mve_geometry`), VMLADAV
-multiplies them by the channel's weights; four outputs of a line are requantised together.
+multiplies them by the channel's weights; four outputs of a line are requantised together, and
+where it pays eight are stored together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +21,16 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from . import mve_blocks
 from . import mve_packing as mve
 from .mve_patches import patch_weights
-from .mve_plane import Planes, flip_of, plan_of, records, scaled, tap_weights
+from .mve_plane import (
+    Planes,
+    fit_half_words,
+    flip_of,
+    plan_of,
+    records,
+    result_range,
+    scaled,
+    tap_weights,
+)
 
 SLACK = 16
 UNROLLED = 2
@@ -47,7 +58,9 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         return None
     patches = patch_weights(found, weights, window.kernel)
     flip = flip_of(source.type)
-    kernel, job = taps_helper(op, found, shift)
+    ends = result_range(op, source.type)
+    direct = found.wide and fit_half_words(ends)
+    kernel, job = taps_helper(op, found, shift, direct=direct)
     plane = width * (source.shape[0] + top + bottom)
     outputs, count, taps = patches.shape
     size = LANES if count > 1 else -(-taps // 4) * 4
@@ -64,17 +77,22 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
         # lanes of weight 0 and lanes that are not stored reach past the plane
         size=plane + SLACK + max(found.steps) + OUTPUTS * found.lines.lane_step,
     )
-    return plan_of(op, source, outputs, planes, kernel, record, job)
+    made = plan_of(op, source, outputs, planes, kernel, record, job)
+    if direct:
+        proof = f"results before the clamp from {ends[0]} to {ends[1]} fit half-words"
+        made = replace(made, proof=(*made.proof, proof))
+    return made
 
 
 def taps_helper(
-    op: DepthwiseConv2d, taps: Taps, shift: int
+    op: DepthwiseConv2d, taps: Taps, shift: int, *, direct: bool
 ) -> tuple[Helper, tuple[int, ...]]:
     """The function of one channel, and the words of its job."""
-    lines = taps.lines
-    whole, rest = divmod(lines.lanes, OUTPUTS)
+    lines, each = taps.lines, taps.outputs
+    whole, rest = divmod(lines.lanes, each)
     groups = max(1, whole)
-    back = OUTPUTS - rest if rest and whole else 0
+    back = each - rest if rest and whole else 0
+    unrolled = groups <= UNROLLED * OUTPUTS // each
     values: dict[str, object] = {
         "patches": len(taps.steps),
         "steps": taps.steps,
@@ -83,27 +101,35 @@ def taps_helper(
         "move": taps.move,
         "tail": back > 0,
         "narrow": lines.lanes if whole == 0 else 0,
-        "unrolled": groups if groups <= UNROLLED else 0,
+        "unrolled": groups if unrolled else 0,
+        "wide": taps.wide,
+        # results are half-words already
+        "direct": direct,
         "shift": shift,
         "scaled": scaled(op, shift, len(taps.steps)),
         **mve.requant_values(op.requant),
     }
-    straight = groups <= UNROLLED or back > 0
-    ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), OUTPUTS * lines.out_lane
-    done = groups * OUTPUTS + (OUTPUTS if back else 0) - back
+    straight = unrolled or back > 0
+    ahead, behind = OUTPUTS * lines.lane_step - sum(taps.steps), each * lines.out_lane
+    done = groups * each + (each if back else 0) - back
+    places = [lane * lines.out_lane for lane in range(each)]
+    if taps.wide:
+        # two vectors of four results become one of half-words, lane by lane in turn
+        pairs = zip(places[:OUTPUTS], places[OUTPUTS:], strict=True)
+        places = [first | second << 16 for first, second in pairs]
     offsets = bytes((*taps.offsets, *[0] * (LANES - len(taps.offsets))))
     job = (
-        *(lane * lines.out_lane for lane in range(OUTPUTS)),
+        *places,
         *np.frombuffer(offsets, "<u4").tolist(),
-        lines.count,
-        groups,
+        lines.lane_step * taps.share,
         ahead,
         behind,
         # the last group of straight code leaves its steps to those of the line
         lines.line_step - done * lines.lane_step + straight * ahead,
+        lines.count,
         lines.out_line - done * lines.out_lane + straight * behind,
+        groups,
         back * lines.lane_step,
         back * lines.out_lane,
-        lines.lane_step * taps.share,
     )
     return mve.helper("mve_taps", "taps", values), tuple(int(v) % mve.WORD for v in job)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.mve_geometry import ROWS_TILE
+from ...hw_models.mve_geometry import steps_of
+from ...hw_models.mve_storage import linear_storage
 from ..ops.base import CPlan, Op, TensorInfo
 from ..ops.weighted import WeightedOp
 from . import mve_packing as mve
@@ -18,7 +19,8 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     """Plan of a fully connected layer, or of a convolution whose window is its whole input."""
     assert isinstance(op, WeightedOp)
     outputs = output.size
-    scheme = mve.choose(op, inputs[0].type, ROWS_TILE)
+    steps = steps_of(inputs[0].size)
+    scheme = mve.choose(op, inputs[0].type, lambda counts: linear_storage(steps, counts))
     half = 1 <= outputs % 8 <= 4
     tiles = [8] * (outputs // 8 if half else -(-outputs // 8)) + [4] * half
     values: dict[str, object] = {

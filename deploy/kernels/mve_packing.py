@@ -6,8 +6,9 @@ as ``x' = x - lowest container value`` (signed codes with their top bit flipped;
 goes into the bias) and weights as their unsigned codes ``q``; what the offset of the weights adds
 is ``offset * sum(x')``, one sum per column for all channels.
 
-A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest; of a
-tile of T channels, byte j holds those of channels j, T/fields + j and so on. The
+A byte of the stream holds the codes of 1, 2 or 4 channels (``fields``), the first lowest; which
+ones says `channel_order`. Where codes are taken apart beforehand, neighbours share a byte, and the
+kernel finds bytes. Else the
 kernel multiplies the whole byte, then the byte shifted right by one field, and so on: with
 ``V_i = byte >> (i*b)`` code i is ``V_i - 2^b * V_(i+1)``, so the sums are taken apart once at the
 end instead of the codes at every step. All of it is exact modulo 2^32, and the result fits int32.
@@ -19,20 +20,13 @@ The multiplier is held as ``M = m << (32 - s)``: VRMULH.S32 (Arm DDI 0553) compu
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...hw_models.mve_geometry import (
-    LANES,
-    LOOPED,
-    Tile,
-    field_counts,
-    fields_of,
-    rounds_of,
-    steps_of,
-)
+from ...hw_models.mve_geometry import LANES, LOOPED, rounds_of, steps_of
+from ...hw_models.mve_storage import Storage, field_counts
 from ..ops.base import CArray, Helper
 from ..ops.weighted import WeightedOp
 from ..requant import Int64, Requant
@@ -53,6 +47,7 @@ class Scheme:
         offset: see step.
         act: type of the activations.
         p: left shift of the accumulator.
+        apart: whether codes are taken apart into working memory before the kernel runs.
     """
 
     fields: int
@@ -61,6 +56,7 @@ class Scheme:
     offset: int
     act: IntType
     p: int
+    apart: bool
 
     @property
     def bits(self) -> int:
@@ -93,12 +89,24 @@ class Scheme:
         return (self.offset << self.p) % WORD
 
 
-def choose(op: WeightedOp, act: IntType, tile: Tile) -> Scheme:
-    """The densest layout that costs next to no more than single codes."""
+def choose(op: WeightedOp, act: IntType, storage: Callable[[tuple[int, ...]], Storage]) -> Scheme:
+    """The layout that ``storage`` names for the counts of codes that may share a byte."""
     weights = op.weights
+    found = storage(field_counts(weights.bits))
     codes = weights.rows().astype(np.int64)
-    fields = fields_of(tile, steps_of(codes.shape[1]), field_counts(weights.bits))
-    return Scheme(fields, codes, weights.step, weights.offset, act, op.requant.p)
+    return Scheme(found.fields, codes, weights.step, weights.offset, act, op.requant.p, found.apart)
+
+
+def channel_order(tile: int, scheme: Scheme) -> Int64:
+    """``[fields, vectors]``: which channel of a tile a field of a vector of bytes belongs to."""
+    vectors = tile // scheme.fields
+    field, vector = np.indices((scheme.fields, vectors))
+    if scheme.apart:
+        return vector * scheme.fields + field
+    if vectors == 2 and scheme.fields == 4:
+        # fields 0 and 2 stand in one vector of sums, 1 and 3 in the other: one product unmixes both
+        return 4 * (field % 2) + 2 * vector + field // 2
+    return field * vectors + vector
 
 
 def loop_values(steps: int) -> dict[str, object]:
@@ -134,7 +142,7 @@ def stream(op: WeightedOp, scheme: Scheme, tiles: Sequence[int], groups: int = 1
     for group in range(groups):
         first = 0
         for tile in tiles:
-            part = codes[group, first : first + tile].reshape(scheme.fields, -1, scheme.depth)
+            part = codes[group, first : first + tile][channel_order(tile, scheme)]
             places = (1 << scheme.bits * np.arange(scheme.fields))[:, None, None]
             packed = (part * places).sum(axis=0).reshape(tile // scheme.fields, -1, LANES)
             data = packed.transpose(1, 0, 2).astype(np.uint8).tobytes()
@@ -177,6 +185,9 @@ def proof(scheme: Scheme) -> tuple[str, ...]:
         code = int(scheme.codes.max())
         lines.append(
             f"{scheme.fields} codes of a byte: {code} <= {(1 << scheme.bits) - 1}, so that"
+            f" (byte >> {scheme.bits}*i) mod {1 << scheme.bits} is code i"
+            if scheme.apart
+            else f"{scheme.fields} codes of a byte: {code} <= {(1 << scheme.bits) - 1}, so that"
             f" (byte >> {scheme.bits}*i) - {1 << scheme.bits}*(byte >> {scheme.bits}*(i + 1)) is"
             " code i"
         )

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...hw_models.mve_geometry import gather_of
 from ..ops.base import CArray, CPlan, Helper, TensorInfo
 from ..ops.depthwise_conv2d import DepthwiseConv2d
+from ..ops.weighted import accumulator_bounds
 from ..requant import Int64
 from ..types import IntType
 from . import mve_packing as mve
 
 SMALLEST, LARGEST = -128, 127
 """What a signed byte holds."""
+HALF_MIN, HALF_MAX = -(1 << 15), (1 << 15) - 1
+"""What a signed half-word holds."""
 
 
 def flip_of(act: IntType) -> int:
@@ -25,10 +28,11 @@ def flip_of(act: IntType) -> int:
 
 
 NUMBERS = (
-    "channels", "multiplier", "record", "start", "width", "height", "gap", "second", "filled",
+    "channels", "width", "height", "gap", "start", "second", "multiplier", "record", "filled",
     "pad_byte",
 )  # fmt: skip
-"""What the shared driver reads of a layer, before the words for its kernel function."""
+"""What the shared driver reads of a layer, before the words for its kernel function; the gather
+function reads the first six."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,17 @@ def plan_of(
     channels = source.shape[2]
     flip = flip_of(source.type)
     gather = gather_helper(source, planes.gap, second=planes.second > 0)
-    found = gather_of(source.shape[0], source.shape[1], planes.gap)
+    found = gather_of(source.shape[0], source.shape[1], channels, planes.gap)
     numbers = {
         "channels": channels,
         "multiplier": outputs // channels,
         "record": len(record) // outputs,
         "start": planes.start,
         "width": found.width,
-        "height": found.rows,
+        "height": found.rows // 2 if found.twice else found.rows,
         "gap": planes.gap,
-        "second": planes.second,
+        # its rows start two bytes earlier
+        "second": planes.second - 2 if planes.second else 0,
         "filled": planes.filled,
         "pad_byte": (op.pad_value ^ flip) % 256,
     }
@@ -100,8 +105,10 @@ def plan_of(
 
 def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Helper:
     """The function that copies one channel into its plane; ``second``: and one two bytes on."""
-    found = gather_of(source.shape[0], source.shape[1], gap)
+    height, width, channels = source.shape
+    found = gather_of(height, width, channels, gap)
     values: dict[str, object] = {
+        "twice": found.twice,
         "double": found.double,
         "straight": found.straight,
         "rest": found.rest,
@@ -126,6 +133,18 @@ def tap_weights(op: DepthwiseConv2d) -> tuple[Int64, int]:
         return values[None], p
     half = (values - 1) >> 1
     return np.stack([half, half, values - 2 * half]), p
+
+
+def result_range(op: DepthwiseConv2d, act: IntType) -> tuple[int, int]:
+    """Lowest and highest result before the clamp, for any inputs in range."""
+    free = replace(op.requant, lo=-mve.WORD, hi=mve.WORD)
+    ends = [free.apply(acc[None]) for acc in accumulator_bounds(op.weights.values, act)]
+    return int(np.min(ends)), int(np.max(ends))
+
+
+def fit_half_words(found: tuple[int, int]) -> bool:
+    """Whether results may be narrowed to half-words without saturation."""
+    return HALF_MIN <= found[0] and found[1] <= HALF_MAX
 
 
 def scaled(op: DepthwiseConv2d, shift: int, patches: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dsp_nets import NETS, column, depthwise, one_channel, sums, windows
+from dsp_nets import NETS, column, depthwise, one_channel, strides, sums, windows
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, simulate
@@ -22,6 +22,7 @@ from adaqat.deploy.targets import get
 from adaqat.deploy.toolchain import Toolchain, find_toolchain
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import Tally, compare_host
+from adaqat.hw_models.plane_form import PLANES_BYTES, plane_bands, plane_form
 
 # one of every way to unpack weights, hold columns and length of a product group
 PAIRS = [(8, 8), (8, 3), (7, 8), (6, 1), (5, 8), (5, 1), (4, 8), (4, 4), (4, 2), (4, 1), (3, 8),
@@ -52,7 +53,7 @@ def on_device(net, target, codes, toolchain: Toolchain | None = None, optimise="
 
 # depthwise kernels depend on the weights alone, sums on neither
 DEEP = [(8, 8), (7, 2), (6, 5), (5, 8), (4, 3), (3, 6), (2, 8), (1, 1)]
-FEW = {depthwise: DEEP, windows: DEEP, column: DEEP,
+FEW = {depthwise: DEEP, windows: DEEP, strides: DEEP, column: DEEP,
        sums: [(8, 8), (4, 3), (1, 1)], one_channel: PAIRS[::2]}  # fmt: skip
 
 
@@ -176,3 +177,29 @@ def test_product_groups_are_as_long_as_proven_and_no_longer(monkeypatch):
     longer = layout(net, get("cortex-m4"), "net")
     assert on_device(net, "cortex-m4", codes).mismatches > 0
     assert compare_host(longer, codes).result().mismatches > 0
+
+
+def test_strides_reach_every_form_of_four_planes():
+    """Windows that start at each of four columns, several bands, a wide image in two planes."""
+    text = str([node.plan for node in layout(strides(8, 8), get("cortex-m4"), "n").nodes])
+    for split in (False, True):
+        for odd in (False, True):
+            assert f"'odd': {odd}, 'planes': 4, 'split': {split}" in text
+    assert "gather_two" in text
+
+
+@pytest.mark.parametrize("rows", range(2, 40))
+@pytest.mark.parametrize("pad", [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 2, 1)])
+def test_bands_cover_every_row_within_their_memory(rows, pad):
+    height = 2 * rows + 1 - pad[0] - pad[2]
+    form = plane_form((height, 30, 8), (3, 3), (2, 2), (1, 1), pad)
+    bands = plane_bands(form, height, rows, 2, pad)
+    computed = {band.output + row for band in bands.bands for row in range(bands.rows)}
+    assert computed == set(range(rows))
+    assert 2 * bands.halves <= PLANES_BYTES + 32
+    for band in bands.bands:
+        first = 2 * band.output - pad[0]
+        seen = [y for y in range(first, first + 2 * bands.rows + 1) if 0 <= y < height]
+        assert seen == list(range(band.image, band.image + band.rows))
+        # the padding above the image is left free
+        assert band.start == form.start + (band.image - first) * form.row_bytes // 2

@@ -73,6 +73,7 @@ def test_every_loop_is_there():
         "'apart': True", "'fields': 2", "'fields': 4", "'half': True", "'half': False",
         "'odd': True", "'share': 1", "'share': 2", "'share': 4", "'tail': True", "'narrow': 2",
         "'unrolled': 0", "'single': True", "'pairs': True", "'double': 1", "'straight': 0",
+        "'twice': True", "'wide': True", "'wide': False", "'direct': True", "mve_apart",
         "mve_copy", "mve_add", "mve_maximum", "mve_average", "mve_requantize", "mve_border",
     ):  # fmt: skip
         assert found in text, found
@@ -153,10 +154,10 @@ def test_the_family_serves_every_operator():
             assert any(name.startswith("mve_") for name, _ in node.plan.helpers), node.node.name
 
 
-def lone(make_node, weight_bits=5):
+def lone(make_node, weight_bits=5, shape=(6, 6, 64)):
     """A network of one layer with the largest codes everywhere."""
     make = Maker(0, weight_bits)
-    x = input_node((6, 6, 64), IntType(8, False))
+    x = input_node(shape, IntType(8, False))
     node = make_node(make, x)
     codes = np.full_like(node.op.weights.codes, (1 << weight_bits) - 1)
     weights = replace(node.op.weights, codes=codes)
@@ -177,6 +178,41 @@ def test_a_byte_holds_codes_of_as_many_bits_as_proven_and_no_more(monkeypatch):
     assert "'fields': 2" in str([node.plan.helpers for node in wrong.nodes])
     assert twin_is_wrong(wrong, codes)
     assert on_device(wrong, codes).mismatches > 0
+
+
+def test_codes_taken_apart_have_as_many_bits_as_proven_and_no_more(monkeypatch):
+    net = lone(lambda make, x: make.conv("top", x, 8, IntType(8, False), kernel=(1, 1),
+                                         pad=(0, 0, 0, 0)), 4, (16, 16, 32))  # fmt: skip
+    codes = make_inputs(net, samples=4)
+    model = layout(net, get(TARGET), "net")
+    assert any("15 <= 15" in line and "mod 16" in line for line in model.nodes[-1].plan.proof)
+    assert compare_host(model, codes).result().mismatches == 0
+    assert on_device(model, codes).mismatches == 0
+    # four codes of two bits where they have four
+    monkeypatch.setattr(mve_packing, "field_counts", lambda bits: (4,))
+    wrong = layout(net, get(TARGET), "net")
+    assert "'fields': 4" in str([node.plan.helpers for node in wrong.nodes])
+    assert twin_is_wrong(wrong, codes)
+    assert on_device(wrong, codes).mismatches > 0
+
+
+def test_results_are_narrowed_without_saturation_only_where_they_fit(monkeypatch):
+    x, node = lone(lambda make, x: make.depthwise("wide", x, IntType(8, False), stride=(2, 2),
+                                                  pad=(0, 0, 1, 1)), 8, (17, 17, 4)).nodes
+    # 9 * 127 * 255 becomes 50003, which is negative as a half-word
+    rule = node.op.requant
+    rule = replace(rule, p=0, m=np.full_like(rule.m, 22487), s=np.full_like(rule.s, 17),
+                   bias=np.zeros_like(rule.bias))  # fmt: skip
+    net = graph(x, replace(node, op=replace(node.op, requant=rule)))
+    codes = make_inputs(net, samples=4)
+    model = layout(net, get(TARGET), "net")
+    assert "'wide': True" in str([node.plan.helpers for node in model.nodes])
+    assert not any("half-words" in line for line in model.nodes[-1].plan.proof)
+    assert compare_host(model, codes).result().mismatches == 0
+    assert on_device(model, codes).mismatches == 0
+    monkeypatch.setattr(mve_plane, "HALF_MIN", -(1 << 31))
+    monkeypatch.setattr(mve_plane, "HALF_MAX", 1 << 31)
+    assert on_device(layout(net, get(TARGET), "net"), codes).mismatches > 0
 
 
 def test_weights_of_a_plane_fit_signed_bytes(monkeypatch):

@@ -22,9 +22,9 @@ OPTIONS = Namespace(target="cortex-m55", core=None, compiler="gcc", optimise="-O
 
 # instructions per nominal multiply-accumulate of the whole call; shapes in benchmarks/kernels.py
 BARS = {
-    "C3": 0.155, "C1": 0.225, "DW": 0.54, "FC": 0.155, "C3b": 0.126,
+    "C3": 0.155, "C1": 0.226, "DW": 0.53, "FC": 0.155, "C3b": 0.126,
     # 1.3 times the figure of the whole tile
-    "C3odd": 0.20, "C3s2": 0.20, "C1odd": 0.29, "FCodd": 0.20, "DWodd": 0.68, "DWs2": 0.82,
+    "C3odd": 0.20, "C3s2": 0.20, "C1odd": 0.29, "FCodd": 0.20, "DWodd": 0.53, "DWs2": 0.69,
 }  # fmt: skip
 
 
@@ -53,23 +53,17 @@ def instructions(shape, weight_bits, act_bits):
     return row.instructions / row.macs
 
 
-# what taking the sums of several codes to a byte apart may cost; it saves half of the flash or more
-PACKED = 1.08
-
-
 @pytest.mark.parametrize("shape", BARS)
 @pytest.mark.parametrize("pair", [(8, 8), (4, 8)])
 def test_bars(pair, shape):
-    packed = PACKED if pair[0] <= 4 and not shape.startswith("DW") else 1.0
-    assert instructions(shape, *pair) <= packed * BARS[shape]
+    assert instructions(shape, *pair) <= BARS[shape]
 
 
-@pytest.mark.parametrize("shape", ["C1s2", "C3s2", "FC", "DWs2"])
-def test_fewer_bits_cost_no_more_than_packing_does(shape):
+@pytest.mark.parametrize("shape", ["C1s2", "C3s2", "first", "FC", "DWs2"])
+def test_fewer_bits_never_cost_instructions(shape):
     widths = (8, 5, 4, 2, 1)
     pairs = [(w, 8) for w in widths] + [(w, 3) for w in widths] + [(w, 1) for w in widths]
     for (w, a), (wider_w, wider_a) in itertools.permutations(pairs, 2):
         if w <= wider_w and a <= wider_a:
             narrow, wide = instructions(shape, w, a), instructions(shape, wider_w, wider_a)
-            limit = PACKED if w <= 4 < wider_w else 1.03
-            assert narrow <= limit * wide, f"w{w}a{a} {narrow:.3f}, w{wider_w}a{wider_a} {wide:.3f}"
+            assert narrow <= 1.02 * wide, f"w{w}a{a} {narrow:.3f}, w{wider_w}a{wider_a} {wide:.3f}"
