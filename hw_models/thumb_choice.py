@@ -217,7 +217,11 @@ def goes_by_plane(
         return False
     group, centre = taps_group(grid, plane.taps)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
-    by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
+    if plane.paired(core, groups, grid.act_low < 0):
+        fill = plane.pair_fill_cost(core, centre, grid.act_low < 0) / 2
+    else:
+        fill = plane.fill_cost(core, centre)
+    by_plane = fill + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
     channels = rv32_costs.passed(core, form, outputs)
     tile = channels * form.cost(core, padded_depth(form, runs, run)) + reading_cost(

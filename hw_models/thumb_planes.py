@@ -25,6 +25,8 @@ HIGH = ("r11", "r12", "lr")
 """Registers that hold weights on ARMv6-M; the others stay on the stack."""
 BOTH, LOW, UPPER = 0, 1, 2
 """Which lanes of a plane's row lie inside the image."""
+STRIDE_MAX = 255
+"""Bytes between pixels that a load of ARMv7-M may step over."""
 
 Pair = tuple[int, int]
 
@@ -138,6 +140,36 @@ class Plane:
             return calls * (48 + word * lines + 2 * ceil(lines / 4))
         each = word * self.filled + 2 * ceil(self.filled / 4) + (8 if core.thumb1 else 7)
         return calls * 40 + lines * each
+
+    def paired(self, core: Core, channels: int, signed: bool) -> bool:
+        """Whether two channels are gathered together, each into a plane of its own.
+
+        That halves the loads of a gather for twice the memory; it is worth it where windows move
+        by more than one pixel, for then few outputs share what a gather costs.
+
+        Args:
+            core: the family.
+            channels: of the input; an odd one would be left over.
+            signed: whether the activations are.
+        """
+        strided = self.step_x > 1 or self.step_y > self.width
+        if core.riscv or self.flat or not strided or channels % 2:
+            return False
+        if core.thumb1:
+            return not signed  # no register is left for their sign
+        return channels <= STRIDE_MAX and self.filled > 1
+
+    def pair_fill_cost(self, core: Core, centre: int, signed: bool) -> float:
+        """Instructions that fill the planes of two channels, calls and borders included."""
+        parts, lines = len(self.segments), sum(count for *_, count in self.segments)
+        moved, words = centre != 0 or signed, self.filled
+        if core.thumb1:
+            line = (10 + 2 * moved) * words + 2 * ceil(words / 4) + 10
+            return parts * 62 + lines * line
+        two, one = divmod(words, 2)
+        line = (12 + 4 * moved + 2 * signed) * two + 2 * ceil(two / 2)
+        line += (8 + 2 * moved + signed) * one + 10
+        return parts * 48 + lines * line
 
     def edge_words(self) -> Pair:
         """(rows, words) of a channel that have one lane inside the image."""

@@ -162,6 +162,23 @@ def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
     return min(2 * halves, plane.taps)
 
 
+def _filling(
+    core: Core, plane: Plane, inputs: int, centre: int, act_signed: bool
+) -> dict[str, float]:
+    """Features of the gather of all channels."""
+    if plane.paired(core, inputs, act_signed):
+        fill = inputs / 2 * plane.pair_fill_cost(core, centre, act_signed)
+        return {"fill": fill, "plane": 2 * plane.words}
+    rows, words = plane.edge_words()
+    return {
+        "fill": inputs * plane.fill_cost(core, centre),
+        "edge": inputs * words,
+        "edge_row": inputs * rows,
+        "edge_part": inputs * sum(kind != BOTH for kind, _, _, _ in plane.segments),
+        "plane": plane.words,
+    }
+
+
 def depthwise(
     core: Core, in_shape: Shape, out_shape: Shape, kernel: Pair, stride: Pair, dilation: Pair,
     pad: Pad, weight_bits: int, act_bits: int, act_signed: bool,
@@ -173,18 +190,13 @@ def depthwise(
     group, centre = taps_group(usual_grid(weight_bits, act_bits, act_signed), plane.taps)
     channels, inputs = out_shape[2], in_shape[2]
     pairs = plane.rows * plane.columns
-    rows, words = plane.edge_words()
-    parts = sum(kind != BOTH for kind, _, _, _ in plane.segments)
+    filling = _filling(core, plane, inputs, centre, act_signed)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     features = {
         "kernel": channels * plane.rows * line,
         "multiply": channels * pairs * plane.taps,
         "result": channels * pairs * 2,
-        "fill": inputs * plane.fill_cost(core, centre),
-        "edge": inputs * words,
-        "edge_row": inputs * rows,
-        "edge_part": inputs * parts,
-        "plane": plane.words,
+        **filling,
         "code": channels * plane.taps,
         "channel": channels,
         "layer": 1,
