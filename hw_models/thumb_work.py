@@ -221,8 +221,9 @@ def pool2d(
     taps = kernel[0] * kernel[1]
     rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], 1, pad[0])
     columns = inside(in_shape[1], out_shape[1], kernel[1], stride[1], 1, pad[1])
-    # compilers drop the loops over a single pixel, and a border brings other ones
-    form = "border" if any(pad) else "global" if pixels == 1 else "inside"
+    # where windows are as wide as the image their rows are one; a border brings other loops
+    whole = kernel[1] == in_shape[1] and not any(pad)
+    form = "border" if any(pad) else "whole" if whole else "inside"
     if taps <= SMALL and not any(pad):
         form = "small"
         features = {"small_tap": pixels * channels * taps, "small_output": pixels * channels}
@@ -231,7 +232,7 @@ def pool2d(
         for name, count in (("quad", channels // 4), ("single", channels % 4)):
             features |= {
                 f"{form}_{name}": count * pixels,
-                f"{form}_{name}_row": count * rows * out_shape[1],
+                f"{form}_{name}_row": 0 if whole else count * rows * out_shape[1],
                 f"{form}_{name}_tap": count * rows * columns,
             }
     features |= {f"{form}_pixel": pixels, "layer": 1}

@@ -81,7 +81,8 @@ def depthwise_plan(
     geometry = {
         "multiplier": channels // source.shape[2], "out_channels": channels,
         "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": fill.words,
-        "pad_word": (op.pad_value - centre) * 65537, "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
+        "pad_word": (op.pad_value - centre) * 65537,
+        "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
         "row_bytes": 4 * plane.columns * plane.step_x, "line_bytes": 4 * plane.step_y,
         "width": plane.width, "zero": rule["z"],
         "segments": len(plane.segments), **fill.numbers,
@@ -118,11 +119,13 @@ def _driver(
 ) -> Helper:  # fmt: skip
     flat, taps = plane.flat, plane.taps
     values = {
-        "act": source.type.c_name, "taps": taps, "paired": paired, "part": PART_WORDS[paired], "thumb1": rule["thumb1"],
-        "signed_m": rule["signed_m"], "z_varies": rule["z_varies"], "record": rule["record"],
+        "act": source.type.c_name, "taps": taps, "paired": paired,
+        "part": PART_WORDS[paired], "thumb1": rule["thumb1"], "signed_m": rule["signed_m"],
+        "z_varies": rule["z_varies"], "record": rule["record"],
         "index": {name: i for i, name in enumerate(names)}, **packing, "flat": flat,
     }  # fmt: skip
-    tag = f"{'f' if flat else ''}{'p' if paired else ''}{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
+    tag = f"{'f' if flat else ''}{'p' if paired else ''}"
+    tag += f"{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
     tag += f"t{taps}b{packing['bits']}"
     tag += f"s{packing['scale']}" if packing["scale"] else ""
     values["ident"] = f"depthwise_{source.type.c_name[0]}{tag}"
