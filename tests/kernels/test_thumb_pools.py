@@ -77,7 +77,7 @@ def test_the_multiplier_of_an_average_costs_the_same(target):
     # of 0x8889 = 0b1000100010001001 GCC makes sums of shifts on Cortex-M0+, if it may
     pytest.importorskip("unicorn")
     found = {instructions(average((3, 3, 32), m), target) for m in (0x8889, 0x999A, 0xFFFF, 40503)}
-    assert len(found) == 1
+    assert max(found) <= min(found) + 1  # to bring it may take one more
 
 
 @pytest.mark.parametrize("target", TARGETS)
