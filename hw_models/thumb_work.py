@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the kernels without DSP count their work: by the form that their planners choose.
 
-What runs in assembly is counted in instructions (`thumb_forms`, `thumb_choice`, `thumb_planes`), so
+What runs in assembly is counted in instructions (`thumb_costs`, `thumb_choice`, `thumb_planes`), so
 its price in a table is near 1 and forms share it; what the compiler makes is counted in calls,
 rows and elements. ``multiply`` tells forms apart in cycles.
 """
@@ -14,22 +14,19 @@ from functools import partial
 from math import ceil
 
 from .edges import Pad, Pair, Shape, edges
-from .rv32_costs import passed
 from .thumb_choice import (
     CHANNEL,
     FILLED,
     choose_conv,
     choose_linear,
-    copy_cost,
     filled,
     goes_by_plane,
     padded_depth,
-    reading_cost,
     row_passes,
-    rows_cost,
 )
 from .thumb_core import CORES, Core
-from .thumb_forms import PIXELS, FieldsShape, LanesShape, usual_grid
+from .thumb_costs import PIXELS
+from .thumb_forms import FieldsShape, LanesShape, usual_grid
 from .thumb_planes import BOTH, Plane, plane_of, taps_group
 from .work import SPECIAL, Work, inside
 
@@ -89,8 +86,8 @@ def conv2d(
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, PIXELS
     )
-    reading = reading_cost(core, form, runs, run, act_signed) + TAP * runs * tapwise
-    channels = passed(core, form, outputs)
+    reading = core.costs.reading(form, runs, run, act_signed) + TAP * runs * tapwise
+    channels = core.costs.passed(core, form, outputs)
     features = {
         "kernel": tiles * (channels * form.cost(core, column) + CALL[core.thumb1]),
         "multiply": tiles * outputs * _multiplies(form, column),
@@ -136,12 +133,12 @@ def linear(
     grid = usual_grid(weight_bits, act_bits, act_signed)
     form = choose_linear(core, grid, outputs, inputs)
     if form is None:
-        kernel, copied = rows_cost(core, outputs, inputs), copy_cost(core, 1, inputs, act_signed)
+        kernel, copied = core.costs.rows(outputs, inputs), core.costs.copy(1, inputs, act_signed)
         multiplies = size = row_passes(core, outputs) * inputs
     else:
         words = ceil(form.multiplies(inputs) / form.fields)
         kernel = row_passes(core, outputs) * form.row_cost(core, inputs)
-        copied = copy_cost(core, form.span, inputs, act_signed) + FILLED * filled(form, inputs)
+        copied = core.costs.copy(form.span, inputs, act_signed) + FILLED * filled(form, inputs)
         multiplies, size = outputs * words * form.fields, 4 * outputs * words
     return Work(
         "linear", weight_bits, act_bits, act_signed,
@@ -155,7 +152,7 @@ def linear(
 
 def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
     """Flash of one channel's depthwise weights."""
-    if core.riscv:
+    if core.byte_taps:
         return plane.taps
     width = bits + (bits == 1)
     halves = ceil(plane.taps / (16 // width))
@@ -243,6 +240,6 @@ for _name, _core in CORES.items():
     SPECIAL[_name, "conv2d"] = partial(conv2d, _core)
     SPECIAL[_name, "linear"] = partial(linear, _core)
     SPECIAL[_name, "depthwise_conv2d"] = partial(depthwise, _core)
-    if not _core.riscv:
+    if _core.pools:
         SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
         SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")

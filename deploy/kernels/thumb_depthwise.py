@@ -67,14 +67,14 @@ def depthwise_plan(
     scale = op.requant.p if core.shifts else 0
     if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
         scale = 0
-    if core.riscv and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
+    if core.byte_taps and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
         scale = 0  # no longer bytes
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     biased = low <= LANE_MIN
     kernel = _kernel(core, op, rule, group, biased, plane)
     fill = fill_of(core, source, centre, op.pad_value, plane)
-    if core.riscv:
+    if core.byte_taps:
         array, packing = _byte_weights(values, scale)
     else:
         array, packing = _weights(op.weights, plane.taps, scale)
