@@ -6,23 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
-from . import rv32_costs
 from .thumb_core import Core
-from .thumb_forms import PIXELS, FieldsShape, Grid, LanesShape, fields_shapes, lanes_shapes
+from .thumb_costs import PIXELS, QUAD
+from .thumb_forms import FieldsShape, Grid, LanesShape, fields_shapes, lanes_shapes
 from .thumb_planes import Plane, taps_group
 
-SPARSE, THIN = 1.01, 1.15
-"""A form that wastes flash must be faster by this; by the second where it wastes half."""
+SPARSE = 1.01
+"""A form that wastes flash must be faster by this; `Costs.thin` where it wastes half."""
 SMALL_BYTES = 512
 """Weights of a layer, up to which no flash is worth an instruction."""
-QUAD = 4
-"""Rows of a linear layer computed together, byte by byte."""
-UNROLL = 8
-"""Activations in the unrolled loop of these."""
-TILE = {("lanes", True): 125, ("fields", True): 198, ("lanes", False): 88, ("fields", False): 133}
-"""Instructions around the pieces of four pixels, by form and whether the core has Thumb-1 only."""
-RUN = {("lanes", True): 14, ("fields", True): 22, ("lanes", False): 12, ("fields", False): 0}
-"""Instructions around a call that reads one run of four pixels."""
 CHANNEL = 250.0
 """Instructions around one channel of a depthwise layer."""
 FILLED = 14.0
@@ -44,76 +36,12 @@ def sparse(core: Core, form: FieldsShape | LanesShape, outputs: int, depth: int)
     if words <= 1.5:
         return 1.0 if words == 1 else SPARSE
     # binary weights fill a word that short columns leave half empty: they may not cost 6 % more
-    return min(THIN, rv32_costs.THIN) if core.riscv else THIN
+    return core.costs.thin
 
 
 def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
     """Activations of a column, every run filled up to whole words."""
     return runs * ceil(run / form.unit) * form.unit
-
-
-def spread_step(core: Core) -> int:
-    """Activations in the unrolled loop that writes the fields form's column words."""
-    return 8 if core.thumb1 else 4
-
-
-def spread_cost(core: Core, form: FieldsShape | LanesShape, run: int, signed: bool) -> float:
-    """Instructions that bring one run of four pixels into the column."""
-    if core.riscv:
-        return rv32_costs.spread(form, run)
-    if isinstance(form, LanesShape):
-        centred, sums = 2 * (form.centre != 0), form.offset != 0
-        if sums:
-            return 40 + 30.0 * run
-        if not core.thumb1:
-            return 26 + run * (9 + centred)
-        if signed:
-            return 27 + run * (14 + centred)
-        return 40 + run * (9 + centred) + 6 * ceil(run / 4)
-    sums, step = form.offset != 0, spread_step(core)
-    loops, rest = divmod(run, step)
-    words, part = divmod(rest, form.span)
-    shifted = 2 * (form.shift_in != 0)
-    if core.thumb1:
-        word = 3 * form.span - 1 + shifted + sums
-        loop = step // form.span * word + 4
-        part_cost = (3 * part - 1 + sums) if part else 0
-    else:
-        word = 2 * form.span + shifted + sums
-        loop = (2 + shifted + sums if form.span == 4 else 5 + shifted + 2 * sums) + 2
-        part_cost = (2 * part + sums) if part else 0
-    if part and shifted:
-        part_cost += 12
-    fixed = 11 + 4 * sums + (6 if sums and form.span == 4 else 0)
-    return 24 + PIXELS * (fixed + loops * loop + words * word + part_cost)
-
-
-def reading_cost(
-    core: Core, form: FieldsShape | LanesShape, runs: int, run: int, signed: bool
-) -> float:
-    """Instructions that bring all runs of four pixels into the column."""
-    if core.riscv:
-        return rv32_costs.TILE + runs * spread_cost(core, form, run, signed)
-    each = spread_cost(core, form, run, signed) + RUN[form.form, core.thumb1]
-    return TILE[form.form, core.thumb1] + runs * each
-
-
-def copy_cost(core: Core, span: int, depth: int, signed: bool) -> float:
-    """Instructions that bring the activations of a linear layer into column words, or add them up.
-
-    Args:
-        core: the family.
-        span: activations in a word; 1 for the form of four rows.
-        depth: activations.
-        signed: whether they are.
-    """
-    if core.riscv:
-        return rv32_costs.copy(span, depth, True, signed)
-    if core.thumb1:
-        return 45 + (5.25 + 2 * signed) * depth
-    if span == 1:
-        return 0.0
-    return 15 + ((4.55 if span == 2 else 4.0) + signed) * depth
 
 
 def choose_conv(
@@ -131,24 +59,12 @@ def choose_conv(
 
     def total(form: FieldsShape | LanesShape) -> float:
         depth = padded_depth(form, runs, run)
-        kernel = rv32_costs.passed(core, form, outputs) * form.cost(core, depth)
-        reading = reading_cost(core, form, runs, run, grid.act_low < 0)
+        kernel = core.costs.passed(core, form, outputs) * form.cost(core, depth)
+        reading = core.costs.reading(form, runs, run, grid.act_low < 0)
         return (kernel + reading) * sparse(core, form, outputs, depth)
 
     forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
     return min(forms, key=total)
-
-
-def rows_cost(core: Core, outputs: int, depth: int) -> float:
-    """Instructions of the rows of a linear layer that go four at a time, byte by byte."""
-    quads, tail = divmod(outputs, QUAD)
-    if core.riscv:
-        return rv32_costs.rows(quads + (tail > 0), depth)
-    if core.thumb1:
-        quad = 103 + 13 * depth + 4 * ceil(depth / UNROLL)
-        return quads * quad + tail * (43 + 5.25 * depth)
-    quad = 40 + 9 * depth + 2 * ceil(depth / UNROLL)
-    return quads * quad + tail * (30 + 4.25 * depth)
 
 
 def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
@@ -157,7 +73,7 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
     """(estimated instructions, form) of the fields forms of a linear layer."""
     rows = row_passes(core, outputs)
     return [
-        ((rows * form.row_cost(core, depth) + copy_cost(core, form.span, depth, grid.act_low < 0)
+        ((rows * form.row_cost(core, depth) + core.costs.copy(form.span, depth, grid.act_low < 0)
           + FILLED * filled(form, depth)) * sparse(core, form, outputs, depth), form)
         for form in fields_shapes(core, grid)
     ]  # fmt: skip
@@ -165,7 +81,7 @@ def linear_fields(core: Core, grid: Grid, outputs: int, depth: int) -> list[
 
 def row_passes(core: Core, outputs: int) -> int:
     """Rows of a linear layer in the fields form that are computed."""
-    return ceil(outputs / rv32_costs.ROWS) * rv32_costs.ROWS if core.riscv else outputs
+    return ceil(outputs / QUAD) * QUAD if core.whole_quads else outputs
 
 
 def filled(form: FieldsShape, depth: int) -> int:
@@ -187,7 +103,7 @@ def choose_linear(
     """
     found = linear_fields(core, grid, outputs, depth)
     best = _best(found)
-    wide = rows_cost(core, outputs, depth) + copy_cost(core, 1, depth, grid.act_low < 0)
+    wide = core.costs.rows(outputs, depth) + core.costs.copy(1, depth, grid.act_low < 0)
     if best is None or (rows and wide < best[0]):
         return None
     return best[1]
@@ -217,10 +133,14 @@ def goes_by_plane(
         return False
     group, centre = taps_group(grid, plane.taps)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
-    by_plane = plane.fill_cost(core, centre) + outputs * (CHANNEL + plane.rows * line)
+    if plane.paired(core, groups, grid.act_low < 0):
+        fill = plane.pair_fill_cost(core, centre, grid.act_low < 0) / 2
+    else:
+        fill = plane.fill_cost(core, centre)
+    by_plane = fill + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
-    channels = rv32_costs.passed(core, form, outputs)
-    tile = channels * form.cost(core, padded_depth(form, runs, run)) + reading_cost(
-        core, form, runs, run, grid.act_low < 0
+    channels = core.costs.passed(core, form, outputs)
+    tile = channels * form.cost(core, padded_depth(form, runs, run)) + core.costs.reading(
+        form, runs, run, grid.act_low < 0
     )
     return by_plane < ceil(pixels / PIXELS) * tile

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .rv32_costs import TOGETHER, Rv32Costs
+from .thumb_costs import Costs, ThumbCosts
+
 
 @dataclass(frozen=True)
 class Core:
@@ -12,37 +15,45 @@ class Core:
 
     Attributes:
         name: folder and suffix of its templates.
+        costs: instructions of its loops.
         lane_room: bytes that the unrolled loop of groups may take.
+        interleaved: channels whose weights the lanes form interleaves, for groups of two and four.
+        shifts: whether weights carry the left shift of the results where lanes have room for it.
+        split_words: whether a block of the fields form may end inside a weight word.
+        whole_quads: whether linear layers byte by byte are filled up to whole fours of rows.
+        byte_taps: whether depthwise weights are stored as they are used, in bytes.
+        pairs: whether planes of strided depthwise layers are gathered two channels at a time.
+        pools: whether pools have kernels of their own.
         field_limit: fields unrolled at most.
     """
 
     name: str
+    costs: Costs
     lane_room: int
-    field_limit: int
+    interleaved: tuple[int, int]
+    shifts: bool
+    split_words: bool = True
+    whole_quads: bool = False
+    byte_taps: bool = False
+    pairs: bool = True
+    pools: bool = True
+    field_limit: int = 20
 
     @property
     def thumb1(self) -> bool:
         """Whether only 16-bit instructions exist."""
         return self.name == "armv6m"
 
-    @property
-    def riscv(self) -> bool:
-        """Whether the kernels are portable C for RV32 (`adaqat.hw_models.rv32_costs`)."""
-        return self.name == "rv32"
-
-    @property
-    def shifts(self) -> bool:
-        """Whether weights carry the left shift of the results where lanes have room for it."""
-        return self.thumb1 or self.riscv
-
     def together(self, group: int) -> int:
         """Channels whose weights the lanes form interleaves, by the length of a group."""
-        if self.riscv:
-            return 4 if group == 2 else 2
-        return 8 if self.thumb1 else 1
+        return self.interleaved[group != 2]
 
 
-V6M = Core("armv6m", 240, 20)
-V7M = Core("armv7m", 400, 20)
-RV32 = Core("rv32", 1, 20)
+V6M = Core("armv6m", ThumbCosts(thumb1=True), 240, (8, 8), shifts=True)
+V7M = Core("armv7m", ThumbCosts(thumb1=False), 400, (1, 1), shifts=False)
+# portable C: whole words, rows and bytes serve compilers best
+RV32 = Core(
+    "rv32", Rv32Costs(), 1, (TOGETHER[2], TOGETHER[4]), shifts=True, split_words=False,
+    whole_quads=True, byte_taps=True, pairs=False, pools=False,
+)  # fmt: skip
 CORES = {core.name: core for core in (V6M, V7M, RV32)}

@@ -3,9 +3,8 @@
 
 Two forms (`adaqat.deploy.kernels.thumb_forms` proves them): *lanes*, a word holds an activation of
 two pixels; *fields*, a word holds several weights or several activations of one output. What a form
-costs is counted here line by line from the assembly, so that the choice, made for the kernel and
-for the cost report alike, is the same and right. No count depends on the data; they leave out what
-depends on the constants of a layer (left shifts, signed codes, varying zero points).
+costs, a core's own counts say (`thumb_costs`), so that the choice, made for the kernel and for the
+cost report alike, is the same and right.
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ from dataclasses import dataclass
 from math import ceil, lcm
 from typing import ClassVar
 
-from . import rv32_costs
 from .thumb_core import Core
 
 LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
-PIXELS = 4
-"""Output pixels computed together."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +88,7 @@ class LanesShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
-        if core.riscv:
-            return rv32_costs.lanes(core, self, depth)
-        n = self.groups(depth)
-        late = 2 * PIXELS if self.offset else 0
-        fixed = 99.25 if core.thumb1 else 46
-        return fixed + late + n * self.body(core) + 2 * ceil(n / self.unroll(core))
+        return core.costs.lanes(core, self, depth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,16 +167,7 @@ class FieldsShape:
 
     def cost(self, core: Core, depth: int) -> float:
         """Instructions per channel and four pixels, results included."""
-        if core.riscv:
-            return rv32_costs.fields(self, depth)
-        n = self.multiplies(depth)
-        words, loops = ceil(n / self.fields) - 1, ceil(n / self.unrolled)
-        blocks = ceil(n / self.block)
-        late = 2 * PIXELS if self.offset and self.step == 2 else 0
-        late += PIXELS if self.step == 2 else 0
-        if core.thumb1:
-            return 99 + late + 11 * n + 3 * words + 16 * blocks + (2 + self.far(core)) * loops
-        return 51 + late + 6 * n + words + 6 * blocks + 2 * loops
+        return core.costs.fields(core, self, depth)
 
     def word_instructions(self, core: Core) -> int:
         """Instructions for one weight word of a linear layer."""
@@ -200,16 +182,7 @@ class FieldsShape:
 
     def row_cost(self, core: Core, depth: int) -> float:
         """Instructions of one row of a linear layer, its result included."""
-        words = ceil(self.multiplies(depth) / self.fields)
-        if core.riscv:
-            return rv32_costs.row(self, words)
-        loops, blocks = ceil(words / self.words), ceil(words * self.fields / self.block)
-        late = 5 if self.step == 2 else 0
-        if core.thumb1:
-            return 36 + late + words * self.word_instructions(core) + 2 * blocks + (
-                2 + self.far_row(core)
-            ) * loops
-        return 23 + late + words * self.word_instructions(core) + blocks + 2 * loops
+        return core.costs.row(core, self, depth)
 
 
 def field_limit(largest: int, top: int, span: int) -> int:
@@ -224,7 +197,7 @@ def blocks(core: Core, fields: int, limit: int) -> Iterator[tuple[int, int]]:
     One block of whole words; or longer blocks, several in a loop, where words end inside them.
 
     Args:
-        core: the family; that of RV32 takes whole words only.
+        core: the family.
         fields: multipliers in a word.
         limit: multiplies that the proof allows in a block.
     """
@@ -232,7 +205,7 @@ def blocks(core: Core, fields: int, limit: int) -> Iterator[tuple[int, int]]:
     whole = min(limit, room) // fields
     if whole:
         yield whole, whole * fields
-    if core.riscv:
+    if not core.split_words:
         return
     for block in range(min(limit, room), whole * fields, -1):
         if lcm(block, fields) <= room:

@@ -12,7 +12,6 @@ from functools import cache
 from itertools import groupby
 from math import ceil
 
-from . import rv32_costs
 from .thumb_core import Core
 from .thumb_forms import LANE_MAX, LANE_MIN, Grid
 
@@ -25,6 +24,8 @@ HIGH = ("r11", "r12", "lr")
 """Registers that hold weights on ARMv6-M; the others stay on the stack."""
 BOTH, LOW, UPPER = 0, 1, 2
 """Which lanes of a plane's row lie inside the image."""
+STRIDE_MAX = 255
+"""Bytes between pixels that a load of ARMv7-M may step over."""
 
 Pair = tuple[int, int]
 
@@ -101,6 +102,11 @@ class Plane:
         inside = [count for kind, _, _, count in self.segments if kind == BOTH]
         return (inside[0] if inside else 0) if self.flat else self.filled
 
+    @property
+    def inside(self) -> int:
+        """Lines that have both lanes inside the image."""
+        return sum(count for kind, _, _, count in self.segments if kind == BOTH)
+
     def fits(self, core: Core) -> bool:
         """Whether the kernels' immediates reach."""
         far = 4 * max(self.step_y, self.tap_row * self.kernel[0], self.columns * self.step_x)
@@ -112,16 +118,7 @@ class Plane:
 
     def pair_cost(self, core: Core, group: int) -> float:
         """Instructions of a window's two outputs; see the kernel's template."""
-        (kh, kw), groups = self.kernel, ceil(self.taps / group)
-        if core.riscv:
-            return rv32_costs.pair(self.taps, groups)
-        loads = kh * (ceil(kw / 3) if self.dilation[1] == 1 else kw)
-        if core.thumb1:
-            split = 3 * groups + 1 + 3 if groups > 1 else 4
-            return loads + 2 * self.taps + self.taps - groups + kh + split + 4 + 26 + 8
-        moved = (kh - 1) * (self.tap_row != self.read)
-        weights = kh * ceil(kw / 3)
-        return loads + weights + self.taps + moved + 2 * groups + 6 + 12 + 2
+        return core.costs.window(self, ceil(self.taps / group))
 
     def row_cost(self, core: Core) -> float:
         """Instructions of a kernel at the end of a line of windows."""
@@ -129,15 +126,37 @@ class Plane:
 
     def fill_cost(self, core: Core, centre: int) -> float:
         """Instructions of the assembly that fills the words of one channel."""
-        word = (6 if core.thumb1 else 5) + (centre != 0)
-        lines = sum(count for kind, _, _, count in self.segments if kind == BOTH)
-        calls = lines > 0
-        if core.riscv:
-            return calls * 30 + lines * (20 + (9 + (centre != 0)) * self.filled)
-        if self.flat:
-            return calls * (48 + word * lines + 2 * ceil(lines / 4))
-        each = word * self.filled + 2 * ceil(self.filled / 4) + (8 if core.thumb1 else 7)
-        return calls * 40 + lines * each
+        return core.costs.fill(self, centre != 0)
+
+    def paired(self, core: Core, channels: int, signed: bool) -> bool:
+        """Whether two channels are gathered together, each into a plane of its own.
+
+        That halves the loads of a gather for twice the memory; it is worth it where windows move
+        by more than one pixel, for then few outputs share what a gather costs.
+
+        Args:
+            core: the family.
+            channels: of the input; an odd one would be left over.
+            signed: whether the activations are.
+        """
+        strided = self.step_x > 1 or self.step_y > self.width
+        if not core.pairs or self.flat or not strided or channels % 2:
+            return False
+        if core.thumb1:
+            return not signed  # no register is left for their sign
+        return channels <= STRIDE_MAX and self.filled > 1
+
+    def pair_fill_cost(self, core: Core, centre: int, signed: bool) -> float:
+        """Instructions that fill the planes of two channels, calls and borders included."""
+        parts, lines = len(self.segments), sum(count for *_, count in self.segments)
+        moved, words = centre != 0 or signed, self.filled
+        if core.thumb1:
+            line = (10 + 2 * moved) * words + 2 * ceil(words / 4) + 10
+            return parts * 62 + lines * line
+        two, one = divmod(words, 2)
+        line = (12 + 4 * moved + 2 * signed) * two + 2 * ceil(two / 2)
+        line += (8 + 2 * moved + signed) * one + 10
+        return parts * 48 + lines * line
 
     def edge_words(self) -> Pair:
         """(rows, words) of a channel that have one lane inside the image."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the kernels without DSP count their work: by the form that their planners choose.
 
-What runs in assembly is counted in instructions (`thumb_forms`, `thumb_choice`, `thumb_planes`), so
+What runs in assembly is counted in instructions (`thumb_costs`, `thumb_choice`, `thumb_planes`), so
 its price in a table is near 1 and forms share it; what the compiler makes is counted in calls,
 rows and elements. ``multiply`` tells forms apart in cycles.
 """
@@ -14,22 +14,19 @@ from functools import partial
 from math import ceil
 
 from .edges import Pad, Pair, Shape, edges
-from .rv32_costs import passed
 from .thumb_choice import (
     CHANNEL,
     FILLED,
     choose_conv,
     choose_linear,
-    copy_cost,
     filled,
     goes_by_plane,
     padded_depth,
-    reading_cost,
     row_passes,
-    rows_cost,
 )
 from .thumb_core import CORES, Core
-from .thumb_forms import PIXELS, FieldsShape, LanesShape, usual_grid
+from .thumb_costs import PIXELS
+from .thumb_forms import FieldsShape, LanesShape, usual_grid
 from .thumb_planes import BOTH, Plane, plane_of, taps_group
 from .work import SPECIAL, Work, inside
 
@@ -89,8 +86,8 @@ def conv2d(
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, PIXELS
     )
-    reading = reading_cost(core, form, runs, run, act_signed) + TAP * runs * tapwise
-    channels = passed(core, form, outputs)
+    reading = core.costs.reading(form, runs, run, act_signed) + TAP * runs * tapwise
+    channels = core.costs.passed(core, form, outputs)
     features = {
         "kernel": tiles * (channels * form.cost(core, column) + CALL[core.thumb1]),
         "multiply": tiles * outputs * _multiplies(form, column),
@@ -136,12 +133,12 @@ def linear(
     grid = usual_grid(weight_bits, act_bits, act_signed)
     form = choose_linear(core, grid, outputs, inputs)
     if form is None:
-        kernel, copied = rows_cost(core, outputs, inputs), copy_cost(core, 1, inputs, act_signed)
+        kernel, copied = core.costs.rows(outputs, inputs), core.costs.copy(1, inputs, act_signed)
         multiplies = size = row_passes(core, outputs) * inputs
     else:
         words = ceil(form.multiplies(inputs) / form.fields)
         kernel = row_passes(core, outputs) * form.row_cost(core, inputs)
-        copied = copy_cost(core, form.span, inputs, act_signed) + FILLED * filled(form, inputs)
+        copied = core.costs.copy(form.span, inputs, act_signed) + FILLED * filled(form, inputs)
         multiplies, size = outputs * words * form.fields, 4 * outputs * words
     return Work(
         "linear", weight_bits, act_bits, act_signed,
@@ -155,11 +152,28 @@ def linear(
 
 def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
     """Flash of one channel's depthwise weights."""
-    if core.riscv:
+    if core.byte_taps:
         return plane.taps
     width = bits + (bits == 1)
     halves = ceil(plane.taps / (16 // width))
     return min(2 * halves, plane.taps)
+
+
+def _filling(
+    core: Core, plane: Plane, inputs: int, centre: int, act_signed: bool
+) -> dict[str, float]:
+    """Features of the gather of all channels."""
+    if plane.paired(core, inputs, act_signed):
+        fill = inputs / 2 * plane.pair_fill_cost(core, centre, act_signed)
+        return {"fill": fill, "plane": 2 * plane.words}
+    rows, words = plane.edge_words()
+    return {
+        "fill": inputs * plane.fill_cost(core, centre),
+        "edge": inputs * words,
+        "edge_row": inputs * rows,
+        "edge_part": inputs * sum(kind != BOTH for kind, _, _, _ in plane.segments),
+        "plane": plane.words,
+    }
 
 
 def depthwise(
@@ -173,18 +187,13 @@ def depthwise(
     group, centre = taps_group(usual_grid(weight_bits, act_bits, act_signed), plane.taps)
     channels, inputs = out_shape[2], in_shape[2]
     pairs = plane.rows * plane.columns
-    rows, words = plane.edge_words()
-    parts = sum(kind != BOTH for kind, _, _, _ in plane.segments)
+    filling = _filling(core, plane, inputs, centre, act_signed)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     features = {
         "kernel": channels * plane.rows * line,
         "multiply": channels * pairs * plane.taps,
         "result": channels * pairs * 2,
-        "fill": inputs * plane.fill_cost(core, centre),
-        "edge": inputs * words,
-        "edge_row": inputs * rows,
-        "edge_part": inputs * parts,
-        "plane": plane.words,
+        **filling,
         "code": channels * plane.taps,
         "channel": channels,
         "layer": 1,
@@ -209,8 +218,9 @@ def pool2d(
     taps = kernel[0] * kernel[1]
     rows = inside(in_shape[0], out_shape[0], kernel[0], stride[0], 1, pad[0])
     columns = inside(in_shape[1], out_shape[1], kernel[1], stride[1], 1, pad[1])
-    # compilers drop the loops over a single pixel, and a border brings other ones
-    form = "border" if any(pad) else "global" if pixels == 1 else "inside"
+    # where windows are as wide as the image their rows are one; a border brings other loops
+    whole = kernel[1] == in_shape[1] and not any(pad)
+    form = "border" if any(pad) else "whole" if whole else "inside"
     if taps <= SMALL and not any(pad):
         form = "small"
         features = {"small_tap": pixels * channels * taps, "small_output": pixels * channels}
@@ -219,7 +229,7 @@ def pool2d(
         for name, count in (("quad", channels // 4), ("single", channels % 4)):
             features |= {
                 f"{form}_{name}": count * pixels,
-                f"{form}_{name}_row": count * rows * out_shape[1],
+                f"{form}_{name}_row": 0 if whole else count * rows * out_shape[1],
                 f"{form}_{name}_tap": count * rows * columns,
             }
     features |= {f"{form}_pixel": pixels, "layer": 1}
@@ -230,6 +240,6 @@ for _name, _core in CORES.items():
     SPECIAL[_name, "conv2d"] = partial(conv2d, _core)
     SPECIAL[_name, "linear"] = partial(linear, _core)
     SPECIAL[_name, "depthwise_conv2d"] = partial(depthwise, _core)
-    if not _core.riscv:
+    if _core.pools:
         SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
         SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")

@@ -20,6 +20,7 @@ from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import Weights
 from ..types import IntType
 from .thumb_conv import APART, ident_of, record_tag, requant_fits, requant_literals, rule_helpers
+from .thumb_fill import PART_WORDS, fill_of
 from .thumb_forms import LANE_MAX, LANE_MIN, grid_of, group_range
 from .thumb_pack import records
 
@@ -66,46 +67,43 @@ def depthwise_plan(
     scale = op.requant.p if core.shifts else 0
     if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
         scale = 0
-    if core.riscv and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
+    if core.byte_taps and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
         scale = 0  # no longer bytes
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     biased = low <= LANE_MIN
-    pad = op.pad_value - centre
     kernel = _kernel(core, op, rule, group, biased, plane)
-    fill, fill_words = _fill(core, source, centre, plane)
-    if core.riscv:
+    fill = fill_of(core, source, centre, op.pad_value, plane)
+    if core.byte_taps:
         array, packing = _byte_weights(values, scale)
     else:
         array, packing = _weights(op.weights, plane.taps, scale)
-    segments = [
-        number
-        for kind, first, at, count in plane.segments
-        for number in (kind, first * source.shape[1] * source.shape[2],
-                       at * plane.at_step + plane.left, count)
-    ]  # fmt: skip
     geometry = {
         "multiplier": channels // source.shape[2], "out_channels": channels,
-        "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": plane.words,
-        "pad_word": pad * 65537, "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
+        "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": fill.words,
+        "pad_word": (op.pad_value - centre) * 65537,
+        "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
         "row_bytes": 4 * plane.columns * plane.step_x, "line_bytes": 4 * plane.step_y,
         "width": plane.width, "zero": rule["z"],
-        "segments": len(plane.segments), **fill_words,
-        "fixed_low": pad * 65536 - centre, "fixed_high": pad - centre * 65536,
+        "segments": len(plane.segments), **fill.numbers,
     }  # fmt: skip
-    driver = _driver(source, tuple(geometry), packing, rule, plane.flat, plane.taps)
-    numbers = tuple(value & 0xFFFFFFFF for value in (*geometry.values(), *segments))
+    driver = _driver(source, tuple(geometry), packing, rule, plane, fill.paired)
+    numbers = tuple(value & 0xFFFFFFFF for value in (*geometry.values(), *fill.parts))
     return CPlan(
         "depthwise_conv2d",
-        {"driver": ident_of(driver), "plane": ident_of(fill), "kernel_ident": ident_of(kernel)},
+        {
+            "driver": ident_of(driver), "plane": ident_of(fill.helper), "paired": fill.paired,
+            "kernel_ident": ident_of(kernel),
+        },
         (
             array,
             records(op.requant, centre * values.sum(axis=1), core),
             CArray("g", "uint32_t", numbers,
                    "geometry, in the order of the function it goes to, then parts of a plane"),
         ),
-        (APART, *rule_helpers(core, op.requant), ("thumb_plane_job", ()), fill, kernel, driver),
-        4 * plane.words,
+        (APART, *rule_helpers(core, op.requant), ("thumb_plane_job", ()), fill.helper, kernel,
+         driver),
+        4 * fill.words,
         (
             *op.proof([source]),
             f"{group} taps of two rows are summed before the 16-bit lanes are split, activations"
@@ -117,14 +115,17 @@ def depthwise_plan(
 
 def _driver(
     source: TensorInfo, names: tuple[str, ...], packing: dict[str, Any], rule: dict[str, Any],
-    flat: bool, taps: int,
+    plane: Plane, paired: bool,
 ) -> Helper:  # fmt: skip
+    flat, taps = plane.flat, plane.taps
     values = {
-        "act": source.type.c_name, "taps": taps, "thumb1": rule["thumb1"],
-        "signed_m": rule["signed_m"], "z_varies": rule["z_varies"], "record": rule["record"],
+        "act": source.type.c_name, "taps": taps, "paired": paired,
+        "part": PART_WORDS[paired], "thumb1": rule["thumb1"], "signed_m": rule["signed_m"],
+        "z_varies": rule["z_varies"], "record": rule["record"],
         "index": {name: i for i, name in enumerate(names)}, **packing, "flat": flat,
     }  # fmt: skip
-    tag = f"{'f' if flat else ''}{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
+    tag = f"{'f' if flat else ''}{'p' if paired else ''}"
+    tag += f"{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
     tag += f"t{taps}b{packing['bits']}"
     tag += f"s{packing['scale']}" if packing["scale"] else ""
     values["ident"] = f"depthwise_{source.type.c_name[0]}{tag}"
@@ -179,34 +180,6 @@ def _tap(index: int, plane: Plane) -> dict[str, Any]:
         "after": ("r9" if y < kh - 1 else "r10") if last else "",
         "after_bytes": 4 * (plane.tap_row - plane.read) if last and y < kh - 1 else 0,
     }
-
-
-def _fill(
-    core: Core, source: TensorInfo, centre: int, plane: Plane
-) -> tuple[Helper, dict[str, int]]:
-    """The function that fills a plane, and its numbers in the order it reads them."""
-    line = source.shape[1] * source.shape[2]
-    pitch = line if plane.flat else source.shape[2]
-    jump = pitch if not core.thumb1 and pitch <= 255 else 0
-    both = plane.both
-    skip = -both % 4
-    size = (6 + (centre != 0)) * 2 if core.thumb1 else (5 - (jump > 0) + (centre != 0)) * 4
-    numbers = {
-        "fill": plane.apart * line, "pitch": pitch, "start": -both * pitch,
-        "line": line - (both * pitch if jump else 0), "entry": skip * size,
-        "next": 4 * (plane.width - (both + skip if core.thumb1 else both)),
-        "lead": 4 * skip if core.thumb1 else 0, "columns": plane.filled, "edge_line": line,
-        "edge_next": plane.width,
-    }  # fmt: skip
-    tag = f"m{-centre}" if centre < 0 else str(centre)
-    values = {
-        "act": source.type.c_name, "centre": centre, "words": (centre * 65537) & 0xFFFFFFFF,
-        "jump": jump, "thumb1": core.thumb1, "flat": plane.flat,
-        "load": "ldrsb" if source.type.signed else "ldrb",
-        "ident": f"plane_{source.type.c_name[0]}{tag}{f'c{jump}' if jump else ''}"
-                 f"{'f' if plane.flat else ''}",
-    }  # fmt: skip
-    return ("thumb_plane", (("k", values),)), numbers
 
 
 def _byte_weights(

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hw_models.thumb_core import Core
+from ...hw_models.thumb_costs import PIXELS
 from ...hw_models.thumb_forms import (
     LANE_MAX,
     LANE_MIN,
-    PIXELS,
     FieldsShape,
     Grid,
     LanesShape,

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hw_models.thumb_choice import QUAD, UNROLL, choose_linear
+from ...hw_models.thumb_choice import choose_linear
 from ...hw_models.thumb_core import Core
+from ...hw_models.thumb_costs import QUAD, UNROLL
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.linear import Linear
 from ..ops.weighted import Weights
@@ -146,7 +147,7 @@ def _rows(
     core: Core, form: Rows, source: TensorInfo, rule: dict[str, Any], early: bool
 ) -> tuple[dict[str, Any], CArray, Helper, int]:
     codes = form.codes
-    missing = -codes.shape[0] % QUAD if core.riscv else 0
+    missing = -codes.shape[0] % QUAD if core.whole_quads else 0
     codes = np.pad(codes, ((0, missing), (0, 0)))
     quads, tail = divmod(codes.shape[0], QUAD)
     depth = source.size

@@ -16,6 +16,8 @@ from .thumb_conv import APART
 UNROLLED = 4
 SMALL = 4
 """Taps of a pool that get a pointer each."""
+ADDED_MAX = 255
+"""Largest number that an instruction of ARMv6-M adds."""
 
 
 def plan_add(
@@ -69,11 +71,16 @@ def plan_pool(
         return None
     plan = op.c_plan(inputs, output)
     taps = op.window.kernel[0] * op.window.kernel[1]
-    more = {
+    padded = any(op.window.pad)
+    small = taps <= SMALL and not padded
+    more: dict[str, Any] = {
         "average": isinstance(op, AvgPool2d),
         "thumb1": core.thumb1,
-        "small": taps <= SMALL and not any(op.window.pad),
+        "small": small,
+        "far": core.thumb1 and not small and output.shape[2] > ADDED_MAX,
     }
+    if op.window.kernel[1] == inputs[0].shape[1] and not padded:
+        more["kernel"] = (1, taps)  # the rows of a window follow each other without a gap
     # ARMv6-M limits the code where it is used, without branches
     helpers = tuple(h for h in plan.helpers if not (core.thumb1 and h[0] == "clamp"))
     return replace(plan, values={**plan.values, **more}, helpers=helpers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...hw_models.thumb_choice import spread_step
 from ...hw_models.thumb_core import Core
+from ...hw_models.thumb_costs import spread_step
 from ..ops.base import Helper, TensorInfo
 from .thumb_forms import Form, Lanes
 
@@ -29,7 +29,7 @@ def spread_helper(core: Core, form: Form, source: TensorInfo, sums: bool, run: i
             "load": "ldrsb" if source.type.signed else "ldrb",
         }  # fmt: skip
     else:
-        quad, step = quads(core, form), spread_step(core)
+        quad, step = quads(core, form), spread_step(core.thumb1)
         digits = sum(1 << (form.spacing * i) for i in range(form.span))
         rest = run % step
         # whole words are added up; after so many activations their lanes might overflow

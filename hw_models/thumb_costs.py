@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions of the loops of the kernels without DSP: what every family states, and Thumb's.
+
+They steer the choice of a form and are features that a cost table prices. Those of Thumb are
+counted line by line from the assembly; those of RV32 are in `rv32_costs`. Shared code asks a core's
+costs and never which core it is. No count depends on the data; they leave out what depends on the
+constants of a layer (left shifts, signed codes, varying zero points).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from .thumb_core import Core
+    from .thumb_forms import FieldsShape, LanesShape
+    from .thumb_planes import Plane
+
+PIXELS = 4
+"""Output pixels computed together."""
+QUAD = 4
+"""Rows of a linear layer computed together, byte by byte."""
+UNROLL = 8
+"""Activations in the unrolled loop of these."""
+
+
+def spread_step(thumb1: bool) -> int:
+    """Activations in the unrolled loop that writes the fields form's column words."""
+    return 8 if thumb1 else 4
+
+
+class Costs(ABC):
+    """Instructions of a family's loops."""
+
+    thin: ClassVar[float]
+    """A form that wastes half of its flash must be faster by this."""
+
+    @abstractmethod
+    def lanes(self, core: Core, form: LanesShape, depth: int) -> float:
+        """Per channel and four pixels in the lanes form, results included."""
+
+    @abstractmethod
+    def fields(self, core: Core, form: FieldsShape, depth: int) -> float:
+        """Per channel and four pixels in the fields form, results included."""
+
+    @abstractmethod
+    def passed(self, core: Core, form: LanesShape | FieldsShape, outputs: int) -> int:
+        """Channels that the passes compute, those of the last one included that are dropped."""
+
+    @abstractmethod
+    def reading(
+        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+    ) -> float:
+        """What brings all runs of four pixels into the column.
+
+        Args:
+            form: of the layer.
+            runs: pieces of adjacent activations in a column.
+            run: activations of one piece.
+            signed: whether they are.
+        """
+
+    @abstractmethod
+    def row(self, core: Core, form: FieldsShape, depth: int) -> float:
+        """One row of a linear layer in the fields form, its result included."""
+
+    @abstractmethod
+    def rows(self, outputs: int, depth: int) -> float:
+        """The rows of a linear layer that go four at a time, byte by byte."""
+
+    @abstractmethod
+    def copy(self, span: int, depth: int, signed: bool) -> float:
+        """What brings the activations of a linear layer into column words, or adds them up.
+
+        Args:
+            span: activations in a word; 1 for the form of four rows.
+            depth: activations.
+            signed: whether they are.
+        """
+
+    @abstractmethod
+    def window(self, plane: Plane, groups: int) -> float:
+        """The two outputs of a depthwise window whose taps are summed in so many groups."""
+
+    @abstractmethod
+    def fill(self, plane: Plane, centred: bool) -> float:
+        """What fills the words of one channel's plane that have both lanes inside the image."""
+
+
+@dataclass(frozen=True)
+class ThumbCosts(Costs):
+    """Instructions of the assembly, by whether there is Thumb-1 only."""
+
+    thumb1: bool
+    thin: ClassVar[float] = 1.15
+
+    def lanes(self, core: Core, form: LanesShape, depth: int) -> float:
+        """See `Costs`."""
+        n = form.groups(depth)
+        late = 2 * PIXELS if form.offset else 0
+        fixed = 99.25 if self.thumb1 else 46
+        return fixed + late + n * form.body(core) + 2 * ceil(n / form.unroll(core))
+
+    def fields(self, core: Core, form: FieldsShape, depth: int) -> float:
+        """See `Costs`."""
+        n = form.multiplies(depth)
+        words, loops = ceil(n / form.fields) - 1, ceil(n / form.unrolled)
+        blocks = ceil(n / form.block)
+        late = 2 * PIXELS if form.offset and form.step == 2 else 0
+        late += PIXELS if form.step == 2 else 0
+        if self.thumb1:
+            return 99 + late + 11 * n + 3 * words + 16 * blocks + (2 + form.far(core)) * loops
+        return 51 + late + 6 * n + words + 6 * blocks + 2 * loops
+
+    def passed(self, core: Core, form: LanesShape | FieldsShape, outputs: int) -> int:
+        """See `Costs`."""
+        return outputs
+
+    def reading(
+        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+    ) -> float:
+        """See `Costs`."""
+        lanes = form.form == "lanes"
+        tile, call = ((125, 14) if lanes else (198, 22)) if self.thumb1 else (
+            (88, 12) if lanes else (133, 0)
+        )  # fmt: skip
+        return tile + runs * (self.spread(form, run, signed) + call)
+
+    def spread(self, form: LanesShape | FieldsShape, run: int, signed: bool) -> float:
+        """What brings one run of four pixels into the column, without the call around it."""
+        sums = form.offset != 0
+        if form.form == "lanes":
+            centred = 2 * (form.centre != 0)  # type: ignore[union-attr]
+            if sums:
+                return 40 + 30.0 * run
+            if not self.thumb1:
+                return 26 + run * (9 + centred)
+            if signed:
+                return 27 + run * (14 + centred)
+            return 40 + run * (9 + centred) + 6 * ceil(run / 4)
+        span, step = form.unit, spread_step(self.thumb1)
+        loops, rest = divmod(run, step)
+        words, part = divmod(rest, span)
+        shifted = 2 * (form.shift_in != 0)  # type: ignore[union-attr]
+        if self.thumb1:
+            word = 3 * span - 1 + shifted + sums
+            loop = step // span * word + 4
+            part_cost = (3 * part - 1 + sums) if part else 0
+        else:
+            word = 2 * span + shifted + sums
+            loop = (2 + shifted + sums if span == 4 else 5 + shifted + 2 * sums) + 2
+            part_cost = (2 * part + sums) if part else 0
+        if part and shifted:
+            part_cost += 12
+        fixed = 11 + 4 * sums + (6 if sums and span == 4 else 0)
+        return 24 + PIXELS * (fixed + loops * loop + words * word + part_cost)
+
+    def row(self, core: Core, form: FieldsShape, depth: int) -> float:
+        """See `Costs`."""
+        words = ceil(form.multiplies(depth) / form.fields)
+        loops, blocks = ceil(words / form.words), ceil(words * form.fields / form.block)
+        late = 5 if form.step == 2 else 0
+        each = words * form.word_instructions(core)
+        if self.thumb1:
+            return 36 + late + each + 2 * blocks + (2 + form.far_row(core)) * loops
+        return 23 + late + each + blocks + 2 * loops
+
+    def rows(self, outputs: int, depth: int) -> float:
+        """See `Costs`."""
+        quads, tail = divmod(outputs, QUAD)
+        if self.thumb1:
+            quad = 103 + 13 * depth + 4 * ceil(depth / UNROLL)
+            return quads * quad + tail * (43 + 5.25 * depth)
+        quad = 40 + 9 * depth + 2 * ceil(depth / UNROLL)
+        return quads * quad + tail * (30 + 4.25 * depth)
+
+    def copy(self, span: int, depth: int, signed: bool) -> float:
+        """See `Costs`."""
+        if self.thumb1:
+            return 45 + (5.25 + 2 * signed) * depth
+        if span == 1:
+            return 0.0
+        return 15 + ((4.55 if span == 2 else 4.0) + signed) * depth
+
+    def window(self, plane: Plane, groups: int) -> float:
+        """See `Costs`."""
+        kh, kw = plane.kernel
+        loads = kh * (ceil(kw / 3) if plane.dilation[1] == 1 else kw)
+        if self.thumb1:
+            split = 3 * groups + 1 + 3 if groups > 1 else 4
+            return loads + 2 * plane.taps + plane.taps - groups + kh + split + 4 + 26 + 8
+        moved = (kh - 1) * (plane.tap_row != plane.read)
+        weights = kh * ceil(kw / 3)
+        return loads + weights + plane.taps + moved + 2 * groups + 6 + 12 + 2
+
+    def fill(self, plane: Plane, centred: bool) -> float:
+        """See `Costs`."""
+        word = (6 if self.thumb1 else 5) + centred
+        lines = plane.inside
+        if plane.flat:
+            return (lines > 0) * (48 + word * lines + 2 * ceil(lines / 4))
+        each = word * plane.filled + 2 * ceil(plane.filled / 4) + (8 if self.thumb1 else 7)
+        return (lines > 0) * 40 + lines * each
