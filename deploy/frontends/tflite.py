@@ -25,12 +25,11 @@ from ..passes.drop_constant_channels import drop_constant_channels
 from ..render import label
 from ..types import IntType
 from .flatbuffer import FlatBufferError
+from .tflite_constants import ACTIVATIONS, activation_limits
 from .tflite_file import TfModel, TfOperator, TfTensor, read_model
 
 ROUNDINGS = ("tflite", "native")
 INT8 = IntType(8, True)
-ACTIVATIONS = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-"""Fused activations by number: real lower and upper limit."""
 
 
 class Unreadable(Exception):
@@ -229,13 +228,7 @@ class Builder:
                 f"fused activation number {activation}; none, RELU, RELU_N1_TO_1 and RELU6 are"
                 " supported; use a separate operator"
             )
-        ends = [
-            None if end is None else zero + round_away(np.float32(end) / tensor.scale[0])
-            for end in ACTIVATIONS[activation]
-        ]
-        low = type_.lo if ends[0] is None else max(type_.lo, ends[0])
-        high = type_.hi if ends[1] is None else min(type_.hi, ends[1])
-        return low, high
+        return activation_limits(activation, type_, float(tensor.scale[0]), zero)
 
     def add(self, operator: TfOperator, op: Op, inputs: tuple[Node, ...]) -> Node:
         """Append the node of an operator's (first) output."""
@@ -270,8 +263,3 @@ class Builder:
         out = node.output
         return self.step(f"{node.name}_flat", Reshape((out.size,)), (node,), out.scale, out.zero,
                          node.source)  # fmt: skip
-
-
-def round_away(value: np.floating[Any]) -> int:
-    """Nearest integer, ties away from zero, of a float32."""
-    return int(np.floor(abs(value) + np.float32(0.5)) * np.sign(value))

@@ -15,8 +15,9 @@ from ..ops.tflite_weighted import TfliteDepthwiseConv2d
 from ..ops.transpose import Transpose
 from ..ops.upsample import UpsampleNearest
 from ..ops.weighted import Weights
-from ..tflite_rule import TfliteRequant, quantize_multiplier
+from ..tflite_rule import TfliteRequant
 from .tflite import Builder, Unreadable
+from .tflite_constants import mean_constants
 from .tflite_file import TfOperator
 
 Reader = Callable[[Builder, TfOperator], None]
@@ -109,13 +110,10 @@ def read_mean(b: Builder, op: TfOperator) -> None:
     type_, out_scale, zero = b.grid(tensor)
     info, channels = source.output, shape[2]
     count = shape[0] * shape[1]
-    ratio = np.float64(np.float32(info.scale)) / np.float64(np.float32(out_scale))
-    m, shift = quantize_multiplier(float(ratio))
-    # LiteRT divides the multiplier by the count, with as many extra bits as the count has
-    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    m, shift = mean_constants(info.scale, out_scale, count)
     rule = TfliteRequant(
-        np.full(channels, -info.zero * count), np.full(channels, (m << extra) // count),
-        np.full(channels, shift - extra), zero, type_.lo, type_.hi, "double",
+        np.full(channels, -info.zero * count), np.full(channels, m), np.full(channels, shift),
+        zero, type_.lo, type_.hi, "double",
     )  # fmt: skip
     ones = Weights(np.ones((channels, shape[0], shape[1], 1), np.uint8), 1, 1, 0)
     mean = TfliteDepthwiseConv2d(ones, rule, type_, Window((shape[0], shape[1])))

@@ -20,11 +20,12 @@ from ..ops.linear import Linear
 from ..ops.source import Reshape
 from ..ops.tflite_weighted import TfliteConv2d, TfliteDepthwiseConv2d, TfliteLinear
 from ..ops.weighted import Weights, accumulator_bounds
-from ..requant import Float64, Requant, snap
+from ..requant import Requant, snap
 from ..tflite_rule import TfliteRequant, quantize_multipliers
 from .tflite import Builder, Unreadable
+from .tflite_constants import layer_factors
 from .tflite_elementwise import ELEMENTWISE
-from .tflite_file import TfOperator, TfTensor
+from .tflite_file import TfOperator
 from .tflite_functions import FUNCTIONS
 from .tflite_moves import MOVES
 from .tflite_window import SAME, same_window
@@ -93,7 +94,8 @@ def _layer(
     values = weights.values
     count = len(values)
     bias = _bias(b, op, count) - source.output.zero * values.reshape(count, -1).sum(axis=1)
-    factors = _factors(b.tensor(op.inputs[1]), source, scale, count, window is None)
+    scales = b.tensor(op.inputs[1]).scale
+    factors = layer_factors(source.output.scale, scales, scale, count, linear=window is None)
     pad = source.output.zero
     if b.exact:
         m, shift = quantize_multipliers(factors)
@@ -112,19 +114,6 @@ def _layer(
     if groups == 0:
         return DepthwiseConv2d(weights, own, type_, window, pad)
     return Conv2d(weights, own, type_, window, groups, pad)
-
-
-def _factors(
-    weights: TfTensor, source: Node, scale: float, count: int, linear: bool
-) -> Float64:
-    """Output codes per accumulator unit, per channel."""
-    first = np.float32(source.output.scale)
-    if linear and len(weights.scale) == 1:
-        product = np.full(count, np.float64(first * weights.scale[0]))
-    else:
-        product = np.float64(first) * np.broadcast_to(weights.scale.astype(np.float64), count)
-    result: Float64 = product / np.float64(scale)
-    return result
 
 
 def _bias(b: Builder, op: TfOperator, count: int) -> Any:
@@ -152,6 +141,7 @@ def read_reshape(b: Builder, op: TfOperator) -> None:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the same memory under the declared shape."""
     shape = b.shape(b.tensor(op.outputs[0]))
     b.add(op, Reshape(shape), (b.source(op),))
+
 
 READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     "CONV_2D": read_conv,
