@@ -133,8 +133,6 @@ class File:
 
     def misfit(self, info: TensorInfo) -> str:
         """Why a tensor cannot be an int8 tensor; empty where it can."""
-        if info.type.bits > 8:
-            return f"{info.type} codes; up to 8 bits are supported; give it fewer bits"
         zero = info.zero + shift_of(info)
         if not INT8.lo <= zero <= INT8.hi or not 0 < np.float32(info.scale) < np.inf:
             return (
