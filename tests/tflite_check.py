@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a written .tflite file computes in LiteRT's reference kernels, against its graph."""
+"""Comparisons with LiteRT's reference kernels, of files that were read and of written ones."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ import numpy as np
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, Node
+from adaqat.deploy.emit import layout
+from adaqat.deploy.frontends.tflite import read_tflite
 from adaqat.deploy.frontends.tflite_export import tflite_bytes
-from adaqat.deploy.litert import compare_export
+from adaqat.deploy.litert import compare_export, compare_with_litert
 from adaqat.deploy.ops.add import Add
 from adaqat.deploy.ops.mul import Mul, product_range
 from adaqat.deploy.ops.upsample import UpsampleBilinear, denominators
 from adaqat.deploy.requant import snap, snap_add
+from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
+from adaqat.deploy.verification import compare_host
+
+
+def equal(data: bytes, folder, codes=None, host: bool = True) -> None:
+    """LiteRT = simulator = host C for a file, in every tensor."""
+    path = folder / "m.tflite"
+    path.write_bytes(data)
+    found = read_tflite(path)
+    codes = make_inputs(found.graph, samples=20) if codes is None else codes
+    entry = compare_with_litert(path, codes, found)
+    assert entry["values"] > 0 and entry["mismatches"] == 0, entry
+    if host:
+        result = compare_host(layout(found.graph, get("c99"), "net"), codes)
+        assert result.mismatches == 0, result.first
 
 
 def differences(net, samples: int = 12) -> dict:

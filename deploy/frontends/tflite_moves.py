@@ -13,7 +13,6 @@ from ..ops.slice import Slice
 from ..ops.source import Reshape
 from ..ops.tflite_weighted import TfliteDepthwiseConv2d
 from ..ops.transpose import Transpose
-from ..ops.upsample import UpsampleNearest
 from ..ops.weighted import Weights
 from ..tflite_rule import TfliteRequant
 from .tflite import Builder, Unreadable
@@ -87,19 +86,6 @@ def read_split(b: Builder, op: TfOperator) -> None:
         b.add_tensor(index, Slice(tuple(start), tuple(sizes), (1,) * len(shape)), (source,))
 
 
-def read_nearest(b: Builder, op: TfOperator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR by whole factors."""
-    source = b.source(op)
-    rows, columns = b.values(op, 1)
-    height, width, _ = source.output.shape
-    if op.option(0, "b") or rows % height or columns % width:
-        raise Unreadable(
-            f"from {height}x{width} to {rows}x{columns}; whole factors without align_corners are"
-            " supported"
-        )
-    b.add(op, UpsampleNearest((rows, columns)), (source,))
-
-
 def read_mean(b: Builder, op: TfOperator) -> None:
     """MEAN over height and width: sums of the whole image, the division inside the multiplier."""
     source, axes = b.source(op), sorted(v % 4 for v in b.values(op, 1))
@@ -128,7 +114,6 @@ MOVES: dict[str, Reader] = {
     "MEAN": read_mean,
     "PAD": read_pad,
     "PADV2": read_pad,
-    "RESIZE_NEAREST_NEIGHBOR": read_nearest,
     "SLICE": read_slice,
     "SPLIT": read_split,
     "STRIDED_SLICE": read_strided_slice,

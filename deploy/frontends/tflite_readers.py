@@ -8,7 +8,6 @@ multiplies two scales in float32 (a fully connected layer with one scale), so do
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -28,12 +27,14 @@ from .tflite_elementwise import ELEMENTWISE
 from .tflite_file import TfOperator
 from .tflite_functions import FUNCTIONS
 from .tflite_moves import MOVES
+from .tflite_upsample import UPSAMPLING
+from .tflite_weights import read_bias, read_weights
 from .tflite_window import SAME, same_window
 
 
 def read_conv(b: Builder, op: TfOperator) -> None:
     """CONV_2D: weights OHWI."""
-    source, weights, values = b.source(op), *_weights(b, op, 0)
+    source, weights, values = b.source(op), *read_weights(b, op, 0)
     groups = source.output.shape[-1] // values.shape[3]
     window = _window(op, values.shape[1:3], source, 4, op.option(2), op.option(1))
     b.add(op, _layer(b, op, source, weights, op.option(3, "b"), window, groups), (source,))
@@ -42,7 +43,7 @@ def read_conv(b: Builder, op: TfOperator) -> None:
 def read_depthwise(b: Builder, op: TfOperator) -> None:
     """DEPTHWISE_CONV_2D: weights 1HWO."""
     source = b.source(op)
-    weights, values = _weights(b, op, 3)
+    weights, values = read_weights(b, op, 3)
     moved = Weights(
         np.ascontiguousarray(weights.codes.transpose(3, 1, 2, 0)), weights.bits, 1, weights.offset
     )
@@ -55,27 +56,8 @@ def read_linear(b: Builder, op: TfOperator) -> None:
     if op.option(1, "b"):
         raise Unreadable("shuffled weights; the default format is supported; export it again")
     source = b.flat(b.source(op))
-    weights, _ = _weights(b, op, 0)
+    weights, _ = read_weights(b, op, 0)
     b.add(op, _layer(b, op, source, weights, op.option(0, "b"), None, 1), (source,))
-
-
-def _weights(b: Builder, op: TfOperator, axis: int) -> tuple[Weights, Any]:
-    """(codes, signed values) of the filter; ``axis`` holds the output channels."""
-    tensor = b.constant(op, 1)
-    if tensor.type not in ("int8", "int4") or tensor.data is None:
-        raise Unreadable(f"{tensor.type} weights; int8 and int4 are supported; quantise to int8")
-    if tensor.zero.any():
-        raise Unreadable("weights with a zero point; symmetric weights are supported; export again")
-    count = tensor.shape[axis]
-    if len(tensor.scale) not in (1, count) or (len(tensor.scale) > 1 and tensor.axis != axis):
-        raise Unreadable(
-            f"{len(tensor.scale)} weight scales on axis {tensor.axis} for {count} channels; one, or"
-            " one per output channel, are supported; export it again"
-        )
-    bits = 8 if tensor.type == "int8" else 4
-    offset = -(1 << (bits - 1))
-    codes = (tensor.data.astype(np.int16) - offset).astype(np.uint8)
-    return Weights(np.ascontiguousarray(codes), bits, 1, offset), tensor.data
 
 
 def _layer(
@@ -93,7 +75,7 @@ def _layer(
     lo, hi = b.limits(activation, tensor)
     values = weights.values
     count = len(values)
-    bias = _bias(b, op, count) - source.output.zero * values.reshape(count, -1).sum(axis=1)
+    bias = read_bias(b, op, count) - source.output.zero * values.reshape(count, -1).sum(axis=1)
     scales = b.tensor(op.inputs[1]).scale
     factors = layer_factors(source.output.scale, scales, scale, count, linear=window is None)
     pad = source.output.zero
@@ -114,17 +96,6 @@ def _layer(
     if groups == 0:
         return DepthwiseConv2d(weights, own, type_, window, pad)
     return Conv2d(weights, own, type_, window, groups, pad)
-
-
-def _bias(b: Builder, op: TfOperator, count: int) -> Any:
-    if len(op.inputs) < 3 or op.inputs[2] < 0:
-        return np.zeros(count, np.int64)
-    tensor = b.constant(op, 2)
-    if tensor.type != "int32" or tensor.data is None or tensor.data.size != count:
-        raise Unreadable(
-            f"a {tensor.type} bias of shape {tensor.shape}; int32, one per channel, is supported"
-        )
-    return tensor.data.reshape(-1).astype(np.int64)
 
 
 def _window(
@@ -153,5 +124,6 @@ READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     **ELEMENTWISE,
     **FUNCTIONS,
     **MOVES,
+    **UPSAMPLING,
 }
 """How each operator is read, by its name in the schema."""

@@ -20,7 +20,7 @@ from ..ops.tflite_weighted import TfliteConv2d, TfliteDepthwiseConv2d, TfliteLin
 from ..ops.weighted import Weights
 from ..requant import Int64
 from .tflite_constants import mean_constants
-from .tflite_export import SAME, VALID, File, Write, same_padding
+from .tflite_growing import SAME, VALID, File, Write, same_padding
 from .tflite_layers import Layer, exact_layer, native_layer
 from .tflite_writers_moves import MOVING
 from .tflite_writers_pointwise import POINTWISE

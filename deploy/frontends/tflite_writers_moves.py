@@ -11,7 +11,7 @@ from ..ops.pad import Pad
 from ..ops.slice import Slice
 from ..ops.transpose import Transpose
 from ..ops.upsample import UpsampleNearest
-from .tflite_export import File, Write
+from .tflite_growing import File, Write
 
 
 def write_reshape(f: File, node: Node) -> None:

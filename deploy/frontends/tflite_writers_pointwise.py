@@ -23,8 +23,8 @@ from ..requant import Int64, Requant
 from ..tflite_softmax import exp_table
 from ..types import IntType
 from .tflite_constants import product_constants, sum_constants
-from .tflite_export import INT8, File, Write, shift_of
 from .tflite_functions import CODES, PLAIN, Grids, leaky, regrid
+from .tflite_growing import INT8, File, Write, shift_of
 
 SCALES = "the scales of the tensors say {} and the multipliers {}; they must agree; import or lower\
  the model again"
