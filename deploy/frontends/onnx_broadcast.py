@@ -74,17 +74,25 @@ def repeated(b: Builder, t: Table, shape: Shape) -> Table:
     return Table(Codes(node, Layout.canonical(shape)), t.real)
 
 
+def values_at(constant: Float64, shape: Shape) -> Float64:
+    """A constant's value for every element of a tensor, in the graph's order."""
+    inner = constant.shape[max(constant.ndim - len(shape), 0) :]
+    if constant.size != prod(inner) or common_shape(shape, inner) != shape:
+        raise Unreadable(
+            f"a constant of shape {constant.shape} with a tensor of shape {(1, *shape)}; a result"
+            " of the tensor's shape is supported; repeat the tensor before it"
+        )
+    whole = np.broadcast_to(constant.reshape(inner), shape)
+    values: Float64 = whole.reshape(-1)[Layout.canonical(shape).index()].astype(np.float64)
+    return values
+
+
 def at_positions(b: Builder, t: Table, kind: str, constant: Float64) -> Pending:
     """Codes times or plus a constant that differs from position to position.
 
     The quantiser behind it makes it a requantisation with constants for every element.
     """
-    shape = common_shape(t.shape, constant.shape[max(constant.ndim - len(t.shape), 0) :])
-    if constant.size > prod(shape) or shape != t.shape:
-        raise Unreadable(
-            f"a constant of shape {constant.shape} with a tensor of shape {(1, *t.shape)}; a result"
-            " of the tensor's shape is supported; repeat the tensor before it"
-        )
+    values = values_at(constant, t.shape)
     t = regridded(b, t)
     line = t.line()
     if line is None:
@@ -93,14 +101,13 @@ def at_positions(b: Builder, t: Table, kind: str, constant: Float64) -> Pending:
             " straight grid are supported; put a quantiser between them"
         )
     codes = b.channels_last(t.codes)
-    whole = np.broadcast_to(constant.reshape(constant.shape[-len(shape) :]), shape)
-    values = whole.reshape(-1)[Layout.canonical(shape).index()]
     ones, (gain, offset) = np.ones(len(values)), line
     low, high = (np.full(len(values), end, np.int64) for end in (codes.type.lo, codes.type.hi))
     flat = b.reshaped(codes.node, (len(values),))
     return Pending(
         f"{kind} by a constant for every position",
-        lambda rule, type_: Requantize(rule, type_), (flat,), shape,
+        lambda rule, type_: Requantize(rule, type_), (flat,), t.shape,
         gain * (values if kind == "mul" else ones),
         offset * values if kind == "mul" else offset + values, low, high,
+        steps=(*t.steps, (kind, values)),
     )  # fmt: skip

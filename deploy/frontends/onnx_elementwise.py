@@ -12,7 +12,14 @@ import numpy as np
 
 from ..ops.mul import Mul, product_range
 from ..requant import Float64
-from .onnx_broadcast import along_channels, at_positions, common_shape, per_channel, repeated
+from .onnx_broadcast import (
+    along_channels,
+    at_positions,
+    common_shape,
+    per_channel,
+    repeated,
+    values_at,
+)
 from .onnx_file import OnnxNode
 from .onnx_functions import FUNCTIONS
 from .onnx_layout import Shape
@@ -40,7 +47,9 @@ def with_constant(b: Builder, t: Tensor, kind: str, constant: Float64) -> Tensor
             raise Unreadable(
                 "a constant behind Floor; whole numbers to add are supported there; use a quantiser"
             )
-        return replace(t, z=t.z + per_channel(constant, t.shape).astype(np.int64))
+        fits = along_channels(constant, t.shape)
+        z = (per_channel if fits else values_at)(constant, t.shape)
+        return replace(t, z=t.z + z.astype(np.int64))
     if isinstance(t, Table):
         if not along_channels(constant, t.shape):
             return at_positions(b, t, kind, constant)
@@ -49,6 +58,8 @@ def with_constant(b: Builder, t: Tensor, kind: str, constant: Float64) -> Tensor
         column = values[:, None]
         real = t.real * column if kind == "mul" else t.real + column
         return Table(codes, real, (*t.steps, (kind, values)))
+    if isinstance(t, Pending) and len(t.gain) == prod(t.shape) > t.shape[0]:
+        return affine(t, kind, values_at(constant, t.shape))
     if isinstance(t, Pending | Sum):
         return affine(t, kind, per_channel(constant, t.shape))
     assert not isinstance(t, Const)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -258,8 +257,6 @@ def affine(t: Pending | Sum, kind: str, constant: Float64) -> Pending | Sum:
             return replace(t, offset=t.offset + value, steps=steps)
         gains = tuple(g * value for g in t.gains)
         return replace(t, gains=gains, offset=t.offset * value, steps=steps)
-    if 1 < constant.size < len(t.gain) == prod(t.shape):  # a gain for every element
-        constant = np.tile(constant, len(t.gain) // constant.size)
     if constant.size > 1 and constant.size != len(t.gain):
         raise Unreadable(
             f"{constant.size} constants behind {t.what}, which shares one among {len(t.gain)}"
