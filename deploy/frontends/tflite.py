@@ -23,6 +23,7 @@ from ..ops.source import Input, Reshape
 from ..passes import run_passes
 from ..passes.drop_constant_channels import drop_constant_channels
 from ..render import label
+from ..requant import Int64
 from ..types import IntType
 from .flatbuffer import FlatBufferError
 from .tflite_constants import ACTIVATIONS, activation_limits
@@ -86,7 +87,7 @@ def read_tflite(path: Path | str, *, rounding: str = "tflite") -> Imported:
         index: builder.at[index].name
         for op in model.operators
         for index in op.outputs
-        if op.name != "DEQUANTIZE"
+        if op.name != "DEQUANTIZE" and index in builder.at
     }
     return Imported(graph, {i: name for i, name in made.items() if name in graph.by_name})
 
@@ -99,6 +100,8 @@ class Builder:
         self.exact = exact
         self.nodes: list[Node] = []
         self.at: dict[int, Node] = {}
+        # int32 indices of a GATHER: codes, and what is added to them
+        self.indices: dict[int, tuple[Node, Int64]] = {}
         self.problems: list[str] = []
         self.operator: TfOperator = model.operators[0]  # the one being read
 

@@ -27,6 +27,7 @@ from .tflite_elementwise import ELEMENTWISE
 from .tflite_file import TfOperator
 from .tflite_functions import FUNCTIONS
 from .tflite_moves import MOVES
+from .tflite_tables import TABLES
 from .tflite_upsample import UPSAMPLING
 from .tflite_weights import read_bias, read_weights
 from .tflite_window import SAME, same_window
@@ -124,6 +125,7 @@ READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     **ELEMENTWISE,
     **FUNCTIONS,
     **MOVES,
+    **TABLES,
     **UPSAMPLING,
 }
 """How each operator is read, by its name in the schema."""
