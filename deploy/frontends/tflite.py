@@ -221,7 +221,13 @@ class Builder:
                 [f"{tensor.name}: {tensor.type} with {len(tensor.scale)} scales; int8 activations"
                  " with one scale are supported; quantise the whole model to int8"]
             )  # fmt: skip
-        return types[tensor.type], float(tensor.scale[0]), int(tensor.zero[0])
+        type_, scale, zero = types[tensor.type], float(tensor.scale[0]), int(tensor.zero[0])
+        if not (0 < scale < np.inf and type_.lo <= zero <= type_.hi):
+            raise UnsupportedError(
+                [f"{tensor.name}: scale {scale:g} and zero point {zero} of {tensor.type} codes;"
+                 " positive scales and zero points within the type are supported; export it again"]
+            )  # fmt: skip
+        return type_, scale, zero
 
     def limits(self, activation: int, tensor: TfTensor) -> tuple[int, int]:
         """Code limits of a fused activation on the output's grid (float32, as TFLite computes)."""
