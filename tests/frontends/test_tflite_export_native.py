@@ -14,12 +14,9 @@ from more_nets import MoreMaker
 from nets import Maker, graph, input_node
 from tflite_check import differences, exact, joined
 
-from adaqat.deploy import (
-    IntType,
-    Node,
-    UnsupportedError,
-)  # fmt: skip
+from adaqat.deploy import IntType, Node, UnsupportedError, load
 from adaqat.deploy.frontends.tflite_export import tflite_bytes
+from adaqat.deploy.litert import compare_export
 from adaqat.deploy.ops.argmax import ArgMax
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.concat import Concat
@@ -32,6 +29,7 @@ from adaqat.deploy.ops.source import Reshape
 from adaqat.deploy.ops.transpose import Transpose
 from adaqat.deploy.ops.upsample import UpsampleNearest
 from adaqat.deploy.ops.weighted import Weights
+from adaqat.deploy.shipped import shipped_model, shipped_test_split
 
 S8, U8 = IntType(8, True), IntType(8, False)
 WEIGHTED = ("conv", "grouped", "depthwise", "transposed", "dilated", "linear")
@@ -145,3 +143,13 @@ def test_constant_channels_and_a_negated_lowest_weight():
     net = graph(x, Node.make("layer", op, (x,), scale=0.1, zero=0))
     node = differences(net)["nodes"]["layer"]
     assert node["largest"] <= 1 and 0 < node["differences"] < 0.2 * node["values"]
+
+
+def test_the_shipped_network_keeps_its_answers():
+    net, codes = load(shipped_model()), shipped_test_split()[0]
+    data, exported = tflite_bytes(net)
+    found = compare_export(net, data, exported, codes)
+    print({key: value for key, value in found.items() if key != "nodes"})
+    assert found["same_top"] == found["samples"] == len(codes)
+    first = found["nodes"][net.nodes[1].name]
+    assert 0 < first["differences"] < 0.001 * first["values"] and first["largest"] == 1
