@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .frontends.onnx import import_onnx
     from .frontends.onnx_export import export_onnx
     from .frontends.tflite import import_tflite
+    from .frontends.tflite_export import export_tflite
     from .frontends.torch import lower
     from .report import Report
     from .verification import verify
@@ -31,6 +32,7 @@ _LATER = {
     "Report": "report",
     "build": "artefact",
     "export_onnx": "frontends.onnx_export",
+    "export_tflite": "frontends.tflite_export",
     "import_onnx": "frontends.onnx",
     "import_tflite": "frontends.tflite",
     "lower": "frontends.torch",
@@ -59,6 +61,7 @@ __all__ = [
     "check",
     "dequantize_output",
     "export_onnx",
+    "export_tflite",
     "import_onnx",
     "import_tflite",
     "load",

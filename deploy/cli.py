@@ -17,6 +17,7 @@ import typer
 from ..hw_models.errors import HwModelError
 from .cli_export import export
 from .cli_measure import measure
+from .cli_options import AsJson, BoardName, Model, OutputScale, TargetName
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
 from .setting import Setting
@@ -37,28 +38,6 @@ deploy_app = typer.Typer(
     add_completion=False,
     context_settings=HELP,
 )
-
-Model = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="MODEL",
-        help="An .adaqat, .tflite or .onnx file, or the folder of a training run; without it, the"
-        " small trained digits network that ships with the package.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-BoardName = Annotated[
-    str | None,
-    typer.Option(
-        help="A board with the target's core: its clock and energy count, and the waits for its"
-        " flash; 'adaqat targets' lists them.",
-        show_default=False,
-    ),
-]
-TargetName = Annotated[
-    str, typer.Option("--target", "-t", help="The device; 'adaqat targets' lists them.")
-]
 
 
 @app.command()
@@ -108,6 +87,7 @@ def deploy(
             " of this project and reports the differences."
         ),
     ] = "tflite",
+    output_scale: OutputScale = None,
     goal: Annotated[
         list[str] | None,
         typer.Option(
@@ -140,7 +120,7 @@ def deploy(
     check_synthesis(chosen, synth, pnr)
     check_board(chosen, board)
     check_destination(out)
-    graph = open_model(model, rounding)
+    graph = open_model(model, rounding, output_scale)
     report: Report | None = None
     if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
@@ -211,12 +191,13 @@ def _training(command: str, module: str, context: typer.Context) -> None:
 def inspect(
     model: Model = None,
     dump: Annotated[bool, typer.Option("--dump", help="The graph as stable text.")] = False,
+    output_scale: OutputScale = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model file holds: nodes, shapes, bit-widths, multiply-accumulates."""
     from .model_source import open_model
 
-    graph = open_model(model)
+    graph = open_model(model, output_scale=output_scale)
     if dump:
         print(graph.dump(), end="")
         return
@@ -254,6 +235,7 @@ def compare(
         ),
     ] = None,
     board: BoardName = None,
+    output_scale: OutputScale = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a model's cost on several devices, from their cost tables, against budgets."""
@@ -268,7 +250,7 @@ def compare(
             f"--board {board}: {len(target or [])} targets given; a board has one core; give one"
             f" --target"
         )
-    rows = predictions(open_model(model), target or [], limits, board)
+    rows = predictions(open_model(model, output_scale=output_scale), target or [], limits, board)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:

@@ -16,6 +16,8 @@ import numpy as np
 
 from .errors import ToolError
 from .frontends.tflite import Imported, read_tflite
+from .frontends.tflite_export import Exported
+from .graph import Graph
 from .simulate import simulate
 from .types import IntArray
 
@@ -127,6 +129,49 @@ def compare_with_litert(
         "executor": EXECUTOR, "samples": len(codes), "values": values,
         "mismatches": sum(per_node.values()), "first_mismatch": first, "per_node": per_node,
     }  # fmt: skip
+
+
+def compare_export(
+    graph: Graph, data: bytes, exported: Exported, codes: IntArray
+) -> dict[str, Any]:
+    """How a written .tflite file differs from its graph in LiteRT's reference kernels.
+
+    Args:
+        graph: the network that was written.
+        data: the file.
+        exported: what `export_tflite` gave.
+        codes: inputs ``[N, *input shape]``, the graph's codes.
+
+    Returns:
+        Samples, values, differences and the largest one, also per node in ``nodes``; ``same_top``
+        counts inputs whose largest output is in the same place.
+    """
+    reference = Reference(data)
+    nodes = {name: {"values": 0, "differences": 0, "largest": 0} for name in exported.tensors}
+    same_top = 0
+    for n in range(len(codes)):
+        expected = simulate(graph, codes[n : n + 1], keep=True)
+        sample = codes[n].astype(np.int64) + exported.shifts[graph.input_node.name]
+        read = reference.run(sample.astype(np.int8))
+        for name, index in exported.tensors.items():
+            raw = read(index)
+            shift = exported.shifts[name] if raw.dtype == np.int8 else 0
+            found, wanted = raw.astype(np.int64) - shift, expected[name][0].astype(np.int64)
+            step = np.abs(found - wanted)
+            entry = nodes[name]
+            entry["values"] += step.size
+            entry["differences"] += int(np.count_nonzero(step))
+            entry["largest"] = max(entry["largest"], int(step.max(initial=0)))
+            if name == graph.output:
+                same_top += int(found.argmax() == wanted.argmax())
+    return {
+        "samples": len(codes),
+        "values": sum(entry["values"] for entry in nodes.values()),
+        "differences": sum(entry["differences"] for entry in nodes.values()),
+        "largest": max(entry["largest"] for entry in nodes.values()),
+        "same_top": same_top,
+        "nodes": nodes,
+    }
 
 
 def compare_roundings(path: Path, codes: IntArray) -> dict[str, Any]:

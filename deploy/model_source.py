@@ -22,15 +22,18 @@ RUN_MODEL = "model.adaqat"
 NOT_READ = {".pt": "PyTorch", ".pth": "PyTorch"}
 
 
-def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
+def open_model(
+    model: Path | None, rounding: str = "tflite", output_scale: float | None = None
+) -> Graph:
     """The graph of a model file, of a training run's folder, or the shipped one for None.
 
     Args:
         model: an ``.adaqat``, ``.tflite`` or ``.onnx`` file, or a folder.
         rounding: of .tflite models, see `import_tflite`.
+        output_scale: of .onnx models, see `import_onnx`.
 
     Raises:
-        UsageError: a folder that holds no model.
+        UsageError: a folder that holds no model, or an output scale for another kind of model.
         UnsupportedError: a kind of model that this release does not read.
         ModelFileError: missing, truncated, foreign or inconsistent.
     """
@@ -44,10 +47,15 @@ def open_model(model: Path | None, rounding: str = "tflite") -> Graph:
                 " its graph"
             ]
         )
+    if is_onnx(path):
+        return import_onnx(path, output_scale=output_scale)
+    if output_scale is not None:
+        raise UsageError(
+            f"--output-scale {output_scale:g}: {path.name} has its own output scale; .onnx models"
+            " with a real output need one; leave it out"
+        )
     if is_tflite(path):
         return import_tflite(path, rounding=rounding)
-    if is_onnx(path):
-        return import_onnx(path)
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise UsageError(

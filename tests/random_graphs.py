@@ -62,7 +62,7 @@ class Grower:
             name = f"n{len(self.nodes)}"
             self.make.bits = self.pick(1, 9)
             source = self.source()
-            kinds = IMAGE if len(source.output.shape) == 3 else VECTOR
+            kinds = KINDS[len(source.output.shape)]
             node = kinds[self.pick(0, len(kinds))](self, name, source)
             if node is not None and 0 < node.output.size <= LIMIT:
                 self.nodes.append(node)
@@ -200,6 +200,14 @@ class Grower:
     def reshape(self, name: str, source: Node) -> Node | None:
         return Node.make(name, Reshape((source.output.size,)), (source,))
 
+    def fold(self, name: str, source: Node) -> Node | None:
+        """The same elements over two to five axes, as channel shuffles and attention have them."""
+        shape, left = [], source.output.size
+        for _ in range(self.pick(1, 5)):
+            shape.append(int(self.rng.choice([d for d in range(1, left + 1) if left % d == 0])))
+            left //= shape[-1]
+        return Node.make(name, Reshape((*shape, left)), (source,))
+
     def image(self, name: str, source: Node) -> Node | None:
         return Node.make(name, Reshape((1, 1, source.output.size)), (source,))
 
@@ -229,8 +237,13 @@ ANY: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.regrid, Gro
                    Grower.turn, Grower.soft, Grower.best]  # fmt: skip
 IMAGE: list[Step] = [*ANY, *[Grower.conv] * 4, *[Grower.depthwise] * 2, Grower.transposed,
                      Grower.maxpool, Grower.avgpool, Grower.larger, Grower.excite,
-                     Grower.reshape]  # fmt: skip
-VECTOR: list[Step] = [*ANY, *[Grower.linear] * 3, Grower.image]
+                     Grower.reshape, Grower.fold]  # fmt: skip
+VECTOR: list[Step] = [*ANY, *[Grower.linear] * 3, Grower.image, Grower.fold]
+PLANE: list[Step] = [*ANY, Grower.reshape, Grower.fold, Grower.image]
+DEEP: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.turn, Grower.soft,
+                    Grower.reshape, Grower.fold, Grower.image]  # fmt: skip
+KINDS = {1: VECTOR, 2: PLANE, 3: IMAGE, 4: DEEP, 5: DEEP}
+"""What may follow a tensor, by the number of its axes."""
 
 
 def random_graph(seed: int, steps: int = 9) -> Graph:

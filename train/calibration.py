@@ -11,7 +11,7 @@ from torch import Tensor
 from ..deploy.errors import UsageError
 from .module import QuantModule
 from .pointwise import nonnegative as pointwise_nonnegative
-from .records import GRID_KINDS, WEIGHTED
+from .records import GRID_KINDS, UNIT_KINDS, WEIGHTED
 
 SAMPLE = 1 << 15
 """Values per grid that the range search sees."""
@@ -90,6 +90,8 @@ def set_signs(module: QuantModule, input_signed: bool) -> None:
     for record in module.network.records:
         inputs = [nonnegative[name] for name in record.inputs]
         if record.clamp[0] >= 0:
+            value = True
+        elif record.kind in UNIT_KINDS:
             value = True
         elif record.kind == "input":
             value = not input_signed

@@ -14,7 +14,7 @@ from ..deploy.errors import UnsupportedError
 from .moves import is_split
 from .nodes import Call, Unsupported, is_sequence, shape_of
 from .read_call import read_node
-from .records import GRID_KINDS, NO_CLAMP, WEIGHTED, Record
+from .records import GRID_KINDS, NO_CLAMP, UNIT_KINDS, WEIGHTED, Record
 from .shuffles import find_shuffles
 
 
@@ -26,6 +26,13 @@ class Network:
     output: str
     sequence: bool = False
     """The user's output is N x C x L, which the records hold as N x C x 1 x L."""
+    dropped: bool = False
+    """The user's output has no axis for the channels: an argmax without keepdim."""
+
+    def shaped(self, result: Tensor) -> Tensor:
+        """A result of the records in the user's shape."""
+        result = result.squeeze(2) if self.sequence else result
+        return result.squeeze(1) if self.dropped else result
 
 
 def capture(model: nn.Module, example_input: Tensor) -> Network:
@@ -113,7 +120,10 @@ class _Fuser:
         for node, call in calls:
             self._place(node, call)
         output = self.names[calls[-1][1].inputs[0]]
-        return Network(tuple(self.records.values()), output, is_sequence(calls[-1][0].args[0]))
+        last, records = self.records[output], tuple(self.records.values())
+        if last.kind == "argmax":
+            return Network(records, output, last.attrs["sequence"], not last.attrs["keep"])
+        return Network(records, output, is_sequence(calls[-1][0].args[0]))
 
     def _read(self) -> list[tuple[fx.Node, Call]]:
         calls: list[tuple[fx.Node, Call]] = []
@@ -185,12 +195,13 @@ class _Fuser:
         name = _identifier(node.name)
         attrs: dict[str, Any] = dict(call.attrs)
         squeeze = attrs.pop("squeeze", False)
+        inside = attrs.pop("shape", shape[1:])
         self.records[name] = Record(
             name,
             kind,
             _source(node),
             tuple(self.names[i] for i in call.inputs),
-            (*shape[1:], 1, 1) if squeeze else shape[1:],
+            (*inside, 1, 1) if squeeze else inside,
             attrs,
             call.weight,
             call.bias,
@@ -219,7 +230,7 @@ class _Fuser:
             if self._readers(record.inputs[0]) != 1:
                 return False
             record = self.records[record.inputs[0]]
-        if record.kind not in GRID_KINDS or record.kind == "input":
+        if record.kind not in GRID_KINDS or record.kind in ("input", *UNIT_KINDS):
             return False
         if call.kind == "batchnorm":
             if record.kind not in WEIGHTED or record.bn or record.clamp != NO_CLAMP:

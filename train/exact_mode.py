@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..deploy.requant import AddRequant, Requant
 from ..deploy.types import IntType
+from .classes import first_largest, whole_softmax
 from .module import QuantModule
 from .operations import apply_weights, bilinear_sum, move, window_sum
 from .records import Record
@@ -56,7 +57,7 @@ class ExactModule(nn.Module):
         """Real outputs: output codes times their scale."""
         codes = self._run(self.quantize(x).float(), False)[self.network.output]
         result = codes.double() * self.output_scale
-        return result.squeeze(2) if self.network.sequence else result
+        return self.network.shaped(result)
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
@@ -97,6 +98,10 @@ class ExactModule(nn.Module):
         match record.kind:
             case "pointwise":
                 return _looked_up(rule["table"], inputs[0], self.constants[record.inputs[0]].type)
+            case "softmax":
+                return whole_softmax(inputs[0], rule["table"], constants.type.bits).float()
+            case "argmax":
+                return first_largest(inputs[0])
             case "add":
                 add = constants.add
                 assert add is not None

@@ -15,6 +15,7 @@ from ..deploy.errors import UsageError
 from .batch_norm import batch_norm
 from .bits import BitWidth, override
 from .capture import Network
+from .classes import scores
 from .operations import apply_weights, move, out_first, window_sum
 from .pointwise import evaluate
 from .quantizers import ActQuantizer, WeightQuantizer
@@ -221,8 +222,7 @@ class QuantModule(nn.Module):
                     values.pop(name, None)
         if keep and self.replay is not None:
             self.replay.remember(x, self.parameters(), kept)
-        result = values[self.network.output]
-        return result.squeeze(2) if self.network.sequence else result
+        return self.network.shaped(values[self.network.output])
 
     def _first_override(self) -> int | None:
         """First record that computes with the width of a probe; None outside probes."""
@@ -255,6 +255,8 @@ class QuantModule(nn.Module):
             case "upsample_bilinear":
                 size, corners = record.attrs["size"], record.attrs["corners"]
                 return F.interpolate(x, size, mode="bilinear", align_corners=corners)
+            case "softmax" | "argmax":
+                return scores(record, x)
             case _:
                 mean: Tensor = window_sum(record, x) / record.attrs["divisor"]
                 return mean

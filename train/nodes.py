@@ -131,5 +131,5 @@ def first_input(n: fx.Node) -> fx.Node:
 
 SUPPORTED = (
     "convolutions, linear, batch norm, pointwise functions, pooling, add, sub, mul, concat, split, "
-    "slice, pad, channel shuffle, upsampling and flatten"
+    "slice, pad, channel shuffle, upsampling, flatten, softmax and argmax"
 )

@@ -16,8 +16,8 @@ from .bits import MAX_BITS, BitWidth
 from .capture import Network, capture
 from .module import QuantModule
 from .operations import out_first
-from .quantizers import ActQuantizer, DorefaWeights, LsqWeights, WeightQuantizer
-from .records import GRID_KINDS, WEIGHTED, Record
+from .quantizers import ActQuantizer, DorefaWeights, LsqWeights, UnitGrid, WeightQuantizer
+from .records import GRID_KINDS, UNIT_KINDS, WEIGHTED, Record
 
 if TYPE_CHECKING:
     from ..hw_models import HwModel
@@ -120,7 +120,9 @@ def prepare(
             )
     refit = on_width_change == "refit" or (on_width_change is None and act_quantizer == "lsq")
     acts = {
-        grid: ActQuantizer(width, rule=act_quantizer, refit=refit)
+        grid: UnitGrid(width, share=plan.records[grid].kind == "softmax")
+        if plan.records[grid].kind in UNIT_KINDS
+        else ActQuantizer(width, rule=act_quantizer, refit=refit)
         for grid, width in plan.acts.items()
     }
     module = QuantModule(
@@ -142,7 +144,7 @@ def _one_of(label: str, value: str | None, known: tuple[str | None, ...]) -> Non
 def _grids(network: Network) -> tuple[Network, dict[str, str]]:
     """The grid (named after one producer) of every tensor; concats share one.
 
-    The network's input never shares: a concat of it gets a change of grid in front.
+    The network's input and a softmax never share: a concat of them gets a change of grid in front.
     """
     records: list[Record] = []
     parent: dict[str, str] = {}
@@ -163,7 +165,8 @@ def _grids(network: Network) -> tuple[Network, dict[str, str]]:
             inputs = []
             for i, name in enumerate(record.inputs):
                 source = by_name[name]
-                if find(grid_of[name]) == find(records[0].name):
+                root = find(grid_of[name])
+                if root == find(records[0].name) or by_name[root].kind in UNIT_KINDS:
                     regrid = f"{record.name}_in{i}"
                     records.append(Record(regrid, "affine", record.source, (name,), source.shape))
                     parent[regrid] = grid_of[regrid] = regrid
@@ -195,6 +198,10 @@ class _WidthPlan:
         self.reasons: dict[str, str] = {}
         self.shared: dict[str, BitWidth] = {}
         self.used: set[str] = set()
+        end = self.records[network.output]
+        while end.kind in UNIT_KINDS or (end.kind == "flatten" and end.inputs):
+            end = self.records[end.inputs[0]]
+        self.end = grids[end.name]
         for record in network.records:
             if record.weight is not None and record.weight not in self.weights:
                 self.weights[record.weight] = self._weight(record)
@@ -251,7 +258,7 @@ class _WidthPlan:
         return self.grids[record.inputs[0]] == self.network.records[0].name
 
     def _is_last(self, record: Record) -> bool:
-        return self.grids[record.name] == self.grids[self.network.output]
+        return self.grids[record.name] == self.end
 
     def _act(self, grid: str) -> BitWidth:
         members = [
@@ -259,11 +266,15 @@ class _WidthPlan:
         ]
         name = f"a:{grid}"
         bits = self._rule("act", [m.name for m in members] + [m.source for m in members])
+        if self.records[grid].kind in UNIT_KINDS:
+            kind = self.records[grid].kind
+            share = bits is not None and kind == "softmax"
+            return self._new(name, "act", bits or 8 if share else 8, f"result of {kind}")
         if bits is not None:
             return self._new(name, "act", bits, "fixed by the user")
         if grid == self.network.records[0].name:
             return self._new(name, "act", 8, "network input")
-        if grid == self.grids[self.network.output]:
+        if grid in (self.end, self.grids[self.network.output]):
             return self._new(name, "act", 8, "network output")
         readers = [
             r

@@ -217,3 +217,30 @@ class ActQuantizer(_Quantizer):
         self.table.copy_(table if self.refit else table[bits].expand_as(table))
         self.log_range.zero_()
         self.calibrated.fill_(True)
+
+
+class UnitGrid(ActQuantizer):
+    """A grid that no data choose: shares of 1 in steps of 2^-N (softmax), or indices (argmax).
+
+    Args:
+        width: the width variable.
+        share: whether codes are shares of 1, not whole indices.
+    """
+
+    def __init__(self, width: BitWidth, *, share: bool) -> None:
+        super().__init__(width)
+        del self.log_range
+        self.share = share
+        self.calibrated.fill_(True)
+
+    @property
+    def signed(self) -> bool:
+        """Never."""
+        return False
+
+    def scale(self) -> Tensor:
+        """2^-N or 1."""
+        return torch.tensor(2.0**-self.width.bits if self.share else 1.0, device=self.table.device)
+
+    def calibrate(self, sample: Tensor) -> None:
+        """Nothing to choose."""

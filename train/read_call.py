@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from .classes import make_argmax, make_softmax
 from .convs import make_conv, make_conv_transpose
 from .joins import make_concat, make_product, make_quotient, make_reshape, make_sum
 from .moves import (
@@ -198,6 +199,16 @@ def _read_adaptive_avg(n: fx.Node) -> Call:
     return make_adaptive("avgpool2d", first_input(n), shape_of(n))
 
 
+def _read_softmax(n: fx.Node) -> Call:
+    b = bind(n, "input dim=None _stacklevel=None dtype=None")
+    return make_softmax(b["input"], b["dim"])
+
+
+def _read_argmax(n: fx.Node) -> Call:
+    b = bind(n, "input dim=None keepdim=None")
+    return make_argmax(n, b["input"], b["dim"], b["keepdim"])
+
+
 def _drop_path(n: fx.Node) -> Call:
     """Stochastic depth: nothing at inference."""
     return Call("identity", [first_input(n)])
@@ -237,6 +248,8 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     **dict.fromkeys(INTERPOLATE, _read_interpolate),
     **dict.fromkeys([torch.narrow, "narrow"], _read_narrow),
     F.channel_shuffle: _read_shuffle,
+    **dict.fromkeys([F.softmax, torch.softmax, "softmax"], _read_softmax),
+    **dict.fromkeys([torch.argmax, "argmax"], _read_argmax),
     **ITEM,
     **dict.fromkeys([torch.cat, torch.concat, torch.concatenate], _read_concat),
     **dict.fromkeys(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from .classes import make_softmax
 from .convs import make_conv, make_conv_transpose
 from .joins import make_reshape
 from .moves import make_pad, make_shuffle, make_upsample
@@ -132,6 +133,8 @@ def read_module(node: fx.Node, module: nn.Module) -> Call:
             return make_adaptive("avgpool2d", inp, out)
         case nn.AdaptiveMaxPool2d() if not module.return_indices:
             return make_adaptive("maxpool2d", inp, out)
+        case nn.Softmax() | nn.Softmax2d():
+            return make_softmax(inp, getattr(module, "dim", 1))
         case nn.Flatten() | nn.Unflatten():
             return make_reshape(node, inp)
         case nn.Identity() | nn.Dropout() | nn.Dropout1d() | nn.Dropout2d() | nn.AlphaDropout():

@@ -14,8 +14,12 @@ WEIGHTED = ("conv2d", "conv_transpose2d", "linear")
 """Kinds with weights."""
 GRID_KINDS = (
     "input", *WEIGHTED, "add", "mul", "avgpool2d", "affine", "pointwise", "upsample_bilinear",
+    "softmax", "argmax",
 )  # fmt: skip
 """Kinds whose output gets a grid of its own; the other kinds pass their input's grid on."""
+
+UNIT_KINDS = ("softmax", "argmax")
+"""Kinds whose output has a grid that no data choose: shares of 1, and indices."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Record:
     Attributes:
         name: unique; the name of the lowered node.
         kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, maxpool2d, avgpool2d,
-            affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle or flatten.
+            affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle, flatten,
+            softmax or argmax (over the channels).
             ``affine`` is a batch normalisation, an activation or a change of grid on its own,
             ``pointwise`` any other function of one value, ``flatten`` any change of shape that
             keeps the order of the features.
@@ -49,8 +54,8 @@ class Record:
         attrs: ``kernel``, ``stride``, ``dilation`` (pairs), ``pad`` (top, left, bottom, right),
             ``groups``, ``divisor``, ``out_pad`` (transposed convolution), ``signs`` (of the terms
             of an add), ``function`` with its numbers (pointwise), ``size`` and ``corners``
-            (upsampling), ``start`` and ``step`` (slice), ``sequence`` (an input (C, L)), as the
-            kind needs.
+            (upsampling), ``start`` and ``step`` (slice), ``sequence`` (an input (C, L)), ``keep``
+            (argmax keeps its axis), as the kind needs.
         weight: path of the weight parameter.
         bias: path of the bias parameter.
         bn: fused batch normalisation.

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..deploy.errors import UnsupportedError
 from ..deploy.requant import AddRequant, Requant, snap, snap_add
 from ..deploy.types import IntType
+from .classes import SOFTMAX_ONE
 from .interpolation import bilinear_matrix
 from .module import QuantModule
 from .operations import out_first
@@ -42,7 +43,8 @@ class Constants:
         weight_bits: width of a code.
         step: a weight means ``step*code + offset``.
         offset: see ``step``.
-        table: output codes of a pointwise function, ``[1 or C, 2^bits]``.
+        table: output codes of a pointwise function, ``[1 or C, 2^bits]``; exponentials of a
+            softmax, ``[1, 2^bits]``, by difference to the largest code.
         matrices: whole-number weights of a bilinear upsampling, rows ``[OH, H]`` and columns.
     """
 
@@ -103,6 +105,12 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
     source = inputs[0]
     if record.kind == "pointwise":
         return replace(grid, table=_table(module, record, source, grid, lo, hi))
+    if record.kind == "softmax":
+        steps = np.arange(1 << source.type.bits)
+        table = np.floor(SOFTMAX_ONE * np.exp(-steps * source.scale) + 0.5)
+        return replace(grid, table=table.astype(np.int64)[None])
+    if record.kind == "argmax":
+        return grid
     if record.kind == "mul":
         products = [a * b for a in (source.type.lo, source.type.hi)
                     for b in (inputs[1].type.lo, inputs[1].type.hi)]  # fmt: skip

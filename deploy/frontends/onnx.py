@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..check import check
-from ..errors import ModelFileError, UnsupportedError
+from ..errors import ModelFileError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.base import Op
 from ..ops.source import Input, Reshape
@@ -45,7 +45,13 @@ def import_onnx(path: Path | str, *, output_scale: float | None = None) -> Graph
         ModelFileError: missing, truncated or foreign.
         UnsupportedError: every node that cannot be expressed, at once.
         ToolError: the onnx package is not installed.
+        UsageError: an output scale that is no positive number.
     """
+    if output_scale is not None and not 0 < output_scale < float("inf"):
+        raise UsageError(
+            f"output scale {output_scale:g}: a positive number is needed, the real size of one"
+            " output code"
+        )
     model = read_model(Path(path))
     builder = Builder(model, output_scale)
     try:
@@ -251,7 +257,7 @@ class Builder:
             if not isinstance(found, Table):
                 raise Unreadable(
                     "not quantised; codes of 1 to 8 bits are supported; put a quantiser behind it,"
-                    " or give its scale: import_onnx(path, output_scale=...)"
+                    " or give its scale: import_onnx(path, output_scale=...), --output-scale"
                 )
             table = regridded(self, found)
             if (table.line() or (1.0, 0.0))[0] < 0:

@@ -12,6 +12,14 @@ import numpy as np
 
 from ..ops.mul import Mul, product_range
 from ..requant import Float64
+from .onnx_broadcast import (
+    along_channels,
+    at_positions,
+    common_shape,
+    per_channel,
+    repeated,
+    values_at,
+)
 from .onnx_file import OnnxNode
 from .onnx_functions import FUNCTIONS
 from .onnx_layout import Shape
@@ -32,23 +40,6 @@ if TYPE_CHECKING:
     from .onnx import Builder
 
 
-def per_channel(data: Float64, shape: Shape) -> Float64:
-    """A constant as one value, or one per channel, for a tensor of this shape (without batch).
-
-    Raises:
-        Unreadable: a constant that varies along another axis.
-    """
-    if data.size == 1 or (data == data.flat[0]).all():
-        return np.asarray([float(data.flat[0])])
-    full = (1,) * (len(shape) + 1 - data.ndim) + data.shape
-    if len(full) != len(shape) + 1 or prod(full) != full[1] or full[1] != shape[0]:
-        raise Unreadable(
-            f"a constant of shape {data.shape} with a tensor of shape {(1, *shape)}; one value, or"
-            " one per channel, is supported; fold the others"
-        )
-    return data.reshape(-1).astype(np.float64)
-
-
 def with_constant(b: Builder, t: Tensor, kind: str, constant: Float64) -> Tensor:
     """A tensor plus or times a constant."""
     if isinstance(t, Floored):
@@ -56,13 +47,19 @@ def with_constant(b: Builder, t: Tensor, kind: str, constant: Float64) -> Tensor
             raise Unreadable(
                 "a constant behind Floor; whole numbers to add are supported there; use a quantiser"
             )
-        return replace(t, z=t.z + per_channel(constant, t.shape).astype(np.int64))
+        fits = along_channels(constant, t.shape)
+        z = (per_channel if fits else values_at)(constant, t.shape)
+        return replace(t, z=t.z + z.astype(np.int64))
     if isinstance(t, Table):
+        if not along_channels(constant, t.shape):
+            return at_positions(b, t, kind, constant)
         values = per_channel(constant, t.shape)
         codes = t.codes if values.size == 1 else b.channels_last(t.codes)
         column = values[:, None]
         real = t.real * column if kind == "mul" else t.real + column
         return Table(codes, real, (*t.steps, (kind, values)))
+    if isinstance(t, Pending) and len(t.gain) == prod(t.shape) > t.shape[0]:
+        return affine(t, kind, values_at(constant, t.shape))
     if isinstance(t, Pending | Sum):
         return affine(t, kind, per_channel(constant, t.shape))
     assert not isinstance(t, Const)
@@ -90,11 +87,14 @@ def added(b: Builder, first: Tensor, second: Tensor, sign: float) -> Tensor:
         parts = first.part, second.part
         if parts[0] is not None and parts[1] is not None and parts[0].key == parts[1].key:
             return parts[0].build(parts[0].ints + parts[1].ints)
+    if isinstance(first, Table) and isinstance(second, Table) and first.shape != second.shape:
+        shape = common_shape(first.shape, second.shape)
+        first, second = repeated(b, first, shape), repeated(b, second, shape)
     one, other = _as_sum(b, first), _as_sum(b, second)
     if one.shape != other.shape:
         raise Unreadable(
-            f"shapes {(1, *one.shape)} and {(1, *other.shape)}; equal ones are supported; expand"
-            " the smaller one outside the network"
+            f"shapes {(1, *one.shape)} and {(1, *other.shape)}, one of them a sum itself; equal"
+            " ones, or two quantised tensors, are supported; put a quantiser behind the inner sum"
         )
     if not np.array_equal(one.layout.index(), other.layout.index()):
         one, other = _channels_last(b, one), _channels_last(b, other)
@@ -159,6 +159,9 @@ def multiplied(b: Builder, first: Tensor, second: Tensor) -> Tensor:
     pair = [regridded(b, b.quantised(t)) for t in (first, second)]
     if prod(pair[1].shape) > prod(pair[0].shape):
         pair.reverse()
+    pair[0] = repeated(b, pair[0], common_shape(pair[0].shape, pair[1].shape))
+    if not _small(pair[1].shape, pair[0].shape):
+        pair[1] = repeated(b, pair[1], pair[0].shape)
     sources, gain, zeros = [], 1.0, []
     for table in pair:
         line = table.line()
@@ -180,6 +183,15 @@ def multiplied(b: Builder, first: Tensor, second: Tensor) -> Tensor:
         "a product", lambda rule, type_: Mul((zeros[0], zeros[1]), rule, type_), tuple(sources),
         pair[0].shape, np.array([gain]), np.zeros(1), *ends,
     )  # fmt: skip
+
+
+def _small(shape: Shape, full: Shape) -> bool:
+    """Whether a factor is the tensor's size, or one value per channel, per pixel or in all."""
+    return (
+        len(shape) != len(full)
+        or prod(shape) == 1
+        or shape in (full, (full[0], *[1] * (len(full) - 1)), (1, *full[1:]))
+    )
 
 
 def limited(b: Builder, t: Tensor, low: float, high: float) -> Tensor:

@@ -23,14 +23,14 @@ from ..ops.source import Input, Reshape
 from ..passes import run_passes
 from ..passes.drop_constant_channels import drop_constant_channels
 from ..render import label
+from ..requant import Int64
 from ..types import IntType
 from .flatbuffer import FlatBufferError
+from .tflite_constants import ACTIVATIONS, activation_limits
 from .tflite_file import TfModel, TfOperator, TfTensor, read_model
 
 ROUNDINGS = ("tflite", "native")
 INT8 = IntType(8, True)
-ACTIVATIONS = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-"""Fused activations by number: real lower and upper limit."""
 
 
 class Unreadable(Exception):
@@ -87,7 +87,7 @@ def read_tflite(path: Path | str, *, rounding: str = "tflite") -> Imported:
         index: builder.at[index].name
         for op in model.operators
         for index in op.outputs
-        if op.name != "DEQUANTIZE"
+        if op.name != "DEQUANTIZE" and index in builder.at
     }
     return Imported(graph, {i: name for i, name in made.items() if name in graph.by_name})
 
@@ -100,6 +100,8 @@ class Builder:
         self.exact = exact
         self.nodes: list[Node] = []
         self.at: dict[int, Node] = {}
+        # int32 indices of a GATHER: codes, and what is added to them
+        self.indices: dict[int, tuple[Node, Int64]] = {}
         self.problems: list[str] = []
         self.operator: TfOperator = model.operators[0]  # the one being read
 
@@ -219,7 +221,13 @@ class Builder:
                 [f"{tensor.name}: {tensor.type} with {len(tensor.scale)} scales; int8 activations"
                  " with one scale are supported; quantise the whole model to int8"]
             )  # fmt: skip
-        return types[tensor.type], float(tensor.scale[0]), int(tensor.zero[0])
+        type_, scale, zero = types[tensor.type], float(tensor.scale[0]), int(tensor.zero[0])
+        if not (0 < scale < np.inf and type_.lo <= zero <= type_.hi):
+            raise UnsupportedError(
+                [f"{tensor.name}: scale {scale:g} and zero point {zero} of {tensor.type} codes;"
+                 " positive scales and zero points within the type are supported; export it again"]
+            )  # fmt: skip
+        return type_, scale, zero
 
     def limits(self, activation: int, tensor: TfTensor) -> tuple[int, int]:
         """Code limits of a fused activation on the output's grid (float32, as TFLite computes)."""
@@ -229,13 +237,7 @@ class Builder:
                 f"fused activation number {activation}; none, RELU, RELU_N1_TO_1 and RELU6 are"
                 " supported; use a separate operator"
             )
-        ends = [
-            None if end is None else zero + round_away(np.float32(end) / tensor.scale[0])
-            for end in ACTIVATIONS[activation]
-        ]
-        low = type_.lo if ends[0] is None else max(type_.lo, ends[0])
-        high = type_.hi if ends[1] is None else min(type_.hi, ends[1])
-        return low, high
+        return activation_limits(activation, type_, float(tensor.scale[0]), zero)
 
     def add(self, operator: TfOperator, op: Op, inputs: tuple[Node, ...]) -> Node:
         """Append the node of an operator's (first) output."""
@@ -270,8 +272,3 @@ class Builder:
         out = node.output
         return self.step(f"{node.name}_flat", Reshape((out.size,)), (node,), out.scale, out.zero,
                          node.source)  # fmt: skip
-
-
-def round_away(value: np.floating[Any]) -> int:
-    """Nearest integer, ties away from zero, of a float32."""
-    return int(np.floor(abs(value) + np.float32(0.5)) * np.sign(value))

@@ -20,6 +20,7 @@ from ..tflite_rule import quantize_multiplier
 from ..tflite_rule import scale as rescale
 from ..tflite_softmax import exp_table
 from .tflite import Builder, Unreadable
+from .tflite_constants import product_constants, sum_constants
 from .tflite_file import TfOperator
 from .tflite_window import pool_window
 
@@ -80,11 +81,7 @@ def read_add(b: Builder, op: TfOperator) -> None:
         )  # fmt: skip
         b.add(op, Add(rule, type_), sources)
         return
-    twice = 2 * max(scales)
-    pairs = [quantize_multiplier(s / twice) for s in scales]
-    pairs.append(quantize_multiplier(twice / ((1 << 20) * out_scale)))
-    m = (pairs[0][0], sign * pairs[1][0], pairs[2][0])
-    shifts = (pairs[0][1], pairs[1][1], pairs[2][1])
+    m, shifts = sum_constants(scales, out_scale, sign)
     b.add(op, TfliteAdd(zeros, m, shifts, zero, lo, hi, "double", type_), sources)
 
 
@@ -96,8 +93,8 @@ def read_mul(b: Builder, op: TfOperator) -> None:
     tensor = b.tensor(op.outputs[0])
     type_, out_scale, zero = b.grid(tensor)
     lo, hi = b.limits(op.option(0, "b"), tensor)
-    product = np.float32(sources[0].output.scale) * np.float32(sources[1].output.scale)
-    m, shift = quantize_multiplier(float(np.float64(product) / np.float64(out_scale)))
+    scales = (sources[0].output.scale, sources[1].output.scale)
+    m, shift = product_constants(*scales, out_scale)
     zeros = (sources[0].output.zero, sources[1].output.zero)
     b.add(op, TfliteMul(zeros, m, shift, zero, lo, hi, "double", type_), sources)
 

@@ -13,10 +13,10 @@ from ..ops.slice import Slice
 from ..ops.source import Reshape
 from ..ops.tflite_weighted import TfliteDepthwiseConv2d
 from ..ops.transpose import Transpose
-from ..ops.upsample import UpsampleNearest
 from ..ops.weighted import Weights
-from ..tflite_rule import TfliteRequant, quantize_multiplier
+from ..tflite_rule import TfliteRequant
 from .tflite import Builder, Unreadable
+from .tflite_constants import mean_constants
 from .tflite_file import TfOperator
 
 Reader = Callable[[Builder, TfOperator], None]
@@ -86,19 +86,6 @@ def read_split(b: Builder, op: TfOperator) -> None:
         b.add_tensor(index, Slice(tuple(start), tuple(sizes), (1,) * len(shape)), (source,))
 
 
-def read_nearest(b: Builder, op: TfOperator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR by whole factors."""
-    source = b.source(op)
-    rows, columns = b.values(op, 1)
-    height, width, _ = source.output.shape
-    if op.option(0, "b") or rows % height or columns % width:
-        raise Unreadable(
-            f"from {height}x{width} to {rows}x{columns}; whole factors without align_corners are"
-            " supported"
-        )
-    b.add(op, UpsampleNearest((rows, columns)), (source,))
-
-
 def read_mean(b: Builder, op: TfOperator) -> None:
     """MEAN over height and width: sums of the whole image, the division inside the multiplier."""
     source, axes = b.source(op), sorted(v % 4 for v in b.values(op, 1))
@@ -109,13 +96,10 @@ def read_mean(b: Builder, op: TfOperator) -> None:
     type_, out_scale, zero = b.grid(tensor)
     info, channels = source.output, shape[2]
     count = shape[0] * shape[1]
-    ratio = np.float64(np.float32(info.scale)) / np.float64(np.float32(out_scale))
-    m, shift = quantize_multiplier(float(ratio))
-    # LiteRT divides the multiplier by the count, with as many extra bits as the count has
-    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    m, shift = mean_constants(info.scale, out_scale, count)
     rule = TfliteRequant(
-        np.full(channels, -info.zero * count), np.full(channels, (m << extra) // count),
-        np.full(channels, shift - extra), zero, type_.lo, type_.hi, "double",
+        np.full(channels, -info.zero * count), np.full(channels, m), np.full(channels, shift),
+        zero, type_.lo, type_.hi, "double",
     )  # fmt: skip
     ones = Weights(np.ones((channels, shape[0], shape[1], 1), np.uint8), 1, 1, 0)
     mean = TfliteDepthwiseConv2d(ones, rule, type_, Window((shape[0], shape[1])))
@@ -130,7 +114,6 @@ MOVES: dict[str, Reader] = {
     "MEAN": read_mean,
     "PAD": read_pad,
     "PADV2": read_pad,
-    "RESIZE_NEAREST_NEIGHBOR": read_nearest,
     "SLICE": read_slice,
     "SPLIT": read_split,
     "STRIDED_SLICE": read_strided_slice,

@@ -8,7 +8,6 @@ multiplies two scales in float32 (a fully connected layer with one scale), so do
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -20,19 +19,23 @@ from ..ops.linear import Linear
 from ..ops.source import Reshape
 from ..ops.tflite_weighted import TfliteConv2d, TfliteDepthwiseConv2d, TfliteLinear
 from ..ops.weighted import Weights, accumulator_bounds
-from ..requant import Float64, Requant, snap
+from ..requant import Requant, snap
 from ..tflite_rule import TfliteRequant, quantize_multipliers
 from .tflite import Builder, Unreadable
+from .tflite_constants import layer_factors
 from .tflite_elementwise import ELEMENTWISE
-from .tflite_file import TfOperator, TfTensor
+from .tflite_file import TfOperator
 from .tflite_functions import FUNCTIONS
 from .tflite_moves import MOVES
+from .tflite_tables import TABLES
+from .tflite_upsample import UPSAMPLING
+from .tflite_weights import read_bias, read_weights
 from .tflite_window import SAME, same_window
 
 
 def read_conv(b: Builder, op: TfOperator) -> None:
     """CONV_2D: weights OHWI."""
-    source, weights, values = b.source(op), *_weights(b, op, 0)
+    source, weights, values = b.source(op), *read_weights(b, op, 0)
     groups = source.output.shape[-1] // values.shape[3]
     window = _window(op, values.shape[1:3], source, 4, op.option(2), op.option(1))
     b.add(op, _layer(b, op, source, weights, op.option(3, "b"), window, groups), (source,))
@@ -41,7 +44,7 @@ def read_conv(b: Builder, op: TfOperator) -> None:
 def read_depthwise(b: Builder, op: TfOperator) -> None:
     """DEPTHWISE_CONV_2D: weights 1HWO."""
     source = b.source(op)
-    weights, values = _weights(b, op, 3)
+    weights, values = read_weights(b, op, 3)
     moved = Weights(
         np.ascontiguousarray(weights.codes.transpose(3, 1, 2, 0)), weights.bits, 1, weights.offset
     )
@@ -54,27 +57,8 @@ def read_linear(b: Builder, op: TfOperator) -> None:
     if op.option(1, "b"):
         raise Unreadable("shuffled weights; the default format is supported; export it again")
     source = b.flat(b.source(op))
-    weights, _ = _weights(b, op, 0)
+    weights, _ = read_weights(b, op, 0)
     b.add(op, _layer(b, op, source, weights, op.option(0, "b"), None, 1), (source,))
-
-
-def _weights(b: Builder, op: TfOperator, axis: int) -> tuple[Weights, Any]:
-    """(codes, signed values) of the filter; ``axis`` holds the output channels."""
-    tensor = b.constant(op, 1)
-    if tensor.type not in ("int8", "int4") or tensor.data is None:
-        raise Unreadable(f"{tensor.type} weights; int8 and int4 are supported; quantise to int8")
-    if tensor.zero.any():
-        raise Unreadable("weights with a zero point; symmetric weights are supported; export again")
-    count = tensor.shape[axis]
-    if len(tensor.scale) not in (1, count) or (len(tensor.scale) > 1 and tensor.axis != axis):
-        raise Unreadable(
-            f"{len(tensor.scale)} weight scales on axis {tensor.axis} for {count} channels; one, or"
-            " one per output channel, are supported; export it again"
-        )
-    bits = 8 if tensor.type == "int8" else 4
-    offset = -(1 << (bits - 1))
-    codes = (tensor.data.astype(np.int16) - offset).astype(np.uint8)
-    return Weights(np.ascontiguousarray(codes), bits, 1, offset), tensor.data
 
 
 def _layer(
@@ -92,8 +76,9 @@ def _layer(
     lo, hi = b.limits(activation, tensor)
     values = weights.values
     count = len(values)
-    bias = _bias(b, op, count) - source.output.zero * values.reshape(count, -1).sum(axis=1)
-    factors = _factors(b.tensor(op.inputs[1]), source, scale, count, window is None)
+    bias = read_bias(b, op, count) - source.output.zero * values.reshape(count, -1).sum(axis=1)
+    scales = b.tensor(op.inputs[1]).scale
+    factors = layer_factors(source.output.scale, scales, scale, count, linear=window is None)
     pad = source.output.zero
     if b.exact:
         m, shift = quantize_multipliers(factors)
@@ -114,30 +99,6 @@ def _layer(
     return Conv2d(weights, own, type_, window, groups, pad)
 
 
-def _factors(
-    weights: TfTensor, source: Node, scale: float, count: int, linear: bool
-) -> Float64:
-    """Output codes per accumulator unit, per channel."""
-    first = np.float32(source.output.scale)
-    if linear and len(weights.scale) == 1:
-        product = np.full(count, np.float64(first * weights.scale[0]))
-    else:
-        product = np.float64(first) * np.broadcast_to(weights.scale.astype(np.float64), count)
-    result: Float64 = product / np.float64(scale)
-    return result
-
-
-def _bias(b: Builder, op: TfOperator, count: int) -> Any:
-    if len(op.inputs) < 3 or op.inputs[2] < 0:
-        return np.zeros(count, np.int64)
-    tensor = b.constant(op, 2)
-    if tensor.type != "int32" or tensor.data is None or tensor.data.size != count:
-        raise Unreadable(
-            f"a {tensor.type} bias of shape {tensor.shape}; int32, one per channel, is supported"
-        )
-    return tensor.data.reshape(-1).astype(np.int64)
-
-
 def _window(
     op: TfOperator, kernel: tuple[int, ...], source: Node, dilation: int, rows: int, columns: int
 ) -> Window:
@@ -153,6 +114,7 @@ def read_reshape(b: Builder, op: TfOperator) -> None:
     shape = b.shape(b.tensor(op.outputs[0]))
     b.add(op, Reshape(shape), (b.source(op),))
 
+
 READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     "CONV_2D": read_conv,
     "DEPTHWISE_CONV_2D": read_depthwise,
@@ -163,5 +125,7 @@ READERS: dict[str, Callable[[Builder, TfOperator], None]] = {
     **ELEMENTWISE,
     **FUNCTIONS,
     **MOVES,
+    **TABLES,
+    **UPSAMPLING,
 }
 """How each operator is read, by its name in the schema."""

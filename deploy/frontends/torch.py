@@ -14,6 +14,7 @@ from ...train.snap import Constants
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..ops.add import Add
+from ..ops.argmax import ArgMax
 from ..ops.base import Op
 from ..ops.concat import Concat
 from ..ops.conv2d import Conv2d
@@ -24,6 +25,7 @@ from ..ops.lookup import Lookup
 from ..ops.mul import Mul
 from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.requantize import Requantize
+from ..ops.softmax import Softmax
 from ..ops.source import Input, Reshape
 from ..ops.transpose import Transpose
 from ..ops.upsample import UpsampleBilinear
@@ -130,6 +132,13 @@ class _Builder:
                 table = constants.table
                 rows = table if order is None or len(table) == 1 else table[order]
                 return Lookup(rows, constants.type)
+            case "softmax":
+                assert constants.table is not None
+                self._ordered_like(record)
+                return Softmax(constants.table[0], constants.type)
+            case "argmax":
+                self._check_order(record.source, record.inputs[0])
+                return ArgMax()
             case "mul":
                 assert constants.requant is not None
                 self._same_orders(record)
@@ -240,11 +249,15 @@ class _Builder:
         return np.concatenate(parts)
 
     def check_output(self, output: str) -> None:
-        order = self.orders.get(output)
+        """Refuse an output whose features would leave in another order."""
+        self._check_order(output, output)
+
+    def _check_order(self, source: str, name: str) -> None:
+        order = self.orders.get(name)
         if order is not None and not np.array_equal(order, np.arange(len(order))):
             raise UnsupportedError(
                 [
-                    f"{output}: a flattened map as the network's output; its features "
+                    f"{source}: a flattened map as the network's output; its features "
                     "would leave in another order; return the map itself or end with a linear layer"
                 ]
             )

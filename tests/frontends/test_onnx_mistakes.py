@@ -76,12 +76,12 @@ CASES = {
         ("dilations [2, 2]",),
     ),
     "constant shape": (
-        lambda m: const_first(m, op="Mul", second=np.arange(6.0)), ("constant of shape (6,)",)
+        lambda m: const_first(m, op="Mul", second=np.arange(5.0)), ("(1, 5)", "equal sizes, or 1")
     ),
     "unequal sum": (
         lambda m: m.quantize(m.node("Add", [qdq(m), m.qdq(m.node(
-            "GlobalAveragePool", [qdq(m)]), 0.1)], name="layer"), 0.1),
-        ("layer (Add)", "equal ones are supported"),
+            "MaxPool", [qdq(m)], kernel_shape=[2, 2]), 0.1)], name="layer"), 0.1),
+        ("layer (Add)", "equal sizes, or 1, are supported"),
     ),
     "division": (
         lambda m: m.quantize(m.node("Div", [qdq(m), qdq(m)], name="layer"), 0.1),
@@ -135,9 +135,9 @@ CASES = {
         lambda m: m.node("Pad", [qdq(m), ints(m, 0, 0, 1, 0, 0, 0, 0, 0)], mode="reflect"),
         ("mode reflect",),
     ),
-    "linear resize": (
-        lambda m: m.node("Resize", [qdq(m), "", m.const([1, 1, 2, 2])], mode="linear"),
-        ("mode linear", "nearest"),
+    "cubic resize": (
+        lambda m: m.node("Resize", [qdq(m), "", m.const([1, 1, 2, 2])], mode="cubic"),
+        ("mode cubic", "nearest and linear"),
     ),
     "two matrices": (
         lambda m: m.node("MatMul", [qdq(m), qdq(m)]), ("two computed matrices", "attention")

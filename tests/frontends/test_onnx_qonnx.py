@@ -6,9 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_models import OnnxMaker, onnx, outputs, save
+from typer.testing import CliRunner
 
-from adaqat.deploy import Graph, import_onnx, quantize_input
+from adaqat.deploy import Graph, UsageError, import_onnx, load, quantize_input
+from adaqat.deploy.cli import deploy_app
 from adaqat.deploy.emit import layout
+from adaqat.deploy.model_source import open_model
 from adaqat.deploy.targets import get
 from adaqat.deploy.verification import compare_host
 
@@ -103,6 +106,18 @@ def test_an_unquantised_output_takes_the_given_scale(tmp_path):
     wanted = np.clip(np.floor(executed(model, inputs) / 0.0625 + 0.5), -128, 127)
     found = outputs(graph, quantize_input(graph, inputs))
     assert np.abs(wanted - found).max() <= 1
+    path, out = tmp_path / "m.onnx", tmp_path / "out"
+    again = open_model(path, output_scale=0.0625)
+    assert again.model_id == graph.model_id
+    arguments = ["-t", "c99", "-o", str(out), "--verify", "host", "--output-scale", "0.0625"]
+    done = CliRunner().invoke(deploy_app, [str(path), *arguments])
+    assert done.exit_code == 0, done.output
+    assert load(out / "model.adaqat").model_id == graph.model_id
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match=r"output scale .*: a positive number is needed"):
+            import_onnx(path, output_scale=wrong)
+    with pytest.raises(UsageError, match=r"--output-scale 0\.1: model\.adaqat has its own output"):
+        open_model(out / "model.adaqat", output_scale=0.1)
 
 
 def on_runtime(model, inputs: np.ndarray) -> np.ndarray:

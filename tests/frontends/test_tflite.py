@@ -241,6 +241,17 @@ def test_float_models_are_refused(tmp_path):
         import_tflite(path)
 
 
+@pytest.mark.parametrize(("scale", "zero"), [(0.05, 1 << 40), (0.05, -129), (0.0, 3), (-1.0, 0)])
+def test_impossible_grids_are_refused(scale, zero, tmp_path):
+    make = TfMaker(2)
+    x, y = make.tensor([1, 4], name="pixels"), make.tensor([1, 4], scale, zero, name="sums")
+    make.op("ADD", [x, x], y, 2, options="AddOptions")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(make.data(x, y))
+    with pytest.raises(UnsupportedError, match=r"sums: scale .* and zero point"):
+        import_tflite(path)
+
+
 def test_an_unknown_rounding(tmp_path):
     with pytest.raises(UsageError, match="rounding: 'gemmlowp'; tflite and native"):
         import_tflite(tmp_path / "m.tflite", rounding="gemmlowp")

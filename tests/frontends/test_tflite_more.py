@@ -5,30 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tflite_check import equal
 from tflite_models import TfMaker
 
 from adaqat.deploy import UnsupportedError, import_tflite
-from adaqat.deploy.emit import layout
-from adaqat.deploy.frontends.tflite import read_tflite
-from adaqat.deploy.litert import compare_with_litert
-from adaqat.deploy.targets import get
-from adaqat.deploy.vectors import make_inputs
-from adaqat.deploy.verification import compare_host
 
 ALL = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
 GRIDS = [(0.04, 3, 1 / 256, -128), (0.11, -20, 0.05, 10), (0.011, 0, 0.02, -5)]
-
-
-def equal(data: bytes, folder, codes=None, host: bool = True) -> None:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    found = read_tflite(path)
-    codes = make_inputs(found.graph, samples=20) if codes is None else codes
-    entry = compare_with_litert(path, codes, found)
-    assert entry["values"] > 0 and entry["mismatches"] == 0, entry
-    if host:
-        result = compare_host(layout(found.graph, get("c99"), "net"), codes)
-        assert result.mismatches == 0, result.first
 
 
 @pytest.mark.parametrize("grid", GRIDS)
