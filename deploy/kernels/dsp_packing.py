@@ -244,8 +244,8 @@ def clamp_values(lo: int, hi: int) -> dict[str, object]:
 
 def helper(template: str, stem: str, values: dict[str, object]) -> Helper:
     """A shared C function; equal values give one function, its name says so."""
-    mark = zlib.crc32(repr(sorted(values.items())).encode()) & 0xFFFF
-    return template, (("v", {**values, "tag": f"{stem}_{mark:04x}"}),)
+    mark = zlib.crc32(repr(sorted(values.items())).encode())
+    return template, (("v", {**values, "tag": f"{stem}_{mark:08x}"}),)
 
 
 def tag_of(made: Helper) -> str:
