@@ -137,14 +137,17 @@ def test_an_odd_address_is_read_byte_by_byte(checked, monkeypatch):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (2, 2)])
-@pytest.mark.parametrize(("zero", "most"), [(0, 1.3), (1, 1.37)])
-def test_strides_cost_at_most_a_third_more(target, bits, zero, most):
+@pytest.mark.parametrize(
+    ("zero", "signed", "most"), [(0, False, 1.3), (1, False, 1.37), (0, True, 1.41)]
+)
+def test_strides_cost_at_most_a_third_more(target, bits, zero, signed, most):
     # instructions per multiply-accumulate, against the same layer at stride 1; with a zero point
-    # Cortex-M3 misses the goal of 1.3 at narrow weights, where borders alone need a constant
+    # Cortex-M3 misses the goal of 1.3 at narrow weights, where borders alone need a constant, and
+    # signed activations miss it because M0+ gathers them one channel at a time
     pytest.importorskip("unicorn")
     cost = []
     for stride, pad in (((1, 1), (1, 1, 1, 1)), ((2, 2), (0, 0, 1, 1))):
-        net = layer(((16, 16, 32), (3, 3), stride, pad, (1, 1), 1), bits, zero=zero)
+        net = layer(((16, 16, 32), (3, 3), stride, pad, (1, 1), 1), bits, signed=signed, zero=zero)
         model = layout(net, get(target), "net")
         with devices.Device(model, target) as device:
             count = device.count(make_inputs(net, samples=1))
