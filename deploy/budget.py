@@ -9,12 +9,15 @@ from .limits import parse_limits
 
 METRICS = ("cycles", "instructions", "latency_ms", "energy_uj", "flash_kb", "ram_kb")
 """What can be limited; a kilobyte is 1024 bytes."""
+CIRCUITS = ("lut", "bram", "frames_per_second")
+"""What can be limited besides when widths are learned for an FPGA."""
 
 
-def parse_budgets(texts: Sequence[str]) -> dict[str, float]:
-    """Limits by metric from texts such as ``latency_ms=30``.
+def parse_budgets(texts: Sequence[str], *, training: bool = False) -> dict[str, float]:
+    """Limits by metric from texts such as ``latency_ms=30``; in training also those of circuits.
 
     Raises:
         UsageError: another shape, an unknown metric, a limit that is not positive, or a repetition.
     """
-    return parse_limits("--budget", texts, METRICS, "latency_ms=30")
+    known = METRICS + CIRCUITS if training else METRICS
+    return parse_limits("--budget", texts, known, "latency_ms=30")

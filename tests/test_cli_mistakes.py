@@ -141,6 +141,7 @@ def test_mistakes(run_python: Run, tiny_model: Path, tmp_path: Path, mistake: st
         ("speed=3", "NAME=NUMBER"),
         ("flash_kb=much", "positive number"),
         ("flash_kb=-1", "positive number"),
+        ("lut=4000", "NAME=NUMBER"),  # of training only
     ],
 )
 def test_bad_budgets(run_python: Run, tiny_model: Path, budget: str, words: str) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RECIPES = (
     "digits",
+    "digits_fpga",
     "fashion_mnist",
     "fashion_mnist_ds_cnn",
     "cifar10_resnet8",
@@ -62,7 +63,7 @@ def _recipe(
     if board is not None:
         values["search"]["board"] = board
     if budget:
-        values["search"]["budget"] = parse_budgets(budget)
+        values["search"]["budget"] = parse_budgets(budget, training=True)
     if start is not None:
         values["float"].update(start=str(start), epochs=0)
     if seed is not None:
@@ -127,7 +128,8 @@ def run(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb, ram_kb"
+            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb, ram_kb; "
+            "FPGA: lut, bram, frames_per_second"
         ),
     ] = None,
     board: Annotated[

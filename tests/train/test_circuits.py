@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adaqat.deploy import UsageError, lower
+from adaqat.deploy.budget import parse_budgets
 from adaqat.deploy.rtl.cost import Resources, design_resources
 from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.folding import choose_folds
@@ -22,6 +23,7 @@ from adaqat.hw_models import load_fabric
 from adaqat.train import AdaQAT, QuantModule, calibrate, prepare
 from adaqat.train.bits import BitWidth, override
 from adaqat.train.circuits import circuit_cost
+from adaqat.train.cli import packaged
 from adaqat.train.models import build_model
 from adaqat.train.pricing import network_cost, table_name
 
@@ -93,6 +95,13 @@ def test_a_search_keeps_the_budget_of_the_circuit(module: QuantModule, images: T
     assert controller.costs()["lut"] <= limit
     assert deployed(module, images, {}).lut <= 1.03 * limit
     assert {w.integer for w in controller.widths.values()} != {8}
+
+
+def test_budgets_of_circuits_at_the_command_line() -> None:
+    texts = ["lut=4000", "bram=30", "frames_per_second=1000"]
+    wanted = {"lut": 4000.0, "bram": 30.0, "frames_per_second": 1000.0}
+    assert parse_budgets(texts, training=True) == wanted
+    assert packaged("digits_fpga").search.budget.keys() == wanted.keys()
 
 
 def test_a_faster_circuit_is_larger(module: QuantModule) -> None:
