@@ -2,7 +2,7 @@
 """ResNet-8 on CIFAR-10: AdaQAT against uniform widths and a knapsack at the same measured cost.
 
     python benchmarks/cifar10.py --data-root FOLDER -o runs [--only NAME,NAME] [--seeds 0,1,2]
-    python benchmarks/cifar10.py -o runs --report
+    python benchmarks/cifar10.py -o runs --report [--plot FILE.svg]
 
 Runs stand in cifar10.toml. All begin with one float network per seed (with ``--float``, one for
 all seeds), so they differ in nothing but widths. Every run goes on where a killed one stopped;
@@ -107,6 +107,29 @@ def report(out: Path) -> None:
     print("\n".join(text for _, text in sorted(rows)))
 
 
+def plot(out: Path, file: Path) -> None:
+    """Cross-entropy on the test images over predicted latency, a mark per run."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    points: dict[str, list[tuple[float, float]]] = {}
+    for path in sorted(out.glob("*/*/result.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        method = path.parent.name.split("_")[0]
+        place = figures["predicted"]["latency_ms"], figures["cross_entropy"]["integer"]
+        points.setdefault(method, []).append(place)
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for (method, places), mark in zip(sorted(points.items()), "osv^Dx*", strict=False):
+        axes.plot(*zip(*places, strict=True), mark, label=method, alpha=0.7)
+    axes.set_xlabel("predicted latency on Cortex-M4, ms")
+    axes.set_ylabel("test cross-entropy of the integers, nats")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-root", type=Path, default=os.environ.get("ADAQAT_DATA"))
@@ -115,9 +138,12 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--float", type=Path, help="seed 0's float network, for every seed")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--plot", type=Path, help="with --report: an SVG of all finished runs")
     options = parser.parse_args()
     if options.report:
         report(options.out)
+        if options.plot is not None:
+            plot(options.out, options.plot)
         return
     if options.data_root is None:
         parser.error("--data-root or ADAQAT_DATA: the folder that holds CIFAR-10 is needed")
