@@ -97,7 +97,8 @@ class SearchSection(_Section):
     candidates: bool = True
     """Compare the result with uniform points and a knapsack, keep the best."""
     adapt: int = Field(default=60, ge=0)
-    """Training steps of each candidate before it is judged; 0 judges by probes alone."""
+    """Training steps of each candidate before it is judged; 0 judges by probes alone. (Between
+    candidates that score alike after a training, the number of processes may decide.)"""
     trials: int = Field(default=12, ge=0)
     """Assignments that the candidates' scores suggest, judged in the same way; then the best
     three are judged after twice the steps. 0 stops at the candidates."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run by test_parallel.py, alone or under torchrun: python parallel_run.py OUT."""
+"""Run by test_parallel.py, alone or under torchrun: python parallel_run.py OUT ADAPT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECIPE = {
     # plain gradient descent: Adam would blow rounding errors of vanishing gradients up
     "float": {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "mixup": 0.2},
     "search": {
-        "target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.6, "adapt": 1,
+        "target": "toy", "budget": {"flash_kb": 10.5}, "warm_up": 1, "part": 0.6, "trials": 3,
     },
     # few bits from the start: their worth is far above rounding errors
     "quant": {"weight_bits": 5, "act_bits": 5},
@@ -30,6 +30,7 @@ RECIPE = {
 
 def main() -> None:
     out, rank = Path(sys.argv[1]), os.environ.get("RANK", "0")
+    RECIPE["search"]["adapt"] = int(sys.argv[2])  # type: ignore[index]
     known = pricing.load
     pricing.load = lambda name: ToyTarget() if name == "toy" else known(name)  # type: ignore[assignment]
     seen = 0
