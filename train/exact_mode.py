@@ -22,6 +22,7 @@ from .module import QuantModule
 from .operations import apply_weights, bilinear_sum, move, window_sum
 from .records import Record
 from .rounding import PIECE
+from .shrink import kept_index, shrunk
 from .snap import Constants, snap_network
 
 FLOAT32_WHOLE = 1 << 24
@@ -37,9 +38,13 @@ class ExactModule(nn.Module):
 
     def __init__(self, module: QuantModule) -> None:
         super().__init__()
-        self.network = module.network
-        self.constants = snap_network(module)
-        first, last = module.network.records[0].name, module.network.output
+        small = shrunk(module)
+        self.network = small.network
+        self.constants = snap_network(small)
+        self._places = {} if small is module else {
+            r.name: (r.channels, kept_index(module, r.name)) for r in module.network.records
+        }
+        first, last = self.network.records[0].name, self.network.output
         self.input_scale = self.constants[first].scale
         self.output_scale = self.constants[last].scale
         self._rules = {r.name: _tensors(r, self.constants) for r in self.network.records}
@@ -61,7 +66,10 @@ class ExactModule(nn.Module):
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
-        """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch."""
+        """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch.
+
+        Channels that are pruned hold zeros.
+        """
         return self.codes_from_codes(self.quantize(x))
 
     @torch.no_grad()
@@ -69,12 +77,25 @@ class ExactModule(nn.Module):
         """Every record's real values (float32) for a real batch."""
         codes = self._run(self.quantize(x).float(), True)
         # one rounding: the scale is a float32 number
-        return {name: code * self.constants[name].scale for name, code in codes.items()}
+        return {
+            name: self._full(name, code * self.constants[name].scale)
+            for name, code in codes.items()
+        }
 
     @torch.no_grad()
     def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
         """The same for a batch of input codes in PyTorch layout."""
-        return {name: code.double() for name, code in self._run(codes.float(), True).items()}
+        found = self._run(codes.float(), True)
+        return {name: self._full(name, code.double()) for name, code in found.items()}
+
+    def _full(self, name: str, x: Tensor) -> Tensor:
+        """A tensor with pruned channels put back as zeros."""
+        if name not in self._places or self._places[name][0] == x.shape[1]:
+            return x
+        channels, index = self._places[name]
+        full = x.new_zeros(len(x), channels, *x.shape[2:])
+        full[:, index] = x
+        return full
 
     def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
         # bfloat16 sums would not be whole numbers, whatever the training around this uses

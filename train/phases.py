@@ -13,11 +13,11 @@ from .bits import MAX_BITS
 from .calibration import reestimate_batch_norm
 from .controller import AdaQAT
 from .data import batches
+from .events import epoch_figures
 from .exact_mode import exact
 from .module import QuantModule
 from .objective import Average, Batch, Objective
 from .refine import refine
-from .result import accuracy
 from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
 from .trials import judge, origin_of, origin_tensors
 
@@ -80,7 +80,7 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
             epoch=progress.epoch,
             epochs=section.epochs,
             loss=loss_mean,
-            validation=accuracy(model.eval(), run.data.validation),
+            validation=run.task.score(model.eval(), run.data.validation)[0],
         )
         _save_float(run, model, optimizer, progress, average)
 
@@ -226,7 +226,7 @@ class QuantisedPhase:
 
     def _descend(self, step: int, arrived: bool) -> None:
         """Progressive widths: frozen ones come down to their values bit by bit."""
-        free = [w for w in self.module.widths if not w.fixed]
+        free = [w for w in self.module.widths if not w.fixed and w.kind != "channels"]
         if not self.final:
             self.final = {w.name: w.integer for w in free}
         start = self.progress.frozen_at
@@ -266,17 +266,7 @@ class QuantisedPhase:
             epoch=progress.epoch,
             epochs=self.section.epochs,
             loss=loss,
-            validation=accuracy(self.module.eval(), self.run.data.validation),
-            widths={w.name: round(w.n, 3) for w in self.module.widths if not w.fixed},
-            costs={} if controller is None else controller.costs(),
-            strength={} if controller is None else dict(controller.strength),
-            probes={}
-            if controller is None
-            else {
-                v.name: [v.probed, v.worth, v.price]
-                for v in controller.verdicts()
-                if v.probed is not None
-            },
+            **epoch_figures(self.run, self.module, controller),
         )
         self._save()
 

@@ -73,6 +73,8 @@ class QuantSection(_Section):
     """0 leaves tensors that only feed an add free."""
     on_width_change: Literal["refit", "keep"] | None = None
     fixed: dict[str, int] = Field(default_factory=dict)
+    prune: int = Field(default=0, ge=0)
+    """The search may remove output channels, so many at a time; 0 keeps all."""
 
 
 class SearchSection(_Section):
@@ -91,6 +93,8 @@ class SearchSection(_Section):
     eta: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.8, ge=0, lt=1)
     signal: Literal["kl", "loss"] = "kl"
+    """What a probe tells: divergence of the outputs (squared change for task = "reconstruct"), or
+    difference of the losses."""
     freeze: Literal["upper", "lower", "break_even"] = "upper"
     max_crossings: int = Field(default=10, ge=0)
     margin: float = Field(default=0.02, ge=0, lt=0.5)
@@ -147,6 +151,9 @@ class Recipe(_Section):
     bf16: bool = False
     """Train with convolutions in bfloat16; evaluation and exact integers stay as they are."""
     model: str = "digits_resnet"
+    task: Literal["classify", "segment", "reconstruct"] = "classify"
+    """Class scores of a sample or of every pixel (cross-entropy), or the input again (squared
+    error)."""
     data: DataSection = DataSection()
     float_: FloatSection = Field(default=FloatSection(), alias="float")
     quant: QuantSection = QuantSection()

@@ -19,6 +19,7 @@ from . import ranks
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import Data, Pair, batches
 from .recipe import OptimiserSection, Recipe
+from .tasks import TASKS, Task
 
 Listener = Callable[[Mapping[str, Any]], None]
 RAMP = 20
@@ -65,6 +66,11 @@ class Run:
     table: str = ""
     started: float = field(default_factory=time.monotonic)
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def task(self) -> Task:
+        """What the network is trained for."""
+        return TASKS[self.recipe.task]
 
     def log(self, phase: str, **values: Any) -> None:
         """One event: to the listener and, as a line of JSON, to log.jsonl; on rank 0 only."""

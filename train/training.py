@@ -26,8 +26,9 @@ from .plots import TensorBoard
 from .preparation import prepare
 from .pricing import table_name
 from .recipe import Recipe
-from .result import RunResult, accuracy, describe
+from .result import RunResult, describe
 from .session import Listener, Run
+from .tasks import TASKS, Task, check_task
 
 
 def fit(
@@ -86,10 +87,14 @@ def _fit(
         )
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
-    _check_scores(recipe.model, model, data)
+    task = TASKS[recipe.task]
+    smoothing = max(recipe.float_.label_smoothing, recipe.train.label_smoothing)
+    check_task(task, recipe.data.augment, smoothing)
+    task.check_labels(data)
+    _check_output(recipe.model, model, data, task)
     example = data.test[0][:8].clone()
     if recipe.watch.tensorboard and out is not None and not ranks.rank():
-        listener = _both(listener, TensorBoard(out))
+        listener = _both(listener, TensorBoard(out, recipe.search.budget))
     run = Run(recipe, data, out, listener, table_name(recipe.search.target))
     # before copies are made: the layout decides the order of sums
     model.to(memory_format=run.layout)  # type: ignore[call-overload]
@@ -107,7 +112,7 @@ def _fit(
             for old in ("log.jsonl", FILE, FLOAT_FILE):
                 (out / old).unlink(missing_ok=True)
     float_phase(run, model, started, rewind=found is None)
-    float_test = accuracy(model.eval(), data.test)
+    float_test = task.score(model.eval(), data.test)[0]
     if found is None:
         run.log("float", test=float_test)
         module = _prepare(recipe, model, data)
@@ -124,7 +129,7 @@ def _fit(
 
 
 @torch.no_grad()
-def _check_scores(name: str, model: nn.Module, data: Data) -> None:
+def _check_output(name: str, model: nn.Module, data: Data, task: Task) -> None:
     images = data.train[0][:2]
     try:
         found = tuple(model.eval()(images).shape)
@@ -133,11 +138,15 @@ def _check_scores(name: str, model: nn.Module, data: Data) -> None:
             f"model: {name} cannot compute images of shape {tuple(images.shape)} of {data.name} "
             f"({error}); give a network for that shape, or other data"
         ) from error
-    if found != (len(images), data.classes):
+    wanted = task.shape(images, data.classes)
+    if found != wanted:
+        fitting = [t.name for t in TASKS.values() if t.shape(images, data.classes) == found]
+        advice = f"task = {fitting[0]!r} does" if fitting else (
+            "train other networks in a loop of your own (examples/plain_loop.py)"
+        )
         raise UsageError(
-            f"model: {name} gives {found} for {len(images)} images of {data.name}; recipes train "
-            f"classifiers, with a score for each of {data.classes} classes; train other networks "
-            "in a loop of your own (examples/plain_loop.py)"
+            f"model: {name} gives {found} for 2 inputs of {data.name}; task = {task.name!r} takes "
+            f"{wanted}; {advice}"
         )
 
 
@@ -183,7 +192,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         probes=search.probes,
         eta=search.eta,
         smoothing=search.smoothing,
-        signal=search.signal,
+        signal=search.signal if search.signal == "loss" else TASKS[recipe.task].signal,
         freeze=search.freeze,
         max_crossings=search.max_crossings,
         margin=search.margin,

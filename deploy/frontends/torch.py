@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...train.exact_mode import exact
 from ...train.module import QuantModule
 from ...train.records import Record
+from ...train.shrink import shrunk
 from ...train.snap import Constants
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
@@ -56,7 +57,8 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
         name: label of the graph.
 
     Returns:
-        A checked graph; every integer equals ``adaqat.train.exact(module)``.
+        A checked graph; every integer equals ``adaqat.train.exact(module)``. Channels that the
+        search pruned are not in it.
 
     Raises:
         UsageError: the module was not prepared or not calibrated.
@@ -73,6 +75,7 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
             "lower: a network without activation ranges; call "
             "adaqat.train.calibrate(module, batches) first"
         )
+    module = shrunk(module)
     reference = exact(module)
     builder = _Builder(reference.constants)
     for record in module.network.records:
