@@ -123,7 +123,7 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="network by name, or file.py:function of (channels, classes)")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="data set, for example digits or cifar10")] = None,
+    data: Annotated[str | None, typer.Option(help="data set, as digits or cifar10")] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="folder of the image sets [default: $ADAQAT_DATA]")
     ] = None,
@@ -131,8 +131,8 @@ def run(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="metric=number, repeatable: latency_ms, cycles, instructions, energy_uj, flash_kb, "
-            "ram_kb, gbitops; FPGA: lut, bram, dsp, frames_per_second, latency_ms"
+            help="metric=number, repeatable: latency_ms, cycles, instructions, energy_uj, "
+            "flash_kb, ram_kb, gbitops; FPGA: lut, bram, dsp, frames_per_second, latency_ms"
         ),
     ] = None,
     board: Annotated[

@@ -141,7 +141,9 @@ class AdaQAT:
                 *shared, eta or 0.1, module=module, max_crossings=max_crossings, freeze=freeze
             )
         else:
-            self.search = RepairedSearch(*shared, eta or 0.4, probes, smoothing, signal)
+            self.search = RepairedSearch(
+                *shared, eta or 0.4, probes=probes, smoothing=smoothing, signal=signal
+            )
         self.sensitivity = Sensitivity()
         self.comparing = candidates and method == "adaqat" and bool(self.budget)
         self.judge: Judge | None = None

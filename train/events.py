@@ -20,9 +20,9 @@ def epoch_figures(run: Run, module: QuantModule, controller: AdaQAT | None) -> d
     """
     module.eval()
     validation = run.data.validation
-    figures: dict[str, Any] = {"validation": run.task.score(module, validation)[0]}
+    figures: dict[str, Any] = {"validation": run.score(module, validation)[0]}
     if run.recipe.watch.tensorboard:
-        figures["integer"] = run.task.score(exact(module), validation)[0]
+        figures["integer"] = run.score(exact(module), validation)[0]
     figures["widths"] = {w.name: round(w.n, 3) for w in module.widths if not w.fixed}
     if controller is None:
         return figures | {"costs": {}, "strength": {}, "probes": {}}

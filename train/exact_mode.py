@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..deploy.requant import AddRequant, Requant
 from ..deploy.types import IntType
 from .classes import first_largest, whole_softmax
+from .devices import device_of, whole_sums
 from .module import QuantModule
 from .operations import apply_weights, bilinear_sum, move, window_sum
 from .records import Record
@@ -47,7 +48,11 @@ class ExactModule(nn.Module):
         first, last = self.network.records[0].name, self.network.output
         self.input_scale = self.constants[first].scale
         self.output_scale = self.constants[last].scale
-        self._rules = {r.name: _tensors(r, self.constants) for r in self.network.records}
+        device = device_of(module)
+        self._rules = {
+            r.name: {k: t.to(device) for k, t in _tensors(r, self.constants, device).items()}
+            for r in self.network.records
+        }
         self._last_use = {n: i for i, r in enumerate(self.network.records) for n in r.inputs}
 
     def quantize(self, x: Tensor) -> Tensor:
@@ -98,8 +103,7 @@ class ExactModule(nn.Module):
         return full
 
     def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
-        # bfloat16 sums would not be whole numbers, whatever the training around this uses
-        with torch.autocast(codes.device.type, enabled=False):
+        with whole_sums(codes.device):
             return self._all(codes, keep)
 
     def _all(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
@@ -177,7 +181,9 @@ def _add(add: AddRequant, parts: tuple[Tensor, ...]) -> Tensor:
     )
 
 
-def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]:
+def _tensors(
+    record: Record, network: dict[str, Constants], device: torch.device
+) -> dict[str, Tensor]:
     """Constants as float64 tensors; ``s`` as the power of two."""
     constants = network[record.name]
     rule: dict[str, Tensor] = {}
@@ -199,7 +205,9 @@ def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]
         source = network[record.inputs[0]].type
         rows = np.abs(grid).reshape(len(grid), -1).sum(axis=1)
         bound = int(rows.max(initial=0)) * max(-source.lo, source.hi)
-        kind = np.float32 if bound <= FLOAT32_WHOLE else np.float64
+        # a GPU's float32 matrix products may round their inputs
+        narrow = bound <= FLOAT32_WHOLE and device.type == "cpu"
+        kind = np.float32 if narrow else np.float64
         rule["weight"] = torch.from_numpy(grid.astype(kind))
     return rule
 
@@ -209,7 +217,7 @@ def _looked_up(table: Tensor, codes: Tensor, type_: IntType) -> Tensor:
     index = (codes - type_.lo).long()
     if len(table) == 1:
         return table[0][index]
-    rows = torch.arange(len(table)).reshape(1, -1, *[1] * (codes.dim() - 2))
+    rows = torch.arange(len(table), device=codes.device).reshape(1, -1, *[1] * (codes.dim() - 2))
     return table[rows, index]
 
 

@@ -63,14 +63,13 @@ class Objective:
             targets = targets.lerp(targets[order], 1 - part)
         if smooth > 0:
             targets = targets * (1 - smooth) + smooth / classes
-        x = ranks.share(x).contiguous(
-            memory_format=self.run.layout if x.dim() == 4 else torch.contiguous_format
-        )
+        # drawn, mixed and shared on the processor: every device sees the same batches
+        x = self.run.place(ranks.share(x))
         soft = None
         if self.teacher is not None:
             with torch.no_grad(), self.run.narrow():
                 soft = self.task.soft_targets(self.teacher(x).float())
-        return Batch(x, ranks.share(targets), soft)
+        return Batch(x, ranks.share(targets).to(self.run.device), soft)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """The task's loss, a part of it against the teacher."""

@@ -146,6 +146,8 @@ class Recipe(_Section):
     name: str = "run"
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; ``auto`` takes a GPU where there is one."""
     channels_last: bool = False
     """Keep images with their channels innermost: faster convolutions on most processors."""
     bf16: bool = False

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,12 @@ from ..deploy.errors import UsageError
 from .data import Data, Pair, batches
 
 Net = Callable[[Tensor], Tensor]
+
+
+def on_device(found: Iterable[Pair], device: torch.device | str) -> Iterator[Pair]:
+    """Mini-batches, moved where the network is."""
+    for x, y in found:
+        yield x.to(device), y.to(device)
 
 
 class Task:
@@ -65,10 +71,18 @@ class Task:
         return F.cross_entropy(output, y, reduction="sum"), y.numel()
 
     @torch.no_grad()
-    def score(self, run: Net, pair: Pair) -> tuple[float, float]:
-        """(score in percent, mean loss) over a split; NaN without samples."""
+    def score(
+        self, run: Net, pair: Pair, device: torch.device | str = "cpu"
+    ) -> tuple[float, float]:
+        """(score in percent, mean loss) over a split; NaN without samples.
+
+        Args:
+            run: the network.
+            pair: inputs and labels.
+            device: where the network is.
+        """
         correct, loss, count = 0, 0.0, 0
-        for x, y in batches(pair, 256):
+        for x, y in on_device(batches(pair, 256), device):
             output = run(x)
             correct += int((output.argmax(1) == y).sum())
             part, terms = self.total(output.double(), x, y)
@@ -100,10 +114,12 @@ class Segment(Task):
         return F.one_hot(y, classes).movedim(-1, 1).float()
 
     @torch.no_grad()
-    def score(self, run: Net, pair: Pair) -> tuple[float, float]:
+    def score(
+        self, run: Net, pair: Pair, device: torch.device | str = "cpu"
+    ) -> tuple[float, float]:
         """See `Task.score`; the mean is over classes that occur."""
         both, either, loss, count = Tensor(), Tensor(), 0.0, 0
-        for x, y in batches(pair, 256):
+        for x, y in on_device(batches(pair, 256), device):
             output = run(x)
             part, terms = self.total(output.double(), x, y)
             loss, count = loss + float(part), count + terms
@@ -149,10 +165,12 @@ class Reconstruct(Task):
         return (output - x).square().sum(), x.numel()
 
     @torch.no_grad()
-    def score(self, run: Net, pair: Pair) -> tuple[float, float]:
+    def score(
+        self, run: Net, pair: Pair, device: torch.device | str = "cpu"
+    ) -> tuple[float, float]:
         """See `Task.score`; the variance is about the mean of every input."""
         error, count = 0.0, 0
-        for x, y in batches(pair, 256):
+        for x, y in on_device(batches(pair, 256), device):
             part, terms = self.total(run(x).double(), x.double(), y)
             error, count = error + float(part), count + terms
         if not count:

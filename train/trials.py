@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from . import ranks
 from .candidates import Assignment
 from .data import batches
+from .devices import random_state, set_random_state
 from .session import cosine, set_rates
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def judge(
     module, optimizer = phase.module, phase.optimizer
     before = {key: value.clone() for key, value in module.state_dict().items()}
     moments = copy.deepcopy(optimizer.state_dict())
-    random = torch.get_rng_state()
+    random = random_state(phase.run.device)
     gradients = [None if p.grad is None else p.grad.clone() for p in module.parameters()]
     replay, module.replay = module.replay, None
     scores = {}
@@ -62,7 +63,7 @@ def judge(
             width.n = float(value)
         _adapt(phase, times * phase.run.recipe.search.adapt)
         scores[name] = _validate(phase)
-        torch.set_rng_state(random)
+        set_random_state(random, phase.run.device)
     module.load_state_dict(before)
     optimizer.load_state_dict(moments)
     for parameter, gradient in zip(module.parameters(), gradients, strict=True):
@@ -86,7 +87,8 @@ def _adapt(phase: QuantisedPhase, steps: int) -> None:
 @torch.no_grad()
 def _validate(phase: QuantisedPhase) -> float:
     """Mean loss with each batch's own BatchNorm statistics (the running ones lag)."""
-    data, task = phase.run.data, phase.run.task
+    run = phase.run
+    data, task = run.data, run.task
     images, labels = data.validation if len(data.validation[0]) else data.train
     total, count = 0.0, 0
     with phase.module.running(stats="probe"):
@@ -95,8 +97,8 @@ def _validate(phase: QuantisedPhase) -> float:
             count_all = len(x) // ranks.size() * ranks.size()
             x, y = x[:count_all], y[:count_all]
             if len(x) > ranks.size():
-                mine = ranks.share(x)
-                loss, terms = task.total(phase.module(mine).float(), mine, ranks.share(y))
+                mine, labels = ranks.share(x).to(run.device), ranks.share(y).to(run.device)
+                loss, terms = task.total(phase.module(mine).float(), mine, labels)
                 total += ranks.mean(float(loss)) * ranks.size()
                 count += terms * ranks.size()
     return total / max(count, 1)
