@@ -19,30 +19,20 @@ class Net:
     text: str
 
 
-def adder_values(graph: AdderGraph, timed: Pipeline) -> dict[str, Any]:
+def adder_values(graph: AdderGraph, timed: Pipeline, sum_bits: int) -> dict[str, Any]:
     """Literals of ``verilog/window/adders.j2``.
 
     Inputs stand side by side in ``x``, the first one lowest; outputs likewise in ``sums``, each
     ``sum_bits`` wide as a two's complement number, without the sign of its term.
     """
-    return _Printer(graph, timed).values()
-
-
-def sum_bits(graph: AdderGraph) -> int:
-    """Bits of the widest output as a two's complement number; at least 1."""
-    return max(
-        (
-            graph.width(term.node) + int(not graph.signed(term.node)) + term.shift
-            for term in graph.outputs if term
-        ),
-        default=1,
-    )  # fmt: skip
+    return _Printer(graph, timed, sum_bits).values()
 
 
 class _Printer:
-    def __init__(self, graph: AdderGraph, timed: Pipeline) -> None:
-        self.graph, self.timed = graph, timed
-        self.used: dict[int, int] = {}
+    def __init__(self, graph: AdderGraph, timed: Pipeline, sum_bits: int) -> None:
+        self.graph, self.timed, self.sum_bits = graph, timed, sum_bits
+        # by wire or register: how many of its bits something reads
+        self.used: dict[str, int] = {}
 
     def values(self) -> dict[str, Any]:
         graph, timed = self.graph, self.timed
@@ -60,26 +50,26 @@ class _Printer:
             for slot in slots:
                 before = f"n{node}" if slot == slots[0] else f"n{node}_{slot - 1}"
                 registers.append(Net(f"n{node}_{slot}", width, before))
-        wide = sum_bits(graph)
+                self.used[before] = width
+        wide = self.sum_bits
         sums = []
         for term in graph.outputs:
             if term is None:
                 sums.append(f"{wide}'d0")
                 continue
-            have = graph.width(term.node) + term.shift
             sums.append(self._extended(term.node, timed.stages, wide - term.shift))
-            self.used[term.node] = graph.width(term.node)
             if term.shift:
                 sums[-1] = f"{{{sums[-1]}, {term.shift}'d0}}"
-            assert have <= wide
-        idle = [node for node in live if self.used.get(node, 0) < graph.width(node)]
+        idle = [
+            f"{net.name}[{net.width - 1}:{self.used.get(net.name, 0)}]"
+            for net in [*wires, *registers] if self.used.get(net.name, 0) < net.width
+        ]  # fmt: skip
         unread = sorted(set(range(graph.inputs)) - set(live))
         return {
             "inputs": graph.inputs, "in_bits": bits, "wires": wires, "registers": registers,
             "sums": sums, "sum_bits": wide, "stages": timed.stages,
             "clocked": bool(registers),
-            "idle": [f"n{node}[{graph.width(node) - 1}:{self.used.get(node, 0)}]" for node in idle]
-            + [f"x[{(node + 1) * bits - 1}:{node * bits}]" for node in unread],
+            "idle": idle + [f"x[{(node + 1) * bits - 1}:{node * bits}]" for node in unread],
         }  # fmt: skip
 
     def _read(self, node: int, slot: int) -> str:
@@ -92,7 +82,7 @@ class _Printer:
         """Bits of a node from ``start`` on, extended or cut to ``width``."""
         graph, name = self.graph, self._read(node, slot)
         have = graph.width(node) - start
-        self.used[node] = max(self.used.get(node, 0), min(graph.width(node), start + width))
+        self.used[name] = max(self.used.get(name, 0), min(graph.width(node), start + width))
         if have <= 0:
             top = graph.width(node) - 1
             return f"{{{width}{{{name}[{top}]}}}}" if graph.signed(node) else f"{width}'d0"

@@ -26,6 +26,9 @@ class Fold:
         deep: whether registers stand between memories and products: faster clocks on families
             with slow block memories.
         ahead: doublings of the input ring beyond the least that works, in place of a queue.
+        unrolled: all products of a window at once, the weights as a graph of adders; ``pe`` is
+            then the number of results that leave at once, ``simd`` means nothing.
+        levels: adders between registers of such a graph.
     """
 
     pe: int = 1
@@ -33,6 +36,8 @@ class Fold:
     serial: bool = False
     deep: bool = False
     ahead: int = 0
+    unrolled: bool = False
+    levels: int = 2
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ class WindowTiming:
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
         hop: cycles from the push of a beat to its offer.
+        row: windows of a row, and the cycles that the first of them takes instead of ``steps``;
+            None where all take the same.
     """
 
     words: int
@@ -146,19 +153,26 @@ class WindowTiming:
     latency: int
     depth: int
     hop: int = 2
+    row: tuple[int, int] | None = None
+
+    def steps_of(self, place: int) -> int:
+        """Cycles of a group of the output pixel at ``place``."""
+        return self.row[1] if self.row and place % self.row[0] == 0 else self.steps
 
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes one beat from one beat of some inputs.
+    """Times of a module that makes ``burst`` beats from one beat of some inputs.
 
     Attributes:
-        order: cycle of input sets; beat ``i`` takes one beat of every input in
-            ``order[i % len(order)]``.
+        order: cycle of input sets; the ``i``-th time one beat of every input in
+            ``order[i % len(order)]`` is taken.
         beats: output beats per frame.
-        pace: least cycles from one beat to the next.
-        latency: cycles from taking the inputs to the push of the beat.
+        pace: least cycles from one taking to the next.
+        latency: cycles from taking the inputs to the push of the first beat.
         depth: beats in the output queue.
+        burst: beats from one taking, a cycle apart.
+        hop: cycles from the push of a beat to its offer.
     """
 
     order: tuple[tuple[int, ...], ...]
@@ -166,6 +180,8 @@ class MapTiming:
     pace: int
     latency: int
     depth: int
+    burst: int = 1
+    hop: int = 2
 
 
 Timing = WindowTiming | MapTiming

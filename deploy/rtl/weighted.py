@@ -13,6 +13,7 @@ from ..types import IntType
 from .engine import Job, lanes_out, plan_window
 from .plan import Fold, RtlPlan
 from .rescale import THRESHOLD_BITS, plan_rescale
+from .unrolled import plan_unrolled
 
 if TYPE_CHECKING:
     from ..ops.weighted import WeightedOp
@@ -41,6 +42,10 @@ def plan_weighted(
         lanewise: every lane reads its own channel.
     """
     source, output = image(source), image(output)
+    if fold.unrolled:
+        return plan_unrolled(
+            op, source, output, fold, window=window, pad=pad, lanewise=lanewise
+        )
     low, high = op.accumulator(source.type)
     weights = op.weights.values.reshape(output.shape[2], *window.kernel, -1)
     multiplied = lanewise and output.shape[2] != source.shape[2]
