@@ -42,7 +42,7 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
-        deep: whether operands of products are registered once more.
+        deep: whether what memories give is registered once more.
         ahead: doublings of the input ring.
     """
 
@@ -147,7 +147,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
+    arithmetic = (3 + tree if job.combine == "mac" else 2) + int(job.deep)
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
