@@ -46,6 +46,8 @@ class Port:
         channels: channels per pixel.
         pixels: pixels per frame.
         bits: bits of one code.
+        block: beats of a block that is given several times (inputs only).
+        times: how often each block is given, in a row.
     """
 
     lanes: int
@@ -53,6 +55,8 @@ class Port:
     channels: int
     pixels: int
     bits: int
+    block: int = 1
+    times: int = 1
 
     @property
     def width(self) -> int:
@@ -76,6 +80,7 @@ class Rom:
         depth: number of words.
         note: what it holds.
         make: the words, not negative; called when they are printed.
+        copies: memories with this content, each read at an address of its own.
     """
 
     name: str
@@ -83,11 +88,12 @@ class Rom:
     depth: int
     note: str
     make: Callable[[], Sequence[int]]
+    copies: int = 1
 
     @property
     def bits(self) -> int:
         """Bits in all."""
-        return self.width * self.depth
+        return self.width * self.depth * self.copies
 
 
 @dataclass(frozen=True)
@@ -150,15 +156,16 @@ class WindowTiming:
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes one beat from one beat of some inputs.
+    """Times of a module that makes beats from single beats of some inputs.
 
     Attributes:
-        order: cycle of input sets; beat ``i`` takes one beat of every input in
-            ``order[i % len(order)]``.
+        order: cycle of input sets; step ``i`` takes one beat of every input in
+            ``order[i % len(order)]``, of none where the set is empty.
         beats: output beats per frame.
-        pace: least cycles from one beat to the next.
+        pace: least cycles from one step to the next.
         latency: cycles from taking the inputs to the push of the beat.
         depth: beats in the output queue.
+        pushes: per step of the cycle, whether it makes a beat; empty where every one does.
     """
 
     order: tuple[tuple[int, ...], ...]
@@ -166,6 +173,14 @@ class MapTiming:
     pace: int
     latency: int
     depth: int
+    pushes: tuple[bool, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps per frame."""
+        if not self.pushes:
+            return self.beats
+        return self.beats * len(self.pushes) // sum(self.pushes)
 
 
 Timing = WindowTiming | MapTiming

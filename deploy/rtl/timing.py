@@ -164,29 +164,37 @@ class Mapping(Stage):
         super().__init__(sources, (out,))
         self.sources, self.out, self.timing = sources, out, timing
         self.taken: list[int] = []
+        self.steps = 0
+        self.last = -timing.pace
 
     def advance(self) -> None:
-        """When all inputs of a beat are offered and the queue has room."""
+        """When all inputs of a step are offered and the queue has room for its beat."""
         before = -1
-        while before != len(self.taken) + len(self.out.offered):
-            before = len(self.taken) + len(self.out.offered)
+        while before != self.steps + len(self.out.offered):
+            before = self.steps + len(self.out.offered)
             self._take()
             _offer(self.out, self.taken, self.timing.latency)
 
     def _take(self) -> None:
         timing, out = self.timing, self.out
         while True:
-            beat = len(self.taken)
-            needed = [self.sources[i] for i in timing.order[beat % len(timing.order)]]
+            turn = self.steps % len(timing.order)
+            needed = [self.sources[i] for i in timing.order[turn]]
             if any(len(link.offered) <= len(link.wanted) for link in needed):
                 return
-            if beat >= timing.depth and len(out.moved) <= beat - timing.depth:
+            pushes = not timing.pushes or timing.pushes[turn]
+            # the beat that must have left before there is room
+            leaving = len(self.taken) - timing.depth if pushes else -1
+            if leaving >= 0 and len(out.moved) <= leaving:
                 return
-            when = max(link.offered[len(link.wanted)] for link in needed)
-            when = max(when, self.taken[-1] + self.timing.pace if self.taken else 0)
-            if beat >= timing.depth:
-                when = max(when, out.moved[beat - timing.depth] + 1)
-            self.taken.append(when)
+            offers = [link.offered[len(link.wanted)] for link in needed]
+            when = max([self.last + timing.pace, *offers])
+            if leaving >= 0:
+                when = max(when, out.moved[leaving] + 1)
+            if pushes:
+                self.taken.append(when)
+            self.last = when
+            self.steps += 1
             for link in needed:
                 link.wanted.append(when)
                 link.settle()
