@@ -76,7 +76,7 @@ def with_larger_rings(design: Design) -> Design:
             continue
         plan = next(m.plan for m in design.modules if m.node.name == edge.target)
         timing, source = plan.timing, plan.inputs[0]
-        if not isinstance(timing, WindowTiming):
+        if not isinstance(timing, WindowTiming) or "combine" not in plan.values:
             continue
         pixel = source.channels * source.bits
         queued = -(-edge.queue * edge.beat // pixel)

@@ -48,6 +48,11 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["queue"] = _queue(plan.output.width, queue_words(v))
     if v.get("rescale"):
         _rescale(found, v["rescale"])
+    found["counter"] += v.get("counters", 0)
+    if plan.template == "lookup":
+        found["table"] += sum(rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits))
+    if plan.template == "mul":
+        found["product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
     if plan.template == "add" and v["form"] == "serial":
         found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"])
     elif plan.template == "add":
@@ -60,7 +65,7 @@ def features(plan: RtlPlan) -> dict[str, float]:
 
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
-    found["counter"] = (
+    found["counter"] += (
         v["spare_bits"] + v["space_bits"] + 2 * v["ring_bits"] + 2 * v["word_bits"]
         + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
         + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
@@ -112,7 +117,10 @@ def _small(bits: float) -> float:
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
     """Block memories of a module: ring, weights and a large output queue."""
     v = plan.values
-    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
+    count = sum(
+        rom.copies * blocks(rom.width, rom.depth, fabric) for rom in plan.roms
+        if not v["rom_style"]
+    )  # fmt: skip
     if "capacity" in v:
         count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
     if v.get("rescale") and v["rescale"]["form"] == "serial":
@@ -156,10 +164,13 @@ def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
     counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
     if edge.collect:
         counts["stream"] += edge.piece * edge.collect.pieces
-    return Resources(
-        fabric.price(counts), fabric.flip_flops(counts), 0,
-        ram_blocks(edge.beat, words, fabric),
-    )  # fmt: skip
+    count = ram_blocks(edge.beat, words, fabric)
+    if edge.repeat:
+        width = edge.piece * (edge.collect.pieces if edge.collect else 1)
+        counts["counter"] += edge.repeat.values["counters"]
+        counts["queue"] += _queue(width, queue_words(edge.repeat.values))
+        count += ram_blocks(width, edge.repeat.timing.capacity, fabric)
+    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, count)
 
 
 def design_resources(design: Design, fabric: Fabric) -> Resources:
