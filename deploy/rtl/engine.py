@@ -42,7 +42,7 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
-        deep: whether operands of products are registered once more.
+        deep: whether what memories give is registered once more.
         ahead: doublings of the input ring.
     """
 
@@ -147,7 +147,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
+    arithmetic = (3 + tree if job.combine == "mac" else 2) + int(job.deep)
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
@@ -179,7 +179,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
-        **_loops(job, ring), **_pads(job), **weights,
+        **loops(job, ring), **pads(job), **weights,
     }  # fmt: skip
     assert groups == job.segments * job.chunks
     output = Port(lanes, channels, channels, out_pixels, job.output.type.bits)
@@ -203,7 +203,7 @@ def _turns(values: list[int], bits: int) -> dict[str, Any]:
     return {"most": most, "others": others, "bits": bits_for(len(codes) - 1)}
 
 
-def _loops(job: Job, ring: Ring) -> dict[str, Any]:
+def loops(job: Job, ring: Ring) -> dict[str, Any]:
     """Counters, address steps and the tables of the ring."""
     window = ring.window
     (rows, columns), (kh, kw) = ring.out_hw, window.kernel
@@ -268,7 +268,7 @@ def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pads(job: Job) -> dict[str, Any]:
+def pads(job: Job) -> dict[str, Any]:
     """The activation word outside the image, for a whole and for the last word of a segment."""
     bits = job.source.type.bits
     code = twos(job.pad, bits)

@@ -26,6 +26,9 @@ class Fold:
         deep: whether registers stand between memories and products: faster clocks on families
             with slow block memories.
         ahead: doublings of the input ring beyond the least that works, in place of a queue.
+        unrolled: all products of a window at once, the weights as a graph of adders; ``pe`` is
+            then the number of results that leave at once, ``simd`` means nothing.
+        levels: adders between registers of such a graph.
     """
 
     pe: int = 1
@@ -33,6 +36,8 @@ class Fold:
     serial: bool = False
     deep: bool = False
     ahead: int = 0
+    unrolled: bool = False
+    levels: int = 2
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ class WindowTiming:
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
         hop: cycles from the push of a beat to its offer.
+        row: windows of a row, and the cycles that the first of them takes instead of ``steps``;
+            None where all take the same.
     """
 
     words: int
@@ -152,20 +159,27 @@ class WindowTiming:
     latency: int
     depth: int
     hop: int = 2
+    row: tuple[int, int] | None = None
+
+    def steps_of(self, place: int) -> int:
+        """Cycles of a group of the output pixel at ``place``."""
+        return self.row[1] if self.row and place % self.row[0] == 0 else self.steps
 
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes beats from single beats of some inputs.
+    """Times of a module that makes ``burst`` beats from one beat of some inputs.
 
     Attributes:
         order: cycle of input sets; step ``i`` takes one beat of every input in
             ``order[i % len(order)]``, of none where the set is empty.
         beats: output beats per frame.
         pace: least cycles from one step to the next.
-        latency: cycles from taking the inputs to the push of the beat.
+        latency: cycles from taking the inputs to the push of the first beat.
         depth: beats in the output queue.
-        pushes: per step of the cycle, whether it makes a beat; empty where every one does.
+        burst: beats from one step, a cycle apart.
+        hop: cycles from the push of a beat to its offer.
+        pushes: per step of the cycle, whether it makes beats; empty where every one does.
     """
 
     order: tuple[tuple[int, ...], ...]
@@ -173,14 +187,15 @@ class MapTiming:
     pace: int
     latency: int
     depth: int
+    burst: int = 1
+    hop: int = 2
     pushes: tuple[bool, ...] = ()
 
     @property
     def steps(self) -> int:
         """Steps per frame."""
-        if not self.pushes:
-            return self.beats
-        return self.beats * len(self.pushes) // sum(self.pushes)
+        made = self.beats // self.burst
+        return made * len(self.pushes) // sum(self.pushes) if self.pushes else made
 
 
 Timing = WindowTiming | MapTiming

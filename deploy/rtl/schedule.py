@@ -121,8 +121,12 @@ def schedule(
 def busy(timing: Timing) -> int:
     """Cycles per frame that a module needs at least."""
     if isinstance(timing, WindowTiming):
-        groups = len(timing.need) * len(timing.groups)
-        return max(groups * timing.pace, timing.words * timing.in_pixels)
+        pixels = len(timing.need)
+        cycles = pixels * len(timing.groups) * timing.pace
+        if timing.row:
+            each, first = timing.row
+            cycles += pixels // each * (max(first, timing.pace) - timing.pace)
+        return max(cycles, timing.words * timing.in_pixels)
     return timing.steps * timing.pace
 
 

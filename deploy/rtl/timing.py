@@ -163,9 +163,9 @@ class Mapping(Stage):
         """``sources`` in the order of the module's inputs."""
         super().__init__(sources, (out,))
         self.sources, self.out, self.timing = sources, out, timing
-        self.taken: list[int] = []
         self.steps = 0
         self.last = -timing.pace
+        self.pushed: list[int] = []
 
     def advance(self) -> None:
         """When all inputs of a step are offered and the queue has room for its beat."""
@@ -173,7 +173,7 @@ class Mapping(Stage):
         while before != self.steps + len(self.out.offered):
             before = self.steps + len(self.out.offered)
             self._take()
-            _offer(self.out, self.taken, self.timing.latency)
+            _offer(self.out, self.pushed, self.timing.latency, self.timing.hop)
 
     def _take(self) -> None:
         timing, out = self.timing, self.out
@@ -183,16 +183,16 @@ class Mapping(Stage):
             if any(len(link.offered) <= len(link.wanted) for link in needed):
                 return
             pushes = not timing.pushes or timing.pushes[turn]
-            # the beat that must have left before there is room
-            leaving = len(self.taken) - timing.depth if pushes else -1
-            if leaving >= 0 and len(out.moved) <= leaving:
+            # beats that must have left to make room for this step's
+            credit = len(self.pushed) + timing.burst - timing.depth if pushes else 0
+            if credit > len(out.moved):
                 return
             offers = [link.offered[len(link.wanted)] for link in needed]
             when = max([self.last + timing.pace, *offers])
-            if leaving >= 0:
-                when = max(when, out.moved[leaving] + 1)
+            if credit > 0:
+                when = max(when, out.moved[credit - 1] + 1)
             if pushes:
-                self.taken.append(when)
+                self.pushed += [when + beat for beat in range(timing.burst)]
             self.last = when
             self.steps += 1
             for link in needed:
@@ -264,7 +264,7 @@ class Windowed(Stage):
             start = source.moved[pixels * timing.words - 1] + 1
             if self.last_end is not None:
                 start = max(start, self.last_end + 1)
-            end = start + timing.steps - 1
+            end = start + timing.steps_of(place) - 1
             if self.last_end is not None:
                 end = max(end, self.last_end + timing.pace)
             if credit > 0:
