@@ -112,13 +112,14 @@ def deploy(
     from .console import print_report, progress
     from .imported import second_opinion
     from .model_source import open_model, verification_inputs
-    from .report import Report, check_board, model_report
+    from .report import Report, model_report
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [])
-    check_synthesis(chosen, synth, pnr)
-    check_board(chosen, board)
+    goals = circuit_goals(chosen, name, goal or [], board)
+    check_synthesis(chosen, synth, pnr, board)
+    if goals is not None:
+        board = None  # no cost table has it
     check_destination(out)
     graph = open_model(model, rounding, output_scale)
     report: Report | None = None

@@ -37,6 +37,8 @@ class Fabric(Record):
         good enough to compare foldings, and no figure of theirs is reported.
     router_output, packer, bitstream: its flag for the placed circuit, the program that makes a
         bitstream of it, and that file's suffix.
+    constrained: whether the router takes no circuit without the pins of a board.
+    packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
     """
@@ -61,6 +63,8 @@ class Fabric(Record):
     router_output: str
     packer: str
     bitstream: str
+    packer_flags: str = "{placed} {bitstream}"
+    constrained: bool = False
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
-from ...hw_models import load_fabric
+from ...hw_models import load_fabric, load_fpga_board
 from ..errors import UsageError
 from ..limits import parse_limits
 from ..targets import Target
@@ -27,6 +27,7 @@ class Goals:
         latency: most cycles of one frame.
         lut: most LUTs, predicted.
         bram: most block memories, predicted.
+        board: the board to emit for, whose oscillator is the clock.
     """
 
     clock_mhz: float
@@ -34,6 +35,7 @@ class Goals:
     latency: int | None = None
     lut: int | None = None
     bram: int | None = None
+    board: str | None = None
 
     @classmethod
     def of(cls, target: Target) -> Goals:
@@ -43,8 +45,10 @@ class Goals:
         return cls(fabric.clock_mhz, interval)
 
     @classmethod
-    def parse(cls, texts: Sequence[str], target: Target) -> Goals:
+    def parse(cls, texts: Sequence[str], target: Target, board: str | None = None) -> Goals:
         """Goals from texts such as ``interval=5000``; the rest are the usual ones.
+
+        A board's clock is that of its oscillator.
 
         A goal of time replaces the usual rate; a size without a goal of time asks for the fastest
         circuit of that size.
@@ -54,8 +58,15 @@ class Goals:
         """
         given = parse_limits("--goal", texts, METRICS, "interval=5000")
         goals = cls.of(target)
+        if board is not None:
+            if "clock_mhz" in given:
+                raise UsageError(
+                    f"--goal clock_mhz: the board {board} has its own clock; a clock without"
+                    " --board is supported; leave one of them out"
+                )
+            given["clock_mhz"] = load_fpga_board(board).clock_mhz
         if "clock_mhz" in given:
-            goals = replace(goals, clock_mhz=given["clock_mhz"])
+            goals = replace(goals, clock_mhz=given["clock_mhz"], board=board)
             goals = replace(goals, interval=floor(given["clock_mhz"] * 1e6 / USUAL_RATE))
         if {"lut", "bram", "latency"} & set(given):
             goals = replace(goals, interval=None)

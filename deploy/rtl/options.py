@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from .goals import Goals
 
 
-def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
-    """Goals of a circuit; checks the name by the rules of the emitted language."""
+def circuit_goals(
+    target: Target, name: str, texts: list[str], board: str | None = None
+) -> Goals | None:
+    """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
         from ..render import c_name
 
@@ -26,15 +28,21 @@ def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
                 " 'adaqat compare --budget' to judge a processor"
             )
         c_name(name)
+        from ..report import check_board
+
+        check_board(target, board)
         return None
+    from .board import check_circuit_board
     from .goals import Goals
     from .words import verilog_name
 
     verilog_name(name)
-    return Goals.parse(texts, target)
+    if board is not None:
+        check_circuit_board(target, board)
+    return Goals.parse(texts, target, board)
 
 
-def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
+def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:
     """Refuse, before any long work, what cannot be synthesised or routed."""
     if not (synth or pnr):
         return
@@ -50,8 +58,9 @@ def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
     yosys()
     if pnr:
         fabric = load_fabric(target.name)
-        check_route(fabric)
+        check_route(fabric, board is not None)
         tool(fabric, fabric.router)
+        tool(fabric, fabric.packer)
 
 
 def add_figures(report: Report, model: object, pnr: bool, out: Path) -> None:

@@ -37,7 +37,8 @@ def plan_mul(
     second = _second(inputs[0], inputs[1], lanes)
     # one set of constants serves every channel
     rescale = plan_rescale(
-        op.requant, np.array([product[0]]), np.array([product[1]]), output.type, lanes, lanes
+        op.requant, np.array([product[0]]), np.array([product[1]]), output.type, lanes, lanes,
+        deep=fold.deep,
     )
     latency = 1 + rescale.latency
     depth = queue(latency)

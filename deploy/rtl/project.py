@@ -6,6 +6,7 @@ from __future__ import annotations
 from ...hw_models import load_fabric
 from ..simulate import simulate
 from ..vectors import make_inputs
+from .board import board_of, board_texts
 from .circuit import Circuit
 from .emit import beats_of, facts, padded_width
 from .plan import Port
@@ -53,6 +54,14 @@ def project(circuit: Circuit) -> dict[str, str]:
         latency=circuit.schedule.latency, interval=circuit.schedule.interval,
         modules=stated["modules"],
     )  # fmt: skip
+    board = board_of(circuit)
+    if board is not None:
+        made = board_texts(
+            circuit, board, beats_of(codes, design.input), beats_of(expected, design.output),
+            10 * timed.ends[0] + 10_000,
+        )  # fmt: skip
+        for file_name, text in made.items():
+            texts[file_name] = texts.get(file_name, "") + text
     return texts
 
 

@@ -22,12 +22,16 @@ Cells = Mapping[str, Mapping[str, int]]
 """Cells by type, by module; an instance of a module is a cell of its type."""
 LUT_CELLS = {
     "SB_LUT4": 1, "LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4, "LUT1": 1, "LUT2": 1, "LUT3": 1,
-    "LUT5": 1, "LUT6": 1, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2,
+    "LUT5": 1, "LUT6": 1, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "ALU": 1,
+    "RAM16SDP4": 4,
 }  # fmt: skip
 """LUTs that a cell stands for: an ECP5 carry cell holds two LUTs, LUT memories their LUTs."""
-FF_CELLS = ("SB_DFF", "TRELLIS_FF", "FDRE", "FDSE", "FDCE", "FDPE")
+FF_CELLS = ("SB_DFF", "TRELLIS_FF", "DFF", "FDRE", "FDSE", "FDCE", "FDPE")
 DSP_CELLS = ("SB_MAC16", "MULT18X18D", "DSP48E1")
-BRAM_CELLS = {"SB_RAM40_4K": 1, "DP16KD": 1, "PDPW16KD": 1, "RAMB18E1": 1, "RAMB36E1": 2}
+BRAM_CELLS = {
+    "SB_RAM40_4K": 1, "DP16KD": 1, "PDPW16KD": 1, "RAMB18E1": 1, "RAMB36E1": 2, "SDPB": 1,
+    "SDPX9B": 1, "DPB": 1, "DPX9B": 1, "pROM": 1, "pROMX9": 1, "SP": 1, "SPX9": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,26 +45,30 @@ class Synthesised:
 
 
 def synthesise(
-    design: Design, fabric: Fabric, *, flatten: bool = True, netlist: Path | None = None
+    design: Design, fabric: Fabric, *, flatten: bool = True, netlist: Path | None = None,
+    around: Mapping[str, str] | None = None, top: str = "",
 ) -> Cells:
     """Cells of a design by module; with ``flatten`` all of them are in the top module.
 
-    ``netlist`` is where the JSON goes that place and route reads.
+    ``netlist`` is where the JSON goes that place and route reads. ``around`` are Verilog files that
+    stand around the design, with ``top`` as the top module.
 
     Raises:
         ToolError: yosys is missing or fails.
     """
     with tempfile.TemporaryDirectory(prefix="adaqat-yosys-") as made:
         folder = Path(made)
-        for name, text in sources(design).items():
+        texts = {**sources(design), **(around or {})}
+        for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
+        files = " ".join(sorted(name for name in texts if name.endswith(".v")))
         command = synthesis_command(design, fabric) if flatten else fabric.synthesis
         if not flatten and "xilinx" not in command:
             command += " -noflatten"
         if flatten and "xilinx" in command:
             command += " -flatten"
         command += " -json made.json" if netlist else ""
-        script = f"read_verilog {design.name}.v; {command} -top {design.name};"
+        script = f"read_verilog {files}; {command} -top {top or design.name};"
         script += " tee -q -o stat.json stat -json"
         call([*yosys(), "-q", "-p", script], "yosys on the emitted RTL", None, folder)
         found = json.loads((folder / "stat.json").read_text())["modules"]
