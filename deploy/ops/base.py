@@ -106,6 +106,7 @@ class Op:
     """Base of all operators; subclasses are frozen dataclasses with a ``kind``."""
 
     kind: ClassVar[str] = ""
+    unrolls: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -46,6 +46,7 @@ class Conv2d(WeightedOp):
     groups: int = 1
     pad_value: int = 0
     kind: ClassVar[str] = "conv2d"
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, OC) and the output type."""

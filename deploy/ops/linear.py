@@ -29,6 +29,7 @@ class Linear(WeightedOp):
     """``acc[o] = sum w[o,i] * x[i]``, weights OI, input ``(I,)``."""
 
     kind: ClassVar[str] = "linear"
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(O,) and the output type."""

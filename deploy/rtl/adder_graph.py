@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Products with a constant matrix as a graph of adders that outputs share.
 
-A node is ``left + (right << shift)`` or ``left - (right << shift)`` of earlier nodes; the first nodes
-are the inputs. Every node is a linear form of the inputs, so its range is known exactly and its wires
-are no wider. What is shifted leaves the low bits of ``left`` as they are: they cost nothing.
+A node is ``left + (right << shift)`` or ``left - (right << shift)`` of earlier nodes; the first
+nodes are the inputs. Every node is a linear form of the inputs, so its range is known exactly and
+its wires are no wider. What is shifted leaves the low bits of ``left`` as they are: they cost
+nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class AdderGraph:
         self.inputs, self.low, self.high = inputs, low, high
         self.adders: list[Adder | None] = [None] * inputs
         self.ranges: list[tuple[int, int]] = [(low, high)] * inputs
+        self.widths: list[int] = [width_of(low, high)] * inputs
         self.depths: list[int] = [0] * inputs
         self.outputs: list[Term | None] = []
         # linear forms, sparse: by node, {input: coefficient}
@@ -68,7 +70,7 @@ class AdderGraph:
 
     def width(self, node: int) -> int:
         """Bits of a node."""
-        return width_of(*self.ranges[node])
+        return self.widths[node]
 
     def signed(self, node: int) -> bool:
         """Whether a node may be negative."""
@@ -88,6 +90,7 @@ class AdderGraph:
         self.ranges.append(
             (rising * self.low + falling * self.high, rising * self.high + falling * self.low)
         )
+        self.widths.append(width_of(*self.ranges[-1]))
         self.forms.append(form)
         self.depths.append(1 + max(self.depths[left], self.depths[right]))
         self.adders.append(Adder(left, right, shift, minus))
@@ -99,6 +102,19 @@ class AdderGraph:
             one, other = other, one
         node = self.add(one.node, other.node, other.shift - one.shift, one.sign != other.sign)
         return Term(node, one.shift, one.sign)
+
+    def joined(self, one: Term, other: Term) -> tuple[int, int]:
+        """(highest bit, bits of the adder) of a sum, by the ranges of its operands alone."""
+        if (one.shift, one.node) > (other.shift, other.node):
+            one, other = other, one
+        shift = other.shift - one.shift
+        (low, high), (least, most) = self.ranges[one.node], self.ranges[other.node]
+        if one.sign == other.sign:
+            low, high = low + (least << shift), high + (most << shift)
+        else:
+            low, high = low - (most << shift), high - (least << shift)
+        width = width_of(low, high)
+        return width + one.shift, width - shift
 
     def live(self) -> list[int]:
         """Nodes that outputs depend on, in order."""
@@ -115,7 +131,7 @@ class AdderGraph:
         return sorted(found)
 
     def adder_bits(self, node: int) -> int:
-        """Bits that a node's adder computes; 0 for inputs and where the operands lie side by side."""
+        """Bits that a node's adder computes; 0 for inputs and for operands side by side."""
         adder = self.adders[node]
         if adder is None or self.beside(adder):
             return 0
@@ -123,13 +139,18 @@ class AdderGraph:
 
     def beside(self, adder: Adder) -> bool:
         """Whether the operands do not overlap, so that the sum is wires only."""
-        return (
-            not adder.minus and not self.signed(adder.left) and self.width(adder.left) <= adder.shift
-        )
+        left = adder.left
+        return not adder.minus and not self.signed(left) and self.width(left) <= adder.shift
 
     def bits(self) -> list[int]:
         """Bits of every adder that something depends on."""
         return [bits for node in self.live() if (bits := self.adder_bits(node))]
+
+    def size(self) -> tuple[int, int, int]:
+        """(bits of all adders, adders, bits of all numbers that are subtracted somewhere)."""
+        bits, live = self.bits(), self.live()
+        subtracted = {a.right for node in live if (a := self.adders[node]) and a.minus}
+        return sum(bits), len(bits), sum(self.widths[node] for node in subtracted)
 
     def matrix(self) -> Int64:
         """What the outputs compute, ``[outputs, inputs]``."""

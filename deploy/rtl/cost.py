@@ -60,11 +60,13 @@ def features(plan: RtlPlan) -> dict[str, float]:
 
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
-    found["counter"] = (
-        v["spare_bits"] + v["space_bits"] + 2 * v["ring_bits"] + 2 * v["word_bits"]
-        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
-        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
-    )  # fmt: skip
+    if "spare_bits" in v:
+        found["counter"] = _counters(v)
+    if v["combine"] == "graph":
+        # adders and the window's registers are counted one by one
+        found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
+        return
+
     lanes = v["pe"] * v["simd"]
     found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
     found["accumulator"] = v["pe"] * v["acc_bits"]
@@ -76,6 +78,17 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
         found["product"] = lanes * a * w
+
+
+def _counters(v: Mapping[str, Any]) -> float:
+    """Bits of counters and addresses."""
+    taps = v.get("copies", 1)
+    bits: float = (
+        v["spare_bits"] + v["space_bits"] + (1 + taps) * v["ring_bits"] + 2 * v["word_bits"]
+        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
+        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
+    )  # fmt: skip
+    return bits
 
 
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
@@ -114,7 +127,8 @@ def brams(plan: RtlPlan, fabric: Fabric) -> int:
     v = plan.values
     count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
     if "capacity" in v:
-        count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        each = ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        count += v.get("copies", 1) * each
     if v.get("rescale") and v["rescale"]["form"] == "serial":
         for name in ("starts", "turns"):
             table = v["rescale"][name]
@@ -144,8 +158,12 @@ def blocks(width: int, depth: int, fabric: Fabric) -> int:
 
 def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
-    counts = features(plan)
-    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    counts, v = features(plan), plan.values
+    made = Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    if "adder_bits" in v:
+        lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
+        made += Resources(lut, v["adder_registers"] + v["window_registers"])
+    return made
 
 
 def edge_resources(edge: Edge, fabric: Fabric) -> Resources:

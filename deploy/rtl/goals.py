@@ -11,6 +11,7 @@ from ...hw_models import load_fabric
 from ..errors import UsageError
 from ..limits import parse_limits
 from ..targets import Target
+from .engines import Engines, parse_engines
 
 USUAL_RATE = 1000.0
 """Frames per second that are aimed at when nothing is asked for."""
@@ -27,6 +28,7 @@ class Goals:
         latency: most cycles of one frame.
         lut: most LUTs, predicted.
         bram: most block memories, predicted.
+        engines: which engines layers may have (`adaqat.deploy.rtl.engines`).
     """
 
     clock_mhz: float
@@ -34,6 +36,7 @@ class Goals:
     latency: int | None = None
     lut: int | None = None
     bram: int | None = None
+    engines: Engines = ()
 
     @classmethod
     def of(cls, target: Target) -> Goals:
@@ -43,17 +46,19 @@ class Goals:
         return cls(fabric.clock_mhz, interval)
 
     @classmethod
-    def parse(cls, texts: Sequence[str], target: Target) -> Goals:
+    def parse(
+        cls, texts: Sequence[str], target: Target, engines: Sequence[str] = ()
+    ) -> Goals:
         """Goals from texts such as ``interval=5000``; the rest are the usual ones.
 
-        A goal of time replaces the usual rate; a size without a goal of time asks for the fastest
-        circuit of that size.
+        ``engines`` are texts such as ``folded`` or ``conv1=unrolled``. A goal of time replaces the
+        usual rate; a size without a goal of time asks for the fastest circuit of that size.
 
         Raises:
             UsageError: another shape, an unknown goal, a number that is not positive, a repetition.
         """
         given = parse_limits("--goal", texts, METRICS, "interval=5000")
-        goals = cls.of(target)
+        goals = replace(cls.of(target), engines=parse_engines(engines))
         if "clock_mhz" in given:
             goals = replace(goals, clock_mhz=given["clock_mhz"])
             goals = replace(goals, interval=floor(given["clock_mhz"] * 1e6 / USUAL_RATE))

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .goals import Goals
 
 
-def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
+def circuit_goals(
+    target: Target, name: str, texts: list[str], engines: list[str] | None = None
+) -> Goals | None:
     """Goals of a circuit; checks the name by the rules of the emitted language."""
     if target.family != "verilog":
         from ..render import c_name
@@ -25,13 +27,18 @@ def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
                 f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
                 " 'adaqat compare --budget' to judge a processor"
             )
+        if engines:
+            raise UsageError(
+                f"--engine: target {target.name} emits C; engines are those of FPGA targets; leave"
+                " it out"
+            )
         c_name(name)
         return None
     from .goals import Goals
     from .words import verilog_name
 
     verilog_name(name)
-    return Goals.parse(texts, target)
+    return Goals.parse(texts, target, engines or [])
 
 
 def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:

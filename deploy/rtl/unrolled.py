@@ -34,8 +34,14 @@ MOST_WEIGHTS = 20_000
 
 
 def plan_unrolled(
-    op: WeightedOp, source: TensorInfo, output: TensorInfo, fold: Fold, *, window: Window,
-    pad: int, lanewise: bool,
+    op: WeightedOp,
+    source: TensorInfo,
+    output: TensorInfo,
+    fold: Fold,
+    *,
+    window: Window,
+    pad: int,
+    lanewise: bool,
 ) -> RtlPlan:
     """A convolution, depthwise convolution or linear layer as a constant adder graph.
 
@@ -54,8 +60,10 @@ def plan_unrolled(
     channels = output.shape[2]
     if op.weight_count > MOST_WEIGHTS:
         raise UnsupportedError(
-            [f"unrolled engine: {op.weight_count} weights; up to {MOST_WEIGHTS} are supported;"
-             " leave this layer folded"]
+            [
+                f"unrolled engine: {op.weight_count} weights; up to {MOST_WEIGHTS} are supported;"
+                " leave this layer folded"
+            ]
         )
     if channels % fold.pe or (fold.serial and fold.pe != channels):
         raise UnsupportedError(
@@ -67,7 +75,8 @@ def plan_unrolled(
     graph = search(matrix, source.type.lo, source.type.hi, fold.levels)
     rule, low, high = _signed_outputs(graph, op.requant, channels)
     rescale = plan_rescale(rule, low, high, output.type, fold.pe, channels, _serial(fold, output))
-    common = _Common(graph, fold, source, output, rescale, signed_bits(int(low.min()), int(high.max())))
+    acc_bits = signed_bits(int(low.min()), int(high.max()))
+    common = _Common(graph, fold, source, output, rescale, acc_bits)
     proof = op.proof([source])
     if window == Window((1, 1), (1, 1), window.dilation):
         return _pixel_plan(common, proof)
@@ -118,26 +127,28 @@ class _Common:
     """What both forms share: the graph in its pipeline, the requantiser, the queue."""
 
     def __init__(
-        self, graph: AdderGraph, fold: Fold, source: TensorInfo, output: TensorInfo,
-        rescale: Rescale, acc_bits: int,
+        self,
+        graph: AdderGraph,
+        fold: Fold,
+        source: TensorInfo,
+        output: TensorInfo,
+        rescale: Rescale,
+        acc_bits: int,
     ) -> None:
         self.fold, self.source, self.output, self.rescale = fold, source, output, rescale
         timed = pipeline(graph, fold.levels)
         self.stages = timed.stages
         channels = output.shape[2]
         self.burst = channels // fold.pe
-        subtracted = {
-            adder.right for node in graph.live() if (adder := graph.adders[node]) and adder.minus
-        }
-        bits = graph.bits()
+        bits, count, negated = graph.size()
         self.values: dict[str, Any] = {
             "sums": adder_values(graph, timed, acc_bits), "pe": channels, "lanes": fold.pe,
             "simd": source.shape[2], "burst": self.burst, "beats": [self.burst], "partial": False,
             "act_bits": source.type.bits, "act_signed": source.type.signed, "acc_bits": acc_bits,
             "out_bits": output.type.bits, "rescale": rescale.values,
-            "adders": len(bits), "adder_bits": sum(bits),
-            "negated_bits": sum(graph.width(node) for node in subtracted),
-            "adder_registers": register_bits(graph, timed), "rom_style": "",
+            "adders": count, "adder_bits": bits, "negated_bits": negated,
+            "adder_registers": register_bits(graph, timed), "window_registers": 0,
+            "combine": "graph", "rom_style": "",
         }  # fmt: skip
 
     def queue(self, arithmetic: int, steps: int) -> tuple[int, int, int, int]:
@@ -176,10 +187,8 @@ def _pixel_plan(common: _Common, proof: tuple[str, ...]) -> RtlPlan:
     )
 
 
-def _window_plan(
-    common: _Common, window: Window, pad: int, proof: tuple[str, ...]
-) -> RtlPlan:
-    """A window in registers: the first one of a row is filled column by column, then it moves on."""
+def _window_plan(common: _Common, window: Window, pad: int, proof: tuple[str, ...]) -> RtlPlan:
+    """A window in registers: filled column by column at the start of a row, then it moves on."""
     source, output = common.source, common.output
     ring = Ring.over(source.shape[0], source.shape[1], window, common.fold.ahead)
     (out_rows, out_columns), (kh, kw) = ring.out_hw, window.kernel
@@ -197,6 +206,7 @@ def _window_plan(
     )  # fmt: skip
     values = {
         **found, **pads(job), **common.values, "copies": kh, "span": span,
+        "window_registers": kh * (1 + span) * source.shape[2] * source.type.bits,
         "loops": [(name, count) for name, count in found["loops"] if name in ("x", "y")],
         **_moves(ring, steps, span, found["ring_bits"], found["edge_bits"]),
         "tap_columns": [(kw - 1 - kx) * window.dilation[1] for kx in range(kw)],
@@ -244,4 +254,3 @@ def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict
         "tracks_x": bool(beside), "tracks_y": any("tap_y" in t for _, ts in outside for t in ts),
         "row_steps": span, "window_steps": steps,
     }  # fmt: skip
-

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LUTs per multiply-accumulate of constant adder graphs, by synthesis with yosys.
+
+    python benchmarks/unrolled.py fpga-ecp5 [fpga-ice40 fpga-xilinx7] [--seeds 2] [--da4ml]
+
+Matrices of 32 inputs and 8 outputs with Gaussian weights, scaled so that as many are zero as the
+table of the published comparison says; unsigned inputs. Every sum is registered (1 level), and once
+more with registers as the family's circuits have them. ``--da4ml`` puts the graphs of da4ml 0.6.0
+(``pip install da4ml==0.6.0``; LGPL-3, used as a tool only) for the very same matrices beside them.
+The last lines are prices of adders, fitted to what was synthesised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from adaqat.deploy.rtl.adder_graph import AdderGraph, pipeline
+from adaqat.deploy.rtl.adder_search import search
+from adaqat.deploy.rtl.adder_text import adder_values
+from adaqat.deploy.rtl.plan import signed_bits
+from adaqat.deploy.rtl.synthesis import FF_CELLS, LUT_CELLS
+from adaqat.deploy.rtl.tools import call, yosys, yosys_version
+from adaqat.deploy.rtl.words import verilog_environment
+from adaqat.hw_models import Fabric, load_fabric
+
+INPUTS, OUTPUTS = 32, 8
+MACS = INPUTS * OUTPUTS
+KINDS = {(1, 1): 0.0, (2, 2): 0.45, (3, 4): 0.22, (4, 4): 0.11, (8, 8): 0.01}
+"""Share of zero weights by (weight bits, activation bits)."""
+PUBLISHED = {
+    "fpga-ecp5": {(1, 1): 1.1, (2, 2): 1.7, (3, 4): 4.1, (4, 4): 5.5, (8, 8): 17.7},
+    "fpga-ice40": {(1, 1): 1.3, (2, 2): 1.8, (3, 4): 4.6, (4, 4): 6.4, (8, 8): 20.2},
+    "fpga-xilinx7": {(1, 1): 0.8, (2, 2): 1.3, (3, 4): 3.1, (4, 4): 4.2, (8, 8): 14.4},
+}
+"""LUT per MAC of da4ml 0.6.0 on matrices of these kinds, measured with the same tools before."""
+
+
+def matrix(weight_bits: int, zeros: float, seed: int) -> np.ndarray:
+    """Integers ``[OUTPUTS, INPUTS]``; one bit means +-1."""
+    rng = np.random.default_rng(seed)
+    if weight_bits == 1:
+        return rng.choice(np.array([-1, 1]), (OUTPUTS, INPUTS))
+    top = (1 << (weight_bits - 1)) - 1
+    deviation = 0.5 / NormalDist().inv_cdf((1 + zeros) / 2)
+    drawn = np.rint(rng.normal(0, deviation, (OUTPUTS, INPUTS)))
+    return np.clip(drawn, -top, top).astype(np.int64)
+
+
+def text_of(graph: AdderGraph, levels: int) -> str:
+    """The graph as a module ``t_sums``."""
+    wide = max(
+        signed_bits(*(end << term.shift for end in graph.ranges[term.node]))
+        for term in graph.outputs if term
+    )  # fmt: skip
+    values = adder_values(graph, pipeline(graph, levels), wide)
+    template = verilog_environment().get_template("verilog/window/adders.j2")
+    return str(template.module.module("t", values))  # type: ignore[attr-defined]
+
+
+def counted(texts: dict[str, str], top: str, fabric: Fabric) -> tuple[int, int]:
+    """(LUTs, flip-flops) of some files."""
+    command = fabric.synthesis + (" -flatten" if "xilinx" in fabric.synthesis else "")
+    with tempfile.TemporaryDirectory() as made:
+        for name, text in texts.items():
+            (Path(made) / name).write_text(text)
+        script = f"read_verilog {' '.join(texts)}; {command} -top {top};"
+        call(
+            [*yosys(), "-q", "-p", script + " tee -q -o s.json stat -json"], "yosys", None,
+            Path(made),
+        )  # fmt: skip
+        cells = json.loads((Path(made) / "s.json").read_text())["design"]["num_cells_by_type"]
+    sizes = {k: int(v if isinstance(v, int) else v["count"]) for k, v in cells.items()}
+    return (
+        sum(LUT_CELLS.get(kind, 0) * count for kind, count in sizes.items()),
+        sum(count for kind, count in sizes.items() if kind.startswith(FF_CELLS)),
+    )
+
+
+def da4ml_texts(weights: np.ndarray, act_bits: int) -> dict[str, str]:
+    """Verilog of da4ml for the same matrix, every sum registered."""
+    from da4ml.codegen.rtl import VerilogModel
+    from da4ml.trace import FixedVariableArrayInput, HWConfig, comb_trace
+
+    given = FixedVariableArrayInput(INPUTS, hwconf=HWConfig(1, -1, -1))
+    x = given.quantize(
+        np.zeros(INPUTS, int), np.full(INPUTS, act_bits), np.zeros(INPUTS, int)
+    )  # fmt: skip
+    graph = comb_trace(given, x @ weights.T.astype(np.float64))
+    with tempfile.TemporaryDirectory() as made:
+        VerilogModel(graph, "dut", made, latency_cutoff=1, print_latency=False).write()
+        files = [*Path(made).glob("src/dut.v"), *Path(made).glob("src/dut_stage*.v"),
+                 *Path(made).glob("src/static/*.v")]  # fmt: skip
+        return {
+            file.name: file.read_text() for file in sorted(files)
+            if file.name != "lookup_table.v" and not re.search("wrapper", file.name)
+        }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="+")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--da4ml", action="store_true")
+    args = parser.parse_args()
+    print(yosys_version())
+    for target in args.targets:
+        fabric = load_fabric(target)
+        rows, luts = [], []
+        for (w, a), zeros in KINDS.items():
+            found: dict[str, list[tuple[int, int]]] = {}
+            for seed in range(1, args.seeds + 1):
+                weights = matrix(w, zeros, seed)
+                for levels in sorted({1, fabric.adder_levels}):
+                    graph = search(weights, 0, (1 << a) - 1, levels)
+                    made = counted({"t.v": text_of(graph, levels)}, "t_sums", fabric)
+                    found.setdefault(f"levels {levels}", []).append(made)
+                    if levels == fabric.adder_levels:
+                        rows.append(graph.size())
+                        luts.append(made[0])
+                if args.da4ml:
+                    made = counted(da4ml_texts(weights, a), "dut", fabric)
+                    found.setdefault("da4ml", []).append(made)
+            published = PUBLISHED[target][w, a]
+            line = "  ".join(
+                f"{what}: {np.mean([m[0] for m in all_]) / MACS:.2f} LUT"
+                f" {np.mean([m[1] for m in all_]) / MACS:.2f} FF"
+                for what, all_ in found.items()
+            )
+            ratio = np.mean([m[0] for m in found["levels 1"]]) / MACS / published
+            print(f"{target} w{w} a{a}  {line}  published {published}  ratio {ratio:.2f}",
+                  flush=True)  # fmt: skip
+        print(f"{target} prices {prices(np.array(rows, float), np.array(luts, float))}", flush=True)
+
+
+def prices(rows: np.ndarray, luts: np.ndarray) -> str:
+    """(per bit, per adder, per subtracted bit), least relative squares, not negative."""
+    from scipy.optimize import nnls
+
+    found, _ = nnls(rows / luts[:, None], np.ones(len(luts)))
+    errors = np.abs(rows @ found - luts) / luts
+    return f"{found.round(3).tolist()} errors mean {errors.mean():.3f} worst {errors.max():.3f}"
+
+
+if __name__ == "__main__":
+    main()
