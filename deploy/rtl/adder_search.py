@@ -231,8 +231,8 @@ def _graph(matrix: Int64, low: int, high: int, weigh: bool, differences: bool) -
     ]
     left: list[list[Term]] = [[] for _ in digits]
     for part in _parts(digits, inputs):
-        for row, terms in zip(left, Search(graph, part, weigh).run(), strict=True):
-            row += terms
+        for terms, found in zip(left, Search(graph, part, weigh).run(), strict=True):
+            terms += found
     sums: dict[int, Term | None] = {}
     for row, parent, sign in order:
         terms = left[row]

@@ -98,6 +98,9 @@ def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
             bits = r[name].width * r[name].depth
             found["table"] += bits if r[f"{name}_style"] else _small(bits)
         return
+    if r["form"] == "constant":
+        found["rescale_sum"] += r["sum_bits"]
+        return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
         found["rescale_sum"] += r["lanes"] * r["sum_bits"]
@@ -161,9 +164,16 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     counts, v = features(plan), plan.values
     made = Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
     if "adder_bits" in v:
-        lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
-        made += Resources(lut, v["adder_registers"] + v["window_registers"])
+        made += Resources(0.0, v["window_registers"]) + _adders(v, fabric)
+        if v["rescale"]["form"] == "constant":
+            made += _adders(v["rescale"], fabric)
     return made
+
+
+def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
+    """A constant graph of adders, counted one by one."""
+    lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
+    return Resources(lut, v["adder_registers"])
 
 
 def edge_resources(edge: Edge, fabric: Fabric) -> Resources:

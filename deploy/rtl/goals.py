@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor
+from typing import Any
 
 from ...hw_models import load_fabric
 from ..errors import UsageError
@@ -67,8 +68,10 @@ class Goals:
         if "frames_per_second" in given:
             rate = given["frames_per_second"]
             goals = replace(goals, interval=max(1, floor(goals.clock_mhz * 1e6 / rate)))
-        whole = {name: floor(given[name]) for name in ("interval", "latency", "lut", "bram")
-                 if name in given}  # fmt: skip
+        whole: dict[str, Any] = {
+            name: floor(given[name])
+            for name in ("interval", "latency", "lut", "bram") if name in given
+        }  # fmt: skip
         if goals.lut is None and "lut" in given and not load_fabric(target.name).measured:
             raise UsageError(
                 f"--goal lut: no measured LUT prices for {target.name}; the other goals are"

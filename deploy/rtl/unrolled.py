@@ -23,6 +23,7 @@ from .elementwise import store_of
 from .engine import Job, loops, pads
 from .plan import Fold, MapTiming, Port, RtlPlan, WindowTiming, signed_bits, twos
 from .rescale import THRESHOLD_BITS, Rescale, plan_rescale
+from .rescale_constant import plan_constant
 from .window import Ring
 from .words import signed_number
 
@@ -74,7 +75,13 @@ def plan_unrolled(
     matrix = tap_matrix(op.weights.values, source.shape[2], window, lanewise)
     graph = search(matrix, source.type.lo, source.type.hi, fold.levels)
     rule, low, high = _signed_outputs(graph, op.requant, channels)
-    rescale = plan_rescale(rule, low, high, output.type, fold.pe, channels, _serial(fold, output))
+    wide = output.type.bits > THRESHOLD_BITS
+    if wide and fold.pe == channels and not fold.serial:
+        rescale = plan_constant(rule, low, high, output.type, fold.levels)
+    else:
+        rescale = plan_rescale(
+            rule, low, high, output.type, fold.pe, channels, fold.serial and wide
+        )  # fmt: skip
     acc_bits = signed_bits(int(low.min()), int(high.max()))
     common = _Common(graph, fold, source, output, rescale, acc_bits)
     proof = op.proof([source])
@@ -117,10 +124,6 @@ def _signed_outputs(
     ]
     turned = replace(rule, bias=rule.bias * signs, m=rule.m * signs)
     return turned, np.array([e[0] for e in ends]), np.array([e[1] for e in ends])
-
-
-def _serial(fold: Fold, output: TensorInfo) -> bool:
-    return fold.serial and output.type.bits > THRESHOLD_BITS
 
 
 class _Common:

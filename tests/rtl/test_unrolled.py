@@ -52,16 +52,17 @@ def small(weight_bits: int, act_bits: int, *, signed: bool, seed: int = 0):
 
 
 def unrolled(net, seed: int) -> dict[str, Fold]:
-    """All layers with weights unrolled, any number of results at once."""
+    """All layers with weights unrolled, with requantisers of all forms."""
     rng = np.random.default_rng(seed)
     folds = {}
     for node in net.nodes:
         if node.op.unrolls:
             channels = node.output.shape[-1]
             at_once = [n for n in range(1, channels + 1) if channels % n == 0]
-            serial = bool(rng.integers(0, 2))
-            pe = channels if serial else int(rng.choice(at_once))
-            folds[node.name] = Fold(pe, 1, serial, unrolled=True)
+            # bit by bit; all at once, by constants where they are wide; some at once
+            form = int(rng.integers(0, 3))
+            pe = int(rng.choice(at_once)) if form == 2 else channels
+            folds[node.name] = Fold(pe, 1, form == 0, unrolled=True)
     return folds
 
 
@@ -88,7 +89,9 @@ def lint(design, folder):
 def test_every_integer_and_cycle(weight_bits, act_bits, tmp_path):
     signed = (weight_bits + act_bits) % 2 == 1
     net = small(weight_bits, act_bits, signed=signed, seed=weight_bits)
-    circuit = plan_circuit(net, get("fpga"), "net", folds=unrolled(net, 8 * weight_bits + act_bits))
+    circuit = plan_circuit(
+        net, get("fpga"), "net", folds=unrolled(net, 8 * weight_bits + act_bits + 1)
+    )
     lint(circuit.design, tmp_path)
     codes = make_inputs(net, samples=10)
     tally = Comparing(circuit)
