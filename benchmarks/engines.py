@@ -21,6 +21,7 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 
@@ -50,6 +51,7 @@ INPUTS, OUTPUTS = 32, 8
 MACS = INPUTS * OUTPUTS
 KINDS = {(1, 1): 0.0, (2, 2): 0.45, (3, 4): 0.22, (4, 4): 0.11, (8, 8): 0.01}
 """Share of zero weights by (weight bits, activation bits)."""
+Pairs = Sequence[tuple[int, int]]
 PUBLISHED = {
     "fpga-ecp5": {(1, 1): 1.1, (2, 2): 1.7, (3, 4): 4.1, (4, 4): 5.5, (8, 8): 17.7},
     "fpga-ice40": {(1, 1): 1.3, (2, 2): 1.8, (3, 4): 4.6, (4, 4): 6.4, (8, 8): 20.2},
@@ -119,11 +121,12 @@ def da4ml_texts(weights: np.ndarray, act_bits: int) -> dict[str, str]:
         }  # fmt: skip
 
 
-def adders(target: str, seeds: int, other: bool) -> None:
+def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
     """Constant matrices."""
     fabric = load_fabric(target)
     rows, luts = [], []
-    for (w, a), zeros in KINDS.items():
+    for w, a in pairs:
+        zeros = KINDS[w, a]
         found: dict[str, list[tuple[int, int]]] = {}
         for seed in range(1, seeds + 1):
             weights = matrix(w, zeros, seed)
@@ -176,10 +179,11 @@ def layer(weight_bits: int, act_bits: int) -> Graph:
     return graph(x, make.conv("conv", x, 16, act))
 
 
-def lanes(target: str) -> None:
+def lanes(target: str, pairs: Pairs) -> None:
     """The folded engine, part by part and per lane."""
     fabric = load_fabric(target)
-    for (w, a), known in FOLDED[target].items():
+    for w, a in pairs:
+        known = FOLDED[target][w, a]
         for pe, simd in FOLDS:
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
             design = lay_out(layer(w, a), get(target), "net", folds)
@@ -234,16 +238,19 @@ def main() -> None:
     parser.add_argument("what", choices=("adders", "layers", "lanes"))
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--bits", default="", help="only these, as 3x4,8x8 (adders, lanes)")
     parser.add_argument("--da4ml", action="store_true")
     args = parser.parse_args()
+    bits = args.bits.split(",") if args.bits else [f"{w}x{a}" for w, a in KINDS]
+    pairs = [(w, a) for w, a in KINDS if f"{w}x{a}" in bits]
     print(yosys_version())
     for target in args.targets:
         if args.what == "adders":
-            adders(target, args.seeds, args.da4ml)
+            adders(target, pairs, args.seeds, args.da4ml)
         elif args.what == "layers":
             layers(target)
         else:
-            lanes(target)
+            lanes(target, pairs)
 
 
 if __name__ == "__main__":

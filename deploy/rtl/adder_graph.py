@@ -18,6 +18,9 @@ import numpy as np
 from ..requant import Int64
 from .plan import signed_bits
 
+Form = dict[int, int]
+"""Coefficients by input, without zeros."""
+
 
 class Term(NamedTuple):
     """``sign * (node << shift)``."""
@@ -42,6 +45,18 @@ def width_of(low: int, high: int) -> int:
     return signed_bits(low, high) if low < 0 else max(1, high.bit_length())
 
 
+def _sum(left: Form, right: Form, shift: int, minus: bool) -> Form:
+    """The linear form of an adder."""
+    found = dict(left)
+    for i, value in right.items():
+        total = found.get(i, 0) + (-(value << shift) if minus else value << shift)
+        if total:
+            found[i] = total
+        else:
+            found.pop(i, None)
+    return found
+
+
 class AdderGraph:
     """Adders over ``inputs`` equal-ranged inputs, and terms of them as outputs.
 
@@ -62,8 +77,7 @@ class AdderGraph:
         self.widths: list[int] = [width_of(low, high)] * inputs
         self.depths: list[int] = [0] * inputs
         self.outputs: list[Term | None] = []
-        # linear forms, sparse: by node, {input: coefficient}
-        self.forms: list[dict[int, int]] = [{i: 1} for i in range(inputs)]
+        self._forms: list[Form] = [{i: 1} for i in range(inputs)]
 
     def __len__(self) -> int:
         return len(self.adders)
@@ -78,20 +92,14 @@ class AdderGraph:
 
     def add(self, left: int, right: int, shift: int, minus: bool) -> int:
         """Append an adder; the new node."""
-        form = dict(self.forms[left])
-        for i, value in self.forms[right].items():
-            total = form.get(i, 0) + (-(value << shift) if minus else value << shift)
-            if total:
-                form[i] = total
-            else:
-                form.pop(i, None)
+        form = _sum(self._forms[left], self._forms[right], shift, minus)
         rising = sum(v for v in form.values() if v > 0)
         falling = sum(v for v in form.values() if v < 0)
         self.ranges.append(
             (rising * self.low + falling * self.high, rising * self.high + falling * self.low)
         )
         self.widths.append(width_of(*self.ranges[-1]))
-        self.forms.append(form)
+        self._forms.append(form)
         self.depths.append(1 + max(self.depths[left], self.depths[right]))
         self.adders.append(Adder(left, right, shift, minus))
         return len(self.adders) - 1
@@ -154,12 +162,23 @@ class AdderGraph:
 
     def matrix(self) -> Int64:
         """What the outputs compute, ``[outputs, inputs]``."""
+        forms: dict[int, Form] = {}
+        for node in self.live():
+            adder = self.adders[node]
+            forms[node] = (
+                {node: 1} if adder is None
+                else _sum(forms[adder.left], forms[adder.right], adder.shift, adder.minus)
+            )  # fmt: skip
         found = np.zeros((len(self.outputs), self.inputs), np.int64)
         for row, term in enumerate(self.outputs):
             if term:
-                for i, value in self.forms[term.node].items():
+                for i, value in forms[term.node].items():
                     found[row, i] = term.sign * (value << term.shift)
         return found
+
+    def finish(self) -> None:
+        """Give back the memory that only `add` needs."""
+        self._forms = []
 
     def evaluate(self, inputs: Iterable[int]) -> list[int]:
         """The outputs for one vector, adder by adder, each checked against its wires.

@@ -280,6 +280,7 @@ def _search(key: tuple[tuple[int, int], bytes, int, int, int]) -> AdderGraph:
     graphs = [_graph(matrix, low, high, *how) for how in (methods if small else methods[:1])]
     for graph in graphs:
         assert (graph.matrix() == matrix).all(), "an adder graph computes another matrix"
+        graph.finish()
     return min(graphs, key=lambda graph: _size(graph, levels))
 
 

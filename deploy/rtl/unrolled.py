@@ -197,21 +197,26 @@ def _window_plan(common: _Common, window: Window, pad: int, proof: tuple[str, ..
     (out_rows, out_columns), (kh, kw) = ring.out_hw, window.kernel
     span = (kw - 1) * window.dilation[1] + 1
     steps = min(span, window.stride[1])
+    # columns behind the image, which are columns before it for the next row
+    reach = span + (out_columns - 1) * window.stride[1] - window.pad[1]
+    common_pad = min(window.pad[1], max(0, reach - ring.width), span - 1)
+    first = span - common_pad
     job = Job(
         "", "graph", True, source, output, window, 1, pad, None, (0, 0), output.shape[2],
         source.shape[2],
     )  # fmt: skip
     found = loops(job, ring)
-    latency, pace, depth, hop = common.queue(2 + common.stages, steps)
+    latency, pace, depth, hop = common.queue(2 + common.stages, min(steps, first))
     timing = WindowTiming(
         1, ring.pixels, ring.capacity, tuple(ring.need()), tuple(ring.release()), (common.burst,),
-        common.burst, steps, pace, latency, depth, hop, (out_columns, span),
+        common.burst, steps, pace, latency, depth, hop, (out_columns, first),
     )  # fmt: skip
     values = {
         **found, **pads(job), **common.values, "copies": kh, "span": span,
         "window_registers": kh * (1 + span) * source.shape[2] * source.type.bits,
         "loops": [(name, count) for name, count in found["loops"] if name in ("x", "y")],
-        **_moves(ring, steps, span, found["ring_bits"], found["edge_bits"]),
+        **_moves(ring, steps, span, common_pad, found["ring_bits"], found["edge_bits"]),
+        "row_steps": first, "window_steps": steps, "kept_columns": common_pad,
         "tap_columns": [(kw - 1 - kx) * window.dilation[1] for kx in range(kw)],
     }  # fmt: skip
     return RtlPlan(
@@ -220,12 +225,17 @@ def _window_plan(common: _Common, window: Window, pad: int, proof: tuple[str, ..
     )  # fmt: skip
 
 
-def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict[str, Any]:
-    """Steps of the column that is read, and which of its rows lie outside the image."""
+def _moves(
+    ring: Ring, steps: int, span: int, kept: int, ring_bits: int, edge: int
+) -> dict[str, Any]:
+    """Steps of the column that is read, and which of its rows lie outside the image.
+
+    Rows begin with ``kept`` columns that the row before has left there.
+    """
     window, width = ring.window, ring.width
     rows, columns = ring.out_hw
     (sv, sh), (top, left, _, _) = window.stride, window.pad
-    back = -(span - 1 + (columns - 1) * sh)
+    back = kept - (span - 1 + (columns - 1) * sh)
     moves = {
         "column": (1, 1, 0),
         "window": (sh - steps + 1, sh - steps + 1, 0),
@@ -234,13 +244,13 @@ def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict
     }
     starts, outside = [], []
     beside = []
-    if left:
+    if left > kept:
         beside.append(f"tap_x < {signed_number(0, edge)}")
     if (columns - 1) * sh - left + span > width:
         beside.append(f"tap_x >= {signed_number(width, edge)}")
     for ky in range(window.kernel[0]):
         down = ky * window.dilation[0]
-        starts.append(twos((down - top) * width - left, ring_bits))
+        starts.append(twos((down - top) * width - left + kept, ring_bits))
         tests = []
         if down < top:
             tests.append(f"tap_y < {signed_number(-down, edge)}")
@@ -255,5 +265,5 @@ def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict
         },
         "starts": starts, "outside": outside, "bordered": [ky for ky, _ in outside],
         "tracks_x": bool(beside), "tracks_y": any("tap_y" in t for _, ts in outside for t in ts),
-        "row_steps": span, "window_steps": steps,
+        "start_x": twos(kept - left, edge),
     }  # fmt: skip

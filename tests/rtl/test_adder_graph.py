@@ -34,11 +34,17 @@ def check(graph: AdderGraph, matrix, low, high, rng):
     tests += [np.where(row > 0, end, low + high - end) for row in matrix for end in (low, high)]
     for x in tests:
         assert graph.evaluate(x.tolist()) == (matrix @ x).tolist()
+    forms = {}
     for node in graph.live():
-        form = graph.forms[node]
+        adder = graph.adders[node]
+        if adder is None:
+            forms[node] = np.eye(graph.inputs, dtype=int)[node]
+        else:
+            right = forms[adder.right] << adder.shift
+            forms[node] = forms[adder.left] + (-right if adder.minus else right)
+        form = forms[node].tolist()
         ends = [
-            sum(v * (side if v > 0 else low + high - side) for v in form.values())
-            for side in (low, high)
+            sum(v * (side if v > 0 else low + high - side) for v in form) for side in (low, high)
         ]
         assert graph.ranges[node] == tuple(ends)
         assert graph.width(node) == width_of(*ends)
