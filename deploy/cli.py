@@ -95,6 +95,15 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How circuits compute layers with weights: 'folded' (weights in a memory),"
+            " 'unrolled' (weights as shared adders) or 'auto' (by predicted LUTs), for all layers"
+            " or one, as in conv1=unrolled; may be repeated.",
+            show_default="auto",
+        ),
+    ] = None,
     synth: Annotated[
         bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
     ] = False,
@@ -116,7 +125,7 @@ def deploy(
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [], board)
+    goals = circuit_goals(chosen, name, goal or [], engine, board)
     check_synthesis(chosen, synth, pnr, board)
     if goals is not None:
         board = None  # no cost table has it

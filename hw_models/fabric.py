@@ -39,6 +39,9 @@ class Fabric(Record):
         bitstream of it, and that file's suffix.
     constrained: whether the router takes no circuit without the pins of a board.
     packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
+    adder_levels: adders between registers in the constant graphs of unrolled layers.
+    adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
+        per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
     """
@@ -61,6 +64,10 @@ class Fabric(Record):
     router: str
     router_flags: str
     router_output: str
+    adder_levels: int = Field(ge=1)
+    adder_bit: float = Field(ge=0)
+    adder_each: float = Field(ge=0)
+    adder_negated: float = Field(ge=0)
     packer: str
     bitstream: str
     packer_flags: str = "{placed} {bitstream}"
@@ -75,6 +82,10 @@ class Fabric(Record):
     def price(self, features: Mapping[str, float]) -> float:
         """LUTs of a module with these features; a feature without price raises KeyError."""
         return sum(self.lut[name] * count for name, count in features.items())
+
+    def adders(self, bits: int, count: int, negated: int) -> float:
+        """LUTs of a constant adder graph."""
+        return self.adder_bit * bits + self.adder_each * count + self.adder_negated * negated
 
     def flip_flops(self, features: Mapping[str, float]) -> float:
         """Flip-flops of a module with these features."""

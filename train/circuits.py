@@ -52,6 +52,7 @@ def circuit_cost(
     """
     from ..deploy.rtl.cost import edge_resources
     from ..deploy.rtl.design import lay_out
+    from ..deploy.rtl.engines import EVERY
     from ..deploy.rtl.folding import choose_folds
     from ..deploy.rtl.goals import USUAL_RATE, Goals
     from ..deploy.rtl.schedule import with_deep_queues
@@ -70,7 +71,8 @@ def circuit_cost(
     graphs = _graphs(module)
     widest = graphs[MAX_BITS]
     interval = max(1, int(fabric.clock_mhz * 1e6 / rate))
-    goals = Goals(fabric.clock_mhz, interval)
+    # an unrolled layer's size follows its weights, which training changes: priced as folded
+    goals = Goals(fabric.clock_mhz, interval, engines=((EVERY, "folded"),))
     folds = choose_folds(widest, get(target), goals)
     design = with_deep_queues(lay_out(widest, get(target), "net", folds))
     fixed: Prices = dict.fromkeys(METRICS, 0.0)

@@ -65,11 +65,12 @@ def features(plan: RtlPlan) -> dict[str, float]:
 
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
-    found["counter"] += (
-        v["spare_bits"] + v["space_bits"] + 2 * v["ring_bits"] + 2 * v["word_bits"]
-        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
-        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
-    )  # fmt: skip
+    if "spare_bits" in v:
+        found["counter"] += _counters(v)
+    if v["combine"] == "graph":
+        # adders and the window's registers are counted one by one
+        found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
+        return
     lanes = v["pe"] * v["simd"]
     found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
     found["accumulator"] = v["pe"] * v["acc_bits"]
@@ -83,12 +84,26 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
         found["product"] = lanes * a * w
 
 
+def _counters(v: Mapping[str, Any]) -> float:
+    """Bits of counters and addresses."""
+    taps = v.get("copies", 1)
+    bits: float = (
+        v["spare_bits"] + v["space_bits"] + (1 + taps) * v["ring_bits"] + 2 * v["word_bits"]
+        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
+        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
+    )  # fmt: skip
+    return bits
+
+
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
     if r["form"] == "serial":
         found["serial"] += r["lanes"] * (3 * r["a_bits"] + r["high_bits"])
         for name in ("starts", "turns"):
             bits = r[name].width * r[name].depth
             found["table"] += bits if r[f"{name}_style"] else _small(bits)
+        return
+    if r["form"] == "constant":
+        found["rescale_sum"] += r["sum_bits"]
         return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
@@ -122,7 +137,8 @@ def brams(plan: RtlPlan, fabric: Fabric) -> int:
         if not v["rom_style"]
     )  # fmt: skip
     if "capacity" in v:
-        count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        each = ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        count += v.get("copies", 1) * each
     if v.get("rescale") and v["rescale"]["form"] == "serial":
         for name in ("starts", "turns"):
             table = v["rescale"][name]
@@ -152,8 +168,19 @@ def blocks(width: int, depth: int, fabric: Fabric) -> int:
 
 def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
-    counts = features(plan)
-    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    counts, v = features(plan), plan.values
+    made = Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    if "adder_bits" in v:
+        made += Resources(0.0, v["window_registers"]) + _adders(v, fabric)
+        if v["rescale"]["form"] == "constant":
+            made += _adders(v["rescale"], fabric)
+    return made
+
+
+def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
+    """A constant graph of adders, counted one by one."""
+    lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
+    return Resources(lut, v["adder_registers"])
 
 
 def edge_resources(edge: Edge, fabric: Fabric) -> Resources:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def circuit_goals(
-    target: Target, name: str, texts: list[str], board: str | None = None
+    target: Target,
+    name: str,
+    texts: list[str],
+    engines: list[str] | None = None,
+    board: str | None = None,
 ) -> Goals | None:
     """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
@@ -26,6 +30,11 @@ def circuit_goals(
             raise UsageError(
                 f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
                 " 'adaqat compare --budget' to judge a processor"
+            )
+        if engines:
+            raise UsageError(
+                f"--engine: target {target.name} emits C; engines are those of FPGA targets; leave"
+                " it out"
             )
         c_name(name)
         from ..report import check_board
@@ -39,7 +48,7 @@ def circuit_goals(
     verilog_name(name)
     if board is not None:
         check_circuit_board(target, board)
-    return Goals.parse(texts, target, board)
+    return Goals.parse(texts, target, engines or [], board)
 
 
 def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:
