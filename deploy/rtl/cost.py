@@ -16,9 +16,9 @@ from .design import Design, Edge
 from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
 FEATURES = (
-    "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
+    "module", "counter", "mux", "lane", "operand", "product", "tree", "accumulator", "waiting",
     "rescale_product", "rescale_sum", "serial", "threshold", "table",
-    "queue", "add_product", "stream",
+    "queue", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
 
@@ -76,6 +76,15 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
         found["product"] = lanes * a * w
+        found["tree"] = v["pe"] * _tree(v["simd"], a + w + (not v["act_signed"]))
+
+
+def _tree(terms: int, bits: int) -> int:
+    """Bits of all sums of a binary tree of adders."""
+    found = 0
+    while terms > 1:
+        bits, found, terms = bits + 1, found + terms // 2 * (bits + 1), -(-terms // 2)
+    return found
 
 
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
@@ -148,18 +157,39 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
 
 
-def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
-    """Predicted resources of a stream's queue, cutter and collector."""
+def edge_features(edge: Edge) -> dict[str, float]:
+    """Counts of a stream's queue, cutter and collector by feature."""
     counts = dict.fromkeys(FEATURES, 0.0)
-    words = 1 << bits_for(edge.queue - 1) if edge.queue else 0
-    counts["queue"] = _queue(edge.beat, words)
+    counts["link"] = (edge.queue > 0) + (edge.cut > 1) + (edge.collect is not None)
+    counts["queue"] = _queue(edge.beat, _edge_words(edge))
     counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
     if edge.collect:
         counts["stream"] += edge.piece * edge.collect.pieces
+    return counts
+
+
+def _edge_words(edge: Edge) -> int:
+    return 1 << bits_for(edge.queue - 1) if edge.queue else 0
+
+
+def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
+    """Predicted resources of a stream's queue, cutter and collector."""
+    counts = edge_features(edge)
     return Resources(
         fabric.price(counts), fabric.flip_flops(counts), 0,
-        ram_blocks(edge.beat, words, fabric),
+        ram_blocks(edge.beat, _edge_words(edge), fabric),
     )  # fmt: skip
+
+
+def design_features(design: Design) -> dict[str, float]:
+    """Counts of a whole design by feature."""
+    total = dict.fromkeys(FEATURES, 0.0)
+    for counts in [
+        *(features(module.plan) for module in design.modules), *map(edge_features, design.edges)
+    ]:
+        for name, count in counts.items():
+            total[name] += count
+    return total
 
 
 def design_resources(design: Design, fabric: Fabric) -> Resources:
