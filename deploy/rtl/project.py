@@ -12,7 +12,7 @@ from .emit import beats_of, facts, padded_width
 from .plan import Port
 from .schedule import key, schedule
 from .simulation import sources
-from .synthesis import synthesis_command
+from .synthesis import synthesis_commands
 from .words import print_template
 
 FRAMES = 3
@@ -41,7 +41,7 @@ def project(circuit: Circuit) -> dict[str, str]:
     )  # fmt: skip
     texts[f"{name}.ys"] = print_template(
         "verilog/project/synth.ys.j2", name=name, design=stated, device=fabric.device,
-        synthesis=synthesis_command(design, fabric),
+        commands=synthesis_commands(design, fabric),
     )  # fmt: skip
     texts["Makefile"] = print_template("verilog/project/Makefile.j2", name=name)
     queues = [
