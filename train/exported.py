@@ -54,6 +54,8 @@ CALLS: dict[str, tuple[Target, str]] = {
     "transpose": (torch.transpose, "self dim0 dim1"),
     "permute": (torch.permute, "self dims"),
     "mean": (torch.mean, "self dim keepdim"),
+    "maximum": (torch.maximum, "self other"),
+    "minimum": (torch.minimum, "self other"),
     "add": (torch.add, "self other alpha=alpha"),
     "sub": (torch.sub, "self other alpha=alpha"),
     "mul": (torch.mul, "self other"),

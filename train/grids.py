@@ -9,9 +9,12 @@ from dataclasses import replace
 from .capture import Network
 from .records import GRID_KINDS, UNIT_KINDS, Record
 
+SHARED = ("concat", "extremum")
+"""Kinds whose inputs and result share one grid."""
+
 
 def share_grids(network: Network) -> tuple[Network, dict[str, str]]:
-    """The grid (named after one producer) of every tensor; concats share one.
+    """The grid (named after one producer) of every tensor; what `SHARED` joins has one.
 
     The network's input and a softmax never share: a concat of them gets a change of grid in front.
     """
@@ -30,7 +33,7 @@ def share_grids(network: Network) -> tuple[Network, dict[str, str]]:
         if record.kind in GRID_KINDS:
             parent[record.name] = record.name
             grid_of[record.name] = record.name
-        elif record.kind == "concat":
+        elif record.kind in SHARED:
             inputs = []
             for i, name in enumerate(record.inputs):
                 source = by_name[name]

@@ -76,6 +76,22 @@ def _both(node: fx.Node, a: Any, b: Any, what: str) -> None:
         )
 
 
+def make_extremum(node: fx.Node, a: Any, b: Any, largest: int) -> Call:
+    """The larger or smaller of two computed tensors, or a clamp by a number."""
+    for value, other in ((b, a), (a, b)):
+        number = numbers(value, other)
+        if isinstance(number, float) and _computed(other):
+            limits = (number, math.inf) if largest else (-math.inf, number)
+            return Call("clamp", [other], clamp=limits)
+    _both(node, a, b, "a maximum or minimum")
+    if shape_of(a) != shape_of(b):
+        raise Unsupported(
+            f"a maximum or minimum of shapes {shape_of(a)} and {shape_of(b)}; equal shapes are "
+            "supported; expand before"
+        )
+    return Call("extremum", [a, b], {"largest": largest})
+
+
 def make_concat(bound: dict[str, Any]) -> Call:
     """A concat along channels."""
     tensors = list(bound["tensors"])
