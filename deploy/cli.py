@@ -113,6 +113,7 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
+    from ..hw_models import load as load_table
     from . import targets
 
     chosen = targets.get(target)
@@ -121,6 +122,7 @@ def deploy(
     from .console import print_report, progress
     from .imported import second_opinion
     from .model_source import open_model, verification_inputs
+    from .passes import clean
     from .report import Report, model_report
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
@@ -131,6 +133,8 @@ def deploy(
         board = None  # no cost table has it
     check_destination(out)
     graph = open_model(model, rounding, output_scale)
+    fast = chosen.table if chosen.family == "c" and optimise is Setting.speed else None
+    graph = clean(graph, load_table(fast, board) if fast else None)
     report: Report | None = None
     if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
