@@ -208,8 +208,8 @@ def inspect(
     output_scale: OutputScale = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a model file holds: nodes, shapes, bit-widths, multiply-accumulates."""
-    from .model_source import open_model
+    """Show what a model holds: nodes, shapes, bit-widths; of a training run, why they are so."""
+    from .model_source import open_model, run_reasons
 
     graph = open_model(model, output_scale=output_scale)
     if dump:
@@ -218,9 +218,12 @@ def inspect(
     from .console import graph_rows, print_graph
 
     if as_json:
-        print(json.dumps({"id": graph.model_id, "nodes": graph_rows(graph)}, indent=2))
+        rows = {"id": graph.model_id, "nodes": graph_rows(graph), "why": run_reasons(model)}
+        print(json.dumps(rows, indent=2))
     else:
         print_graph(graph)
+        for row in run_reasons(model):
+            print(f"{row['name']}: {row['why']}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...hw_models import Fabric
 from .design import Design
+from .plan import RtlPlan
 from .simulation import sources
 from .tools import call, yosys
 
@@ -112,27 +113,25 @@ def synthesis_command(design: Design, fabric: Fabric) -> str:
 
     Products go to DSP slices only where there are enough of them for all products that would.
     """
-    if fabric.dsp_flag and _dsp_products(design, fabric) <= fabric.dsps:
+    products = sum(slice_products(module.plan, fabric) for module in design.modules)
+    if fabric.dsp_flag and products <= fabric.dsps:
         return f"{fabric.synthesis} {fabric.dsp_flag}"
     return fabric.synthesis
 
 
-def _dsp_products(design: Design, fabric: Fabric) -> int:
-    """Products of layers and of parallel requantisers and sums that would go to DSP slices."""
-    found = 0
-    for module in design.modules:
-        v = module.plan.values
-        sizes: list[tuple[int, int, int]] = []
-        if v.get("combine") == "mac":
-            sizes.append((v["pe"] * v["simd"], v["act_bits"], v["weight_bits"]))
-        if v.get("rescale") and v["rescale"]["form"] == "multiplier":
-            r = v["rescale"]
-            # wider than one slice: four of them
-            sizes.append((4 * r["lanes"], r["acc_bits"], r["m_bits"]))
-        if v.get("form") == "parallel":
-            sizes += [(v["lanes"], x, m) for x, m in zip(v["in_bits"], v["m_bits"], strict=True)]
-        found += sum(n for n, a, b in sizes if a + b >= fabric.dsp_bits and min(a, b) >= 3)
-    return found
+def slice_products(plan: RtlPlan, fabric: Fabric) -> int:
+    """Products of a layer or of a parallel requantiser or sum that would go to DSP slices."""
+    v = plan.values
+    sizes: list[tuple[int, int, int]] = []
+    if v.get("combine") == "mac":
+        sizes.append((v["pe"] * v["simd"], v["act_bits"], v["weight_bits"]))
+    if v.get("rescale") and v["rescale"]["form"] == "multiplier":
+        r = v["rescale"]
+        # wider than one slice: four of them
+        sizes.append((4 * r["lanes"], r["acc_bits"], r["m_bits"]))
+    if v.get("form") == "parallel":
+        sizes += [(v["lanes"], x, m) for x, m in zip(v["in_bits"], v["m_bits"], strict=True)]
+    return sum(n for n, a, b in sizes if a + b >= fabric.dsp_bits and min(a, b) >= 3)
 
 
 def counted(cells: Cells, module: str) -> Synthesised:
