@@ -95,6 +95,13 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    reloadable_weights: Annotated[
+        bool,
+        typer.Option(
+            "--reloadable-weights",
+            help="Weights of a circuit's layers can be written over AXI4-Lite (FPGA targets).",
+        ),
+    ] = False,
     synth: Annotated[
         bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
     ] = False,
@@ -116,7 +123,7 @@ def deploy(
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [], board)
+    goals = circuit_goals(chosen, name, goal or [], board, reloadable_weights)
     check_synthesis(chosen, synth, pnr, board)
     if goals is not None:
         board = None  # no cost table has it

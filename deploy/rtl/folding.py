@@ -37,13 +37,15 @@ class Choice:
     bram: int
 
 
-def choices(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
+def choices(
+    graph: Graph, node: Node, fabric: Fabric, reload: bool = False
+) -> list[Choice]:
     """Foldings of a node that no other one beats in cycles, LUTs and block memories."""
     inputs = graph.inputs_of(node)
     most_pe, most_simd = node.op.fold_limits(inputs, node.output)
     found: list[Choice] = []
     for pe, simd, serial in product(_counts(most_pe), _counts(most_simd), (False, True)):
-        fold = Fold(pe, simd, serial, fabric.deep)
+        fold = Fold(pe, simd, serial, fabric.deep, reload=reload)
         if pe * simd > MOST_PRODUCTS:
             continue
         try:
@@ -81,7 +83,7 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
     """
     fabric = load_fabric(target.name)
     options = {
-        node.name: found for node in graph.nodes if (found := choices(graph, node, fabric))
+        node.name: found for node in graph.nodes if (found := choices(graph, node, fabric, goals.reload))
     }
     if not options:
         # nothing with Verilog: the layout names what is missing

@@ -28,6 +28,7 @@ class Goals:
         lut: most LUTs, predicted.
         bram: most block memories, predicted.
         board: the board to emit for, whose oscillator is the clock.
+        reload: whether another network's weights can be written into folded layers.
     """
 
     clock_mhz: float
@@ -36,6 +37,7 @@ class Goals:
     lut: int | None = None
     bram: int | None = None
     board: str | None = None
+    reload: bool = False
 
     @classmethod
     def of(cls, target: Target) -> Goals:

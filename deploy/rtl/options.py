@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def circuit_goals(
-    target: Target, name: str, texts: list[str], board: str | None = None
+    target: Target, name: str, texts: list[str], board: str | None = None, reload: bool = False
 ) -> Goals | None:
     """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
@@ -26,6 +27,11 @@ def circuit_goals(
             raise UsageError(
                 f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
                 " 'adaqat compare --budget' to judge a processor"
+            )
+        if reload:
+            raise UsageError(
+                f"--reloadable-weights: target {target.name} emits C; circuits can be written; leave"
+                " it out"
             )
         c_name(name)
         from ..report import check_board
@@ -39,7 +45,7 @@ def circuit_goals(
     verilog_name(name)
     if board is not None:
         check_circuit_board(target, board)
-    return Goals.parse(texts, target, board)
+    return replace(Goals.parse(texts, target, board), reload=reload)
 
 
 def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:
