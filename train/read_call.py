@@ -276,6 +276,7 @@ def read_node(node: fx.Node, module: nn.Module | None) -> Call:
     if reader is None:
         target = node.target
         name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        name = name.partition(".")[0]  # the overload of an ATen operator
         raise Unsupported(
             f"{'method' if node.op == 'call_method' else 'function'} {name}; "
             f"{SUPPORTED} are supported; replace it or keep it outside the network"

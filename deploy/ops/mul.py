@@ -33,6 +33,7 @@ class Mul(BroadcastOp):
     requant: Requant
     out_type: IntType
     kind: ClassVar[str] = "mul"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The first input's shape and the output type."""

@@ -32,6 +32,7 @@ class Pad(Op):
     after: tuple[int, ...]
     value: int = 0
     kind: ClassVar[str] = "pad"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The larger shape."""

@@ -31,6 +31,7 @@ class Requantize(Op):
     requant: Requant
     out_type: IntType
     kind: ClassVar[str] = "requantize"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The input's shape and the output type."""

@@ -30,6 +30,7 @@ class Slice(Op):
     size: tuple[int, ...]
     step: tuple[int, ...]
     kind: ClassVar[str] = "slice"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The sizes."""

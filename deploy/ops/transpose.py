@@ -26,6 +26,7 @@ class Transpose(Op):
 
     axes: tuple[int, ...]
     kind: ClassVar[str] = "transpose"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The permuted shape."""

@@ -31,6 +31,7 @@ class UpsampleNearest(Op):
 
     size: tuple[int, int]
     kind: ClassVar[str] = "upsample_nearest"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the input's type."""

@@ -130,6 +130,12 @@ def lay_out(
         inputs = graph.inputs_of(node)
         if node.op.passes_through or node.op.kind == "input":
             continue
+        if any(info.wide for info in (*inputs, node.output)):
+            problems.append(
+                f"{node.source}: {node.output.type} activations; 1 to 8 bits are supported in"
+                " Verilog; deploy to a processor"
+            )
+            continue
         fold = replace(folds.get(node.name, Fold()), deep=deep)
         try:
             plan = node.op.rtl_plan(inputs, node.output, fold)

@@ -117,7 +117,7 @@ def plan_slice(op: Slice, source: TensorInfo, output: TensorInfo, lanes: int) ->
         "axes": axes, "depth": depth, "store": store_of(depth),
         "counters": sum(axis["bits"] for axis in axes if axis["count"] > 1),
     }  # fmt: skip
-    timing = MapTiming(((0,),) * len(inside), target.beats, 1, 0, depth, tuple(inside))
+    timing = MapTiming(((0,),) * len(inside), target.beats, 1, 0, depth, pushes=tuple(inside))
     return RtlPlan("slice", values, (port(source, lanes),), target, timing)
 
 
@@ -152,7 +152,7 @@ def plan_argmax(source: TensorInfo, output: TensorInfo) -> RtlPlan:
         "store": store_of(depth), "counters": bits_for(channels - 1) + source.type.bits,
     }  # fmt: skip
     pushes = (*[False] * (channels - 1), True)
-    timing = MapTiming(((0,),) * channels, pixels(output), 1, 1, depth, pushes)
+    timing = MapTiming(((0,),) * channels, pixels(output), 1, 1, depth, pushes=pushes)
     return RtlPlan("argmax", values, (port(source, 1),), port(output, 1), timing)
 
 

@@ -187,7 +187,7 @@ class WindowTiming:
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes ``burst`` beats from one beat of some inputs.
+    """Times of a module that makes ``burst`` beats from single beats of some inputs.
 
     Attributes:
         order: cycle of input sets; step ``i`` takes one beat of every input in
@@ -213,8 +213,8 @@ class MapTiming:
     @property
     def steps(self) -> int:
         """Steps per frame."""
-        made = self.beats // self.burst
-        return made * len(self.pushes) // sum(self.pushes) if self.pushes else made
+        making = self.beats // self.burst
+        return making * len(self.pushes) // sum(self.pushes) if self.pushes else making
 
 
 Timing = WindowTiming | MapTiming

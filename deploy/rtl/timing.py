@@ -163,9 +163,9 @@ class Mapping(Stage):
         """``sources`` in the order of the module's inputs."""
         super().__init__(sources, (out,))
         self.sources, self.out, self.timing = sources, out, timing
+        self.pushed: list[int] = []
         self.steps = 0
         self.last = -timing.pace
-        self.pushed: list[int] = []
 
     def advance(self) -> None:
         """When all inputs of a step are offered and the queue has room for its beat."""
@@ -183,7 +183,7 @@ class Mapping(Stage):
             if any(len(link.offered) <= len(link.wanted) for link in needed):
                 return
             pushes = not timing.pushes or timing.pushes[turn]
-            # beats that must have left to make room for this step's
+            # beats that must have left before there is room for this step's
             credit = len(self.pushed) + timing.burst - timing.depth if pushes else 0
             if credit > len(out.moved):
                 return
