@@ -197,7 +197,8 @@ def _top(design: Design) -> dict[str, Any]:
     return {
         "name": design.name, "wires": wires, "instances": instances, "taps": taps,
         "unread": unread, "first": "input", "last": ends[OUTPUT, 0],
-        "design": facts(design), "reload": bus_facts(design), "count_bits": bits_for(design.output.beats - 1),
+        "design": facts(design), "reload": bus_facts(design),
+        "count_bits": bits_for(design.output.beats - 1),
     }  # fmt: skip
 
 

@@ -83,8 +83,9 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
     """
     fabric = load_fabric(target.name)
     options = {
-        node.name: found for node in graph.nodes if (found := choices(graph, node, fabric, goals.reload))
-    }
+        node.name: found
+        for node in graph.nodes if (found := choices(graph, node, fabric, goals.reload))
+    }  # fmt: skip
     if not options:
         # nothing with Verilog: the layout names what is missing
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,8 @@ def circuit_goals(
             )
         if reload:
             raise UsageError(
-                f"--reloadable-weights: target {target.name} emits C; circuits can be written; leave"
-                " it out"
+                f"--reloadable-weights: target {target.name} emits C; circuits can be written;"
+                " leave it out"
             )
         c_name(name)
         from ..report import check_board
@@ -46,6 +47,29 @@ def circuit_goals(
     if board is not None:
         check_circuit_board(target, board)
     return replace(Goals.parse(texts, target, board), reload=reload)
+
+
+def check_power(target: Target, power_w: float | None) -> None:
+    """Refuse a power that is none, or of a processor."""
+    if power_w is None:
+        return
+    if target.family != "verilog":
+        raise UsageError(
+            f"--power-w: target {target.name} is a processor, whose energy is that of its board;"
+            " FPGA targets are supported; use --board"
+        )
+    if not (isfinite(power_w) and power_w > 0):
+        raise UsageError(
+            f"--power-w {power_w:g}: a positive number of watts is needed, as measured on the"
+            " device while it computes; leave it out without a measurement"
+        )
+
+
+def add_energy(report: Report, power_w: float | None) -> None:
+    """Joules per frame, from a measured power only: no source states the energy of a circuit."""
+    if power_w is not None:
+        rate = report.totals["frames_per_second"]
+        report.totals.update(power_w=power_w, energy_per_frame_j=power_w / rate)
 
 
 def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:

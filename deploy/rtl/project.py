@@ -34,6 +34,11 @@ def project(circuit: Circuit) -> dict[str, str]:
     for row, module in zip(stated["modules"], design.modules, strict=True):
         row["cycles"] = circuit.schedule.busy[module.node.name]
     texts = sources(design)
+    texts[f"{name}_litex.py"] = print_template(
+        "verilog/project/litex.py.j2", name=name, design=stated, files=sorted(texts),
+        title=name.title().replace("_", ""), reload=bus_facts(design),
+        depth=max(2, design.input.beats),
+    )  # fmt: skip
     texts[f"{name}_input.hex"] = _vectors(beats_of(codes, design.input), design.input)
     texts[f"{name}_expected.hex"] = _vectors(beats_of(expected, design.output), design.output)
     texts[f"{name}_tb.v"] = print_template(
