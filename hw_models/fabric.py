@@ -28,7 +28,9 @@ class Fabric(Record):
         family's LUTs are no memories.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
-    deep: whether products get a register between them and the block memories, which are slow there.
+    by_module: whether modules are synthesised one by one and joined afterwards.
+    logic_cell: what place and route calls a cell of one LUT, empty where none is open.
+    deep: whether registers stand behind block memories, which are slow there, and comparisons.
     dsp_flag: what the synthesis command takes in addition so that products use DSP slices, where
         all products of the circuit that it would put there fit; empty where they are kept off.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
@@ -39,8 +41,12 @@ class Fabric(Record):
         bitstream of it, and that file's suffix.
     constrained: whether the router takes no circuit without the pins of a board.
     packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
+    adder_levels: adders between registers in the constant graphs of unrolled layers.
+    adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
+        per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
-    modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
+    modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
+        are logic cells after packing where the family has open place and route.
     """
 
     name: str
@@ -54,6 +60,8 @@ class Fabric(Record):
     lut_ram_bits: int = Field(ge=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
+    by_module: bool
+    logic_cell: str
     measured: bool
     deep: bool
     dsp_flag: str
@@ -61,6 +69,10 @@ class Fabric(Record):
     router: str
     router_flags: str
     router_output: str
+    adder_levels: int = Field(ge=1)
+    adder_bit: float = Field(ge=0)
+    adder_each: float = Field(ge=0)
+    adder_negated: float = Field(ge=0)
     packer: str
     bitstream: str
     packer_flags: str = "{placed} {bitstream}"
@@ -75,6 +87,10 @@ class Fabric(Record):
     def price(self, features: Mapping[str, float]) -> float:
         """LUTs of a module with these features; a feature without price raises KeyError."""
         return sum(self.lut[name] * count for name, count in features.items())
+
+    def adders(self, bits: int, count: int, negated: int) -> float:
+        """LUTs of a constant adder graph."""
+        return self.adder_bit * bits + self.adder_each * count + self.adder_negated * negated
 
     def flip_flops(self, features: Mapping[str, float]) -> float:
         """Flip-flops of a module with these features."""

@@ -13,6 +13,7 @@ from adaqat.deploy import Graph, IntType, Node
 from adaqat.deploy.ops.argmax import ArgMax
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.concat import Concat
+from adaqat.deploy.ops.extremum import Extremum
 from adaqat.deploy.ops.pad import Pad
 from adaqat.deploy.ops.pool2d import MaxPool2d
 from adaqat.deploy.ops.slice import Slice
@@ -182,6 +183,13 @@ class Grower:
         same = [n for n in self.nodes if grid(n) == grid(source)]
         return Node.make(name, Concat(), (source, same[self.pick(0, len(same))]))
 
+    def extremum(self, name: str, source: Node) -> Node | None:
+        out = source.output
+        same = [n for n in self.nodes if (n.output.shape, n.output.type, n.output.scale,
+                n.output.zero) == (out.shape, out.type, out.scale, out.zero)]  # fmt: skip
+        other = same[self.pick(0, len(same))]
+        return Node.make(name, Extremum(self.pick(0, 2)), (source, other))
+
     def regrid(self, name: str, source: Node) -> Node | None:
         if self.pick(0, 2):
             return self.make.requantize(name, source, self.type())
@@ -251,8 +259,8 @@ class Grower:
 
 
 Step = Callable[[Grower, str, Node], Node | None]
-ANY: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.requantize, Grower.pad,
-                   Grower.cut, Grower.turn, Grower.soft, Grower.best]  # fmt: skip
+ANY: list[Step] = [Grower.join, Grower.concat, Grower.extremum, Grower.regrid, Grower.requantize,
+                   Grower.pad, Grower.cut, Grower.turn, Grower.soft, Grower.best]  # fmt: skip
 IMAGE: list[Step] = [*ANY, *[Grower.conv] * 4, *[Grower.depthwise] * 2, Grower.transposed,
                      Grower.maxpool, Grower.avgpool, Grower.larger, Grower.excite,
                      Grower.reshape, Grower.fold]  # fmt: skip
@@ -264,9 +272,9 @@ KINDS = {1: VECTOR, 2: PLANE, 3: IMAGE, 4: DEEP, 5: DEEP}
 """What may follow a tensor, by the number of its axes."""
 
 
-WIDE: list[Step] = [Grower.conv, Grower.depthwise, Grower.linear, Grower.join, Grower.concat,
-                    Grower.requantize, Grower.avgpool, Grower.maxpool, Grower.pad, Grower.cut,
-                    Grower.turn, Grower.reshape, Grower.fold, Grower.image,
+WIDE: list[Step] = [Grower.extremum, Grower.conv, Grower.depthwise, Grower.linear, Grower.join,
+                    Grower.concat, Grower.requantize, Grower.avgpool, Grower.maxpool, Grower.pad,
+                    Grower.cut, Grower.turn, Grower.reshape, Grower.fold, Grower.image,
                     Grower.excite]  # fmt: skip
 """What may follow a tensor of more than 8 bits."""
 

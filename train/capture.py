@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..deploy.errors import UnsupportedError
+from .constants import apply, is_constant, plain_normalize
 from .exported import export
 from .moves import is_split
-from .nodes import Call, Unsupported, is_sequence, shape_of
+from .nodes import Call, Unsupported, identifier, is_sequence, is_tensor_tuple, shape_of
 from .read_call import read_node
 from .records import GRID_KINDS, NO_CLAMP, UNIT_KINDS, WEIGHTED, Record
 from .shuffles import find_shuffles
@@ -55,7 +56,8 @@ def capture(model: nn.Module, example_input: Tensor) -> Network:
     one = len(example_input) == 1
     batch = torch.cat([example_input, example_input]) if one else example_input
     try:
-        return _capture(model, batch)
+        with plain_normalize(model):
+            return _capture(model, batch)
     finally:
         for module, training in modes:
             module.training = training
@@ -145,7 +147,7 @@ class _Fuser:
         inputs = 0
         shuffles, hidden = find_shuffles(self.graph.graph)
         for node in self.graph.graph.nodes:
-            if node in hidden or is_split(node):
+            if node in hidden or is_split(node) or is_constant(node):
                 continue
             if node in shuffles:
                 calls.append((node, shuffles[node]))
@@ -167,7 +169,7 @@ class _Fuser:
                         f"{_source(node)}: arguments that cannot be read ({error!r}); plain "
                         "tensors and numbers are supported; use the module form"
                     )
-            elif node.op.startswith("call") and _is_tensor_tuple(node):
+            elif node.op.startswith("call") and is_tensor_tuple(node):
                 self.problems.append(
                     f"{_source(node)}: several outputs; one tensor per node is "
                     "supported; split the network"
@@ -214,10 +216,12 @@ class _Fuser:
             return
         if call.kind in ("batchnorm", "clamp") and self._absorb(node, call):
             return
+        if call.attrs.get("function") == "affine" and self._join(node, call):
+            return
         kind = "affine" if call.kind in ("batchnorm", "clamp") else call.kind
         shape = shape_of(node)
         assert shape is not None
-        name = _identifier(node.name)
+        name = identifier(node.name)
         attrs: dict[str, Any] = dict(call.attrs)
         squeeze = attrs.pop("squeeze", False)
         inside = attrs.pop("shape", shape[1:])
@@ -266,18 +270,25 @@ class _Fuser:
         self._alias(node, name)
         return True
 
+    def _join(self, node: fx.Node, call: Call) -> bool:
+        """Make one product and sum of two that follow each other; True where that was possible."""
+        before = call.inputs[0]
+        record = self.records[self.names[before]]
+        if (
+            self.uses[before.name] != 1
+            or record.clamp != NO_CLAMP
+            or (record.attrs.get("function") != "affine")
+        ):
+            return False
+        old, new = record.attrs, call.attrs
+        factor = apply(lambda a, b: a * b, old["factor"], new["factor"])
+        shift = apply(lambda s, f, t: s * f + t, old["shift"], new["factor"], new["shift"])
+        attrs = {**old, "factor": factor, "shift": shift}
+        self.records[record.name] = replace(record, attrs=attrs)
+        self._alias(node, record.name)
+        return True
+
     def _readers(self, name: str) -> int:
         """Nodes of the network that read the tensor of record ``name`` in its final form."""
         last = [n for n, value in self.names.items() if value == name][-1]
         return self.uses[last.name]
-
-
-def _identifier(name: str) -> str:
-    """A record name that is a plain ASCII identifier, as the emitted code needs it."""
-    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-    return text if text and not text[0].isdigit() else f"n{text}"
-
-
-def _is_tensor_tuple(node: fx.Node) -> bool:
-    meta = node.meta.get("tensor_meta")
-    return isinstance(meta, tuple | list) and any(hasattr(m, "shape") for m in meta)

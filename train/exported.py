@@ -54,6 +54,8 @@ CALLS: dict[str, tuple[Target, str]] = {
     "transpose": (torch.transpose, "self dim0 dim1"),
     "permute": (torch.permute, "self dims"),
     "mean": (torch.mean, "self dim keepdim"),
+    "maximum": (torch.maximum, "self other"),
+    "minimum": (torch.minimum, "self other"),
     "add": (torch.add, "self other alpha=alpha"),
     "sub": (torch.sub, "self other alpha=alpha"),
     "mul": (torch.mul, "self other"),
@@ -92,6 +94,8 @@ SAME = frozenset({
     "detach", "alias", "lift_fresh_copy",
 })  # fmt: skip
 """Operators whose result is their input at inference."""
+CONSTANTS = frozenset({"ones", "zeros", "full", "arange", "scalar_tensor", "eye"})
+"""Operators that make a constant out of numbers."""
 SILENT = frozenset({"_assert_tensor_metadata", "_assert_scalar", "_assert_async"})
 PAIRS = frozenset({"adaptive_max_pool2d", "max_pool2d_with_indices"})
 """Operators with a second result that nobody reads in the networks of interest."""
@@ -117,7 +121,7 @@ def export(model: nn.Module, example: Tensor) -> fx.GraphModule:
         if node.op == "placeholder" and node.name in paths:
             made[node] = graph.get_attr(paths[node.name]) if node.users else None
         elif node.op == "call_function":
-            made[node] = _Writer(graph, made, node).result()
+            made[node] = _Writer(graph, made, node, tensors).result()
         else:
             made[node] = graph.node_copy(node, lambda n: made[n])
     outputs = next(node for node in graph.nodes if node.op == "output")
@@ -130,8 +134,10 @@ def export(model: nn.Module, example: Tensor) -> fx.GraphModule:
 class _Writer:
     """One ATen node as a call."""
 
-    def __init__(self, graph: fx.Graph, made: dict[fx.Node, Any], node: fx.Node) -> None:
-        self.graph, self.made, self.node = graph, made, node
+    def __init__(
+        self, graph: fx.Graph, made: dict[fx.Node, Any], node: fx.Node, extra: dict[str, Tensor]
+    ) -> None:
+        self.graph, self.made, self.node, self.extra = graph, made, node, extra
         stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
         self.path = str(stack[-1]) if stack else ""
         target: Any = node.target
@@ -158,6 +164,8 @@ class _Writer:
             return None
         if self.name in SAME or (self.name in ("to", "_to_copy") and self._same_type()):
             return first
+        if self.name in CONSTANTS and not self.node.all_input_nodes:
+            return self._made()
         if self.name == "getitem":
             source = self.node.args[0]
             pair = getattr(source, "target", None)
@@ -196,6 +204,12 @@ class _Writer:
             else:
                 args.append(bound.get(item))
         return self._call(target, tuple(args), **named)
+
+    def _made(self) -> fx.Node:
+        """A constant that forward makes, as a tensor of the graph."""
+        with torch.no_grad():
+            self.extra[self.node.name] = self.node.target(*self.args, **self.kwargs)  # type: ignore[operator]
+        return self.graph.get_attr(self.node.name)
 
     def _same_type(self) -> bool:
         before, after = self.node.args[0], self.node

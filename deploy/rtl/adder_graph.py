@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Products with a constant matrix as a graph of adders that outputs share.
 
-A node is ``left + (right << shift)`` or ``left - (right << shift)`` of earlier nodes; the first nodes
-are the inputs. Every node is a linear form of the inputs, so its range is known exactly and its wires
-are no wider. What is shifted leaves the low bits of ``left`` as they are: they cost nothing.
+A node is ``left + (right << shift)`` or ``left - (right << shift)`` of earlier nodes; the first
+nodes are the inputs. Every node is a linear form of the inputs, so its range is known exactly and
+its wires are no wider. What is shifted leaves the low bits of ``left`` as they are: they cost
+nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import numpy as np
 
 from ..requant import Int64
 from .plan import signed_bits
+
+Form = dict[int, int]
+"""Coefficients by input, without zeros."""
 
 
 class Term(NamedTuple):
@@ -41,6 +45,18 @@ def width_of(low: int, high: int) -> int:
     return signed_bits(low, high) if low < 0 else max(1, high.bit_length())
 
 
+def _sum(left: Form, right: Form, shift: int, minus: bool) -> Form:
+    """The linear form of an adder."""
+    found = dict(left)
+    for i, value in right.items():
+        total = found.get(i, 0) + (-(value << shift) if minus else value << shift)
+        if total:
+            found[i] = total
+        else:
+            found.pop(i, None)
+    return found
+
+
 class AdderGraph:
     """Adders over ``inputs`` equal-ranged inputs, and terms of them as outputs.
 
@@ -58,17 +74,17 @@ class AdderGraph:
         self.inputs, self.low, self.high = inputs, low, high
         self.adders: list[Adder | None] = [None] * inputs
         self.ranges: list[tuple[int, int]] = [(low, high)] * inputs
+        self.widths: list[int] = [width_of(low, high)] * inputs
         self.depths: list[int] = [0] * inputs
         self.outputs: list[Term | None] = []
-        # linear forms, sparse: by node, {input: coefficient}
-        self.forms: list[dict[int, int]] = [{i: 1} for i in range(inputs)]
+        self._forms: list[Form] = [{i: 1} for i in range(inputs)]
 
     def __len__(self) -> int:
         return len(self.adders)
 
     def width(self, node: int) -> int:
         """Bits of a node."""
-        return width_of(*self.ranges[node])
+        return self.widths[node]
 
     def signed(self, node: int) -> bool:
         """Whether a node may be negative."""
@@ -76,19 +92,14 @@ class AdderGraph:
 
     def add(self, left: int, right: int, shift: int, minus: bool) -> int:
         """Append an adder; the new node."""
-        form = dict(self.forms[left])
-        for i, value in self.forms[right].items():
-            total = form.get(i, 0) + (-(value << shift) if minus else value << shift)
-            if total:
-                form[i] = total
-            else:
-                form.pop(i, None)
+        form = _sum(self._forms[left], self._forms[right], shift, minus)
         rising = sum(v for v in form.values() if v > 0)
         falling = sum(v for v in form.values() if v < 0)
         self.ranges.append(
             (rising * self.low + falling * self.high, rising * self.high + falling * self.low)
         )
-        self.forms.append(form)
+        self.widths.append(width_of(*self.ranges[-1]))
+        self._forms.append(form)
         self.depths.append(1 + max(self.depths[left], self.depths[right]))
         self.adders.append(Adder(left, right, shift, minus))
         return len(self.adders) - 1
@@ -99,6 +110,19 @@ class AdderGraph:
             one, other = other, one
         node = self.add(one.node, other.node, other.shift - one.shift, one.sign != other.sign)
         return Term(node, one.shift, one.sign)
+
+    def joined(self, one: Term, other: Term) -> tuple[int, int]:
+        """(highest bit, bits of the adder) of a sum, by the ranges of its operands alone."""
+        if (one.shift, one.node) > (other.shift, other.node):
+            one, other = other, one
+        shift = other.shift - one.shift
+        (low, high), (least, most) = self.ranges[one.node], self.ranges[other.node]
+        if one.sign == other.sign:
+            low, high = low + (least << shift), high + (most << shift)
+        else:
+            low, high = low - (most << shift), high - (least << shift)
+        width = width_of(low, high)
+        return width + one.shift, width - shift
 
     def live(self) -> list[int]:
         """Nodes that outputs depend on, in order."""
@@ -115,7 +139,7 @@ class AdderGraph:
         return sorted(found)
 
     def adder_bits(self, node: int) -> int:
-        """Bits that a node's adder computes; 0 for inputs and where the operands lie side by side."""
+        """Bits that a node's adder computes; 0 for inputs and for operands side by side."""
         adder = self.adders[node]
         if adder is None or self.beside(adder):
             return 0
@@ -123,22 +147,38 @@ class AdderGraph:
 
     def beside(self, adder: Adder) -> bool:
         """Whether the operands do not overlap, so that the sum is wires only."""
-        return (
-            not adder.minus and not self.signed(adder.left) and self.width(adder.left) <= adder.shift
-        )
+        left = adder.left
+        return not adder.minus and not self.signed(left) and self.width(left) <= adder.shift
 
     def bits(self) -> list[int]:
         """Bits of every adder that something depends on."""
         return [bits for node in self.live() if (bits := self.adder_bits(node))]
 
+    def size(self) -> tuple[int, int, int]:
+        """(bits of all adders, adders, bits of all numbers that are subtracted somewhere)."""
+        bits, live = self.bits(), self.live()
+        subtracted = {a.right for node in live if (a := self.adders[node]) and a.minus}
+        return sum(bits), len(bits), sum(self.widths[node] for node in subtracted)
+
     def matrix(self) -> Int64:
         """What the outputs compute, ``[outputs, inputs]``."""
+        forms: dict[int, Form] = {}
+        for node in self.live():
+            adder = self.adders[node]
+            forms[node] = (
+                {node: 1} if adder is None
+                else _sum(forms[adder.left], forms[adder.right], adder.shift, adder.minus)
+            )  # fmt: skip
         found = np.zeros((len(self.outputs), self.inputs), np.int64)
         for row, term in enumerate(self.outputs):
             if term:
-                for i, value in self.forms[term.node].items():
+                for i, value in forms[term.node].items():
                     found[row, i] = term.sign * (value << term.shift)
         return found
+
+    def finish(self) -> None:
+        """Give back the memory that only `add` needs."""
+        self._forms = []
 
     def evaluate(self, inputs: Iterable[int]) -> list[int]:
         """The outputs for one vector, adder by adder, each checked against its wires.

@@ -2,10 +2,11 @@
 """Finds small adder graphs: two-term patterns that occur often become nodes of their own.
 
 Weights are written in canonical signed digits, so that an output is a sum of terms
-``sign * (input << shift)``. The pattern of two terms that saves most is taken out of all outputs at
-once and becomes a term itself, until none occurs twice; what is left of each output is added up from
-the narrowest terms on. The idea is that of Hartley ("Subexpression sharing in filters using canonic
-signed digit multipliers", 1996), with patterns weighed by the bits that their operands share.
+``sign * (input << shift)``. The pattern of two terms that saves most is taken out of all outputs
+at once and becomes a term itself, until none occurs twice; what is left of each output is added up
+from the narrowest terms on. The idea is that of Hartley ("Subexpression sharing in filters using
+canonic signed digit multipliers", 1996), with patterns weighed by the bits that their operands
+share.
 
 Before that, a row of the matrix may be replaced by its difference from another row (or its sum with
 one) where that has fewer digits. Several such graphs are made and the smallest is kept.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,6 +32,8 @@ TRIALS_BELOW = 900
 """Matrices with fewer digits are tried with all methods, larger ones with one."""
 CHAIN = 2
 """Most rows that are made from each other in a row."""
+FEW_TERMS = 40
+"""Sums of up to so many terms look at all pairs."""
 REGISTER_SHARE = 0.1
 """What a flip-flop counts against a bit of an adder when graphs are compared."""
 
@@ -67,35 +71,34 @@ class Search:
         # by output: sign by (node, shift), and shifts by node
         self.terms: list[dict[tuple[int, int], int]] = [{} for _ in rows]
         self.counts: dict[Pattern, int] = defaultdict(int)
-        self.changed: set[Pattern] = set()
         for terms, row in zip(self.terms, rows, strict=True):
             for term in row:
-                self._count(terms, (term.node, term.shift), term.sign, 1)
+                for pattern in self._patterns(terms, (term.node, term.shift), term.sign):
+                    self.counts[pattern] += 1
                 terms[term.node, term.shift] = term.sign
 
     def run(self) -> list[list[Term]]:
         """Take patterns out until none occurs twice; what is left of every output."""
         heap = [(-self._worth(p, n), p) for p, n in self.counts.items() if n > 1]
         heapq.heapify(heap)
-        self.changed.clear()
         while heap:
             worth, pattern = heapq.heappop(heap)
             count = self.counts.get(pattern, 0)
-            if count < 2 or -self._worth(pattern, count) != worth:
-                # every change of a count has put the pattern there anew
+            if count < 2:
+                continue
+            real = -self._worth(pattern, count)
+            if real > worth:
+                # it has become rarer since it was put there; what becomes more frequent is put anew
+                heapq.heappush(heap, (real, pattern))
                 continue
             found = self._occurrences(pattern)
             if len(found) < 2:
                 # occurrences that share a term were counted, but only one of them can go
                 continue
-            self._replace(pattern, found)
-            for changed in self.changed:
-                count = self.counts[changed]
+            for risen in sorted(self._replace(pattern, found)):
+                count = self.counts[risen]
                 if count > 1:
-                    heapq.heappush(heap, (-self._worth(changed, count), changed))
-                elif count == 0:
-                    del self.counts[changed]
-            self.changed.clear()
+                    heapq.heappush(heap, (-self._worth(risen, count), risen))
         return [
             [Term(node, shift, sign) for (node, shift), sign in sorted(terms.items())]
             for terms in self.terms
@@ -107,22 +110,20 @@ class Search:
             return count
         left, right, shift, _ = pattern
         graph = self.graph
-        shared = min(graph.width(left), graph.width(right) + shift) - shift
+        shared = min(graph.widths[left], graph.widths[right] + shift) - shift
         return (count - 1) * max(1, 2 * shared)
 
-    def _count(
-        self, terms: dict[tuple[int, int], int], place: tuple[int, int], sign: int, by: int
-    ) -> None:
-        """Add ``by`` to the patterns of one term with all others of its output."""
+    def _patterns(
+        self, terms: dict[tuple[int, int], int], place: tuple[int, int], sign: int
+    ) -> list[Pattern]:
+        """The patterns of one term with all others of its output."""
         node, shift = place
-        counts, changed = self.counts, self.changed
-        for (other, far), mark in terms.items():
-            if far > shift or (far == shift and other > node):
-                pattern = (node, other, far - shift, sign * mark)
-            else:
-                pattern = (other, node, shift - far, sign * mark)
-            counts[pattern] += by
-            changed.add(pattern)
+        return [
+            (node, other, far - shift, sign * mark)
+            if far > shift or (far == shift and other > node)
+            else (other, node, shift - far, sign * mark)
+            for (other, far), mark in terms.items()
+        ]
 
     def _occurrences(self, pattern: Pattern) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
         """(output, left place, right place), no term in two of them."""
@@ -142,30 +143,50 @@ class Search:
 
     def _replace(
         self, pattern: Pattern, found: list[tuple[int, tuple[int, int], tuple[int, int]]]
-    ) -> None:
+    ) -> set[Pattern]:
+        """Make the pattern a term; the patterns that occur more often now."""
         left, right, shift, sign = pattern
+        counts = self.counts
         made = self.graph.add(left, right, shift, sign < 0)
+        risen: set[Pattern] = set()
         for output, one, other in found:
             terms = self.terms[output]
             kept = terms.pop(one)
-            self._count(terms, one, kept, -1)
-            self._count(terms, other, terms.pop(other), -1)
+            for gone in self._patterns(terms, one, kept):
+                counts[gone] -= 1
+            for gone in self._patterns(terms, other, terms.pop(other)):
+                counts[gone] -= 1
             place = (made, one[1])
-            self._count(terms, place, kept, 1)
+            new = self._patterns(terms, place, kept)
+            for come in new:
+                counts[come] += 1
+            risen.update(new)
             terms[place] = kept
+        return risen
 
 
 def total(graph: AdderGraph, terms: list[Term]) -> Term | None:
-    """The sum of terms, narrowest first; None of none."""
+    """The sum of terms; None of none.
+
+    Of all pairs the one whose sum reaches least high is joined first, and of those the one that
+    takes fewest bits of an adder. Long sums join the two that reach least high.
+    """
 
     def ranked(term: Term) -> tuple[int, int, int, Term]:
-        top = graph.width(term.node) + term.shift
+        top = graph.widths[term.node] + term.shift
         return top, graph.depths[term.node], -term.shift, term
 
     heap = [ranked(term) for term in terms]
     heapq.heapify(heap)
     while len(heap) > 1:
-        one, other = heapq.heappop(heap)[-1], heapq.heappop(heap)[-1]
+        if len(heap) > FEW_TERMS:
+            one, other = heapq.heappop(heap)[-1], heapq.heappop(heap)[-1]
+        else:
+            _, _, one, other = min(
+                (*graph.joined(a[-1], b[-1]), a[-1], b[-1])
+                for i, a in enumerate(heap) for b in heap[:i]
+            )  # fmt: skip
+            heap = [entry for entry in heap if entry[-1] not in (one, other)]
         heapq.heappush(heap, ranked(graph.join(one, other)))
     return heap[0][-1] if heap else None
 
@@ -210,8 +231,8 @@ def _graph(matrix: Int64, low: int, high: int, weigh: bool, differences: bool) -
     ]
     left: list[list[Term]] = [[] for _ in digits]
     for part in _parts(digits, inputs):
-        for row, terms in zip(left, Search(graph, part, weigh).run(), strict=True):
-            row += terms
+        for terms, found in zip(left, Search(graph, part, weigh).run(), strict=True):
+            terms += found
     sums: dict[int, Term | None] = {}
     for row, parent, sign in order:
         terms = left[row]
@@ -230,7 +251,7 @@ def _parts(digits: list[list[Term]], inputs: int) -> list[list[list[Term]]]:
     edges = [inputs * part // max(1, count) for part in range(count + 1)]
     return [
         [[term for term in row if first <= term.node < last] for row in digits]
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in pairwise(edges)
     ]
 
 
@@ -259,6 +280,7 @@ def _search(key: tuple[tuple[int, int], bytes, int, int, int]) -> AdderGraph:
     graphs = [_graph(matrix, low, high, *how) for how in (methods if small else methods[:1])]
     for graph in graphs:
         assert (graph.matrix() == matrix).all(), "an adder graph computes another matrix"
+        graph.finish()
     return min(graphs, key=lambda graph: _size(graph, levels))
 
 

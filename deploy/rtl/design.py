@@ -125,7 +125,7 @@ def lay_out(
     """
     modules: dict[str, Module] = {}
     problems: list[str] = []
-    deep = load_fabric(target.name).deep
+    fabric = load_fabric(target.name)
     for node in graph.nodes:
         inputs = graph.inputs_of(node)
         if node.op.passes_through or node.op.kind == "input":
@@ -136,7 +136,9 @@ def lay_out(
                 " Verilog; deploy to a processor"
             )
             continue
-        fold = replace(folds.get(node.name, Fold()), deep=deep)
+        fold = replace(
+            folds.get(node.name, Fold()), deep=fabric.deep, levels=fabric.adder_levels
+        )
         try:
             plan = node.op.rtl_plan(inputs, node.output, fold)
         except UnsupportedError as error:

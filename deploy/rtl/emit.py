@@ -113,6 +113,8 @@ def facts(design: Design) -> dict[str, Any]:
                 "kind": module.node.op.kind,
                 "pe": module.fold.pe,
                 "simd": module.fold.simd,
+                "engine": engine(module),
+                "at_once": at_once(module),
                 "lanes": module.plan.output.lanes,
             }
             for module in design.modules
@@ -148,9 +150,24 @@ def _title(design: Design, module: Module) -> str:
     weights = f" x w{node.op.weight_bits}" if node.op.weight_bits else ""
     return comment(
         f"{node.source} ({node.op.kind}): {sources}{weights} ->"
-        f" {node.output.type} {list(node.output.shape)}, {module.fold.pe} outputs x"
-        f" {module.fold.simd} inputs at once"
+        f" {node.output.type} {list(node.output.shape)}, {at_once(module)}"
     )
+
+
+def engine(module: Module) -> str:
+    """The engine of a module."""
+    if module.fold.unrolled:
+        return "unrolled"
+    return "folded" if module.node.op.weight_count else "-"
+
+
+def at_once(module: Module) -> str:
+    """How much of a module works at once, in words."""
+    fold = module.fold
+    if fold.unrolled:
+        adders = module.plan.values["adders"]
+        return f"whole window, {adders} adders, {fold.pe} results leave at once"
+    return f"{fold.pe} outputs x {fold.simd} inputs at once"
 
 
 def _top(design: Design) -> dict[str, Any]:

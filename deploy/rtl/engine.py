@@ -185,7 +185,8 @@ def plan_window(
         "lanes": lanes, "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst,
         "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
-        "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,
+        "depth": depth, "credit_bits": signed_bits(-burst, depth - burst), "memory": memory,
+        "store": store, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
@@ -222,7 +223,7 @@ def loops(job: Job, ring: Ring) -> dict[str, Any]:
     span_x, span_y = (kw - 1) * dh, (kh - 1) * dv
     width, words = ring.width, job.segments * job.words
     ring_bits = bits_for(ring.capacity - 1)
-    spare_bits, space_bits = signed_bits(*ring.spare), bits_for(ring.space)
+    spare_bits, space_bits = signed_bits(*ring.spare), signed_bits(-1, ring.space - 1)
     origin = -(window.pad[0] * width + window.pad[1])
     back = span_y * width + span_x
     last = (rows - 1) * sv * width + (columns - 1) * sh

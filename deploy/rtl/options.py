@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def circuit_goals(
-    target: Target, name: str, texts: list[str], board: str | None = None, reload: bool = False
+    target: Target,
+    name: str,
+    texts: list[str],
+    engines: list[str] | None = None,
+    board: str | None = None,
+    reload: bool = False,
 ) -> Goals | None:
     """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
@@ -34,6 +39,11 @@ def circuit_goals(
                 f"--reloadable-weights: target {target.name} emits C; circuits can be written;"
                 " leave it out"
             )
+        if engines:
+            raise UsageError(
+                f"--engine: target {target.name} emits C; engines are those of FPGA targets; leave"
+                " it out"
+            )
         c_name(name)
         from ..report import check_board
 
@@ -46,7 +56,22 @@ def circuit_goals(
     verilog_name(name)
     if board is not None:
         check_circuit_board(target, board)
-    return replace(Goals.parse(texts, target, board), reload=reload)
+    goals = Goals.parse(texts, target, engines or [], board)
+    return with_written_weights(goals) if reload else goals
+
+
+def with_written_weights(goals: Goals) -> Goals:
+    """Goals of a circuit that other networks can be written into: every layer folded.
+
+    Raises:
+        UsageError: an engine asked for whose weights are wires.
+    """
+    if any(engine == "unrolled" for _, engine in goals.engines):
+        raise UsageError(
+            "--reloadable-weights: the weights of an unrolled layer are wires; folded layers are"
+            " supported; leave --engine out"
+        )
+    return replace(goals, reload=True)
 
 
 def check_power(target: Target, power_w: float | None) -> None:

@@ -14,7 +14,7 @@ from .reload import bus_facts
 from .reload_project import reload_texts
 from .schedule import key, schedule
 from .simulation import sources
-from .synthesis import synthesis_command
+from .synthesis import synthesis_commands
 from .words import print_template
 
 FRAMES = 3
@@ -48,7 +48,7 @@ def project(circuit: Circuit) -> dict[str, str]:
     )  # fmt: skip
     texts[f"{name}.ys"] = print_template(
         "verilog/project/synth.ys.j2", name=name, design=stated, device=fabric.device,
-        synthesis=synthesis_command(design, fabric),
+        commands=synthesis_commands(design, fabric),
     )  # fmt: skip
     texts["Makefile"] = print_template("verilog/project/Makefile.j2", name=name)
     queues = [

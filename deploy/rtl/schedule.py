@@ -122,10 +122,11 @@ def busy(timing: Timing) -> int:
     """Cycles per frame that a module needs at least."""
     if isinstance(timing, WindowTiming):
         pixels = len(timing.need)
-        cycles = pixels * len(timing.groups) * timing.pace
+        cycles = pixels * len(timing.groups) * max(timing.pace, timing.steps)
         if timing.row:
             each, first = timing.row
-            cycles += pixels // each * (max(first, timing.pace) - timing.pace)
+            rows = pixels // each
+            cycles += rows * (max(first, timing.pace) - max(timing.pace, timing.steps))
         return max(cycles, timing.words * timing.in_pixels)
     return timing.steps * timing.pace
 

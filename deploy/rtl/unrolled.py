@@ -23,6 +23,7 @@ from .elementwise import store_of
 from .engine import Job, loops, pads
 from .plan import Fold, MapTiming, Port, RtlPlan, WindowTiming, signed_bits, twos
 from .rescale import THRESHOLD_BITS, Rescale, plan_rescale
+from .rescale_constant import plan_constant
 from .window import Ring
 from .words import signed_number
 
@@ -34,8 +35,14 @@ MOST_WEIGHTS = 20_000
 
 
 def plan_unrolled(
-    op: WeightedOp, source: TensorInfo, output: TensorInfo, fold: Fold, *, window: Window,
-    pad: int, lanewise: bool,
+    op: WeightedOp,
+    source: TensorInfo,
+    output: TensorInfo,
+    fold: Fold,
+    *,
+    window: Window,
+    pad: int,
+    lanewise: bool,
 ) -> RtlPlan:
     """A convolution, depthwise convolution or linear layer as a constant adder graph.
 
@@ -54,8 +61,10 @@ def plan_unrolled(
     channels = output.shape[2]
     if op.weight_count > MOST_WEIGHTS:
         raise UnsupportedError(
-            [f"unrolled engine: {op.weight_count} weights; up to {MOST_WEIGHTS} are supported;"
-             " leave this layer folded"]
+            [
+                f"unrolled engine: {op.weight_count} weights; up to {MOST_WEIGHTS} are supported;"
+                " leave this layer folded"
+            ]
         )
     if channels % fold.pe or (fold.serial and fold.pe != channels):
         raise UnsupportedError(
@@ -66,8 +75,15 @@ def plan_unrolled(
     matrix = tap_matrix(op.weights.values, source.shape[2], window, lanewise)
     graph = search(matrix, source.type.lo, source.type.hi, fold.levels)
     rule, low, high = _signed_outputs(graph, op.requant, channels)
-    rescale = plan_rescale(rule, low, high, output.type, fold.pe, channels, _serial(fold, output))
-    common = _Common(graph, fold, source, output, rescale, signed_bits(int(low.min()), int(high.max())))
+    wide = output.type.bits > THRESHOLD_BITS
+    if wide and fold.pe == channels and not fold.serial:
+        rescale = plan_constant(rule, low, high, output.type, fold.levels)
+    else:
+        rescale = plan_rescale(
+            rule, low, high, output.type, fold.pe, channels, fold.serial and wide
+        )  # fmt: skip
+    acc_bits = signed_bits(int(low.min()), int(high.max()))
+    common = _Common(graph, fold, source, output, rescale, acc_bits)
     proof = op.proof([source])
     if window == Window((1, 1), (1, 1), window.dilation):
         return _pixel_plan(common, proof)
@@ -110,34 +126,32 @@ def _signed_outputs(
     return turned, np.array([e[0] for e in ends]), np.array([e[1] for e in ends])
 
 
-def _serial(fold: Fold, output: TensorInfo) -> bool:
-    return fold.serial and output.type.bits > THRESHOLD_BITS
-
-
 class _Common:
     """What both forms share: the graph in its pipeline, the requantiser, the queue."""
 
     def __init__(
-        self, graph: AdderGraph, fold: Fold, source: TensorInfo, output: TensorInfo,
-        rescale: Rescale, acc_bits: int,
+        self,
+        graph: AdderGraph,
+        fold: Fold,
+        source: TensorInfo,
+        output: TensorInfo,
+        rescale: Rescale,
+        acc_bits: int,
     ) -> None:
         self.fold, self.source, self.output, self.rescale = fold, source, output, rescale
         timed = pipeline(graph, fold.levels)
         self.stages = timed.stages
         channels = output.shape[2]
         self.burst = channels // fold.pe
-        subtracted = {
-            adder.right for node in graph.live() if (adder := graph.adders[node]) and adder.minus
-        }
-        bits = graph.bits()
+        bits, count, negated = graph.size()
         self.values: dict[str, Any] = {
             "sums": adder_values(graph, timed, acc_bits), "pe": channels, "lanes": fold.pe,
             "simd": source.shape[2], "burst": self.burst, "beats": [self.burst], "partial": False,
             "act_bits": source.type.bits, "act_signed": source.type.signed, "acc_bits": acc_bits,
             "out_bits": output.type.bits, "rescale": rescale.values,
-            "adders": len(bits), "adder_bits": sum(bits),
-            "negated_bits": sum(graph.width(node) for node in subtracted),
-            "adder_registers": register_bits(graph, timed), "rom_style": "",
+            "adders": count, "adder_bits": bits, "negated_bits": negated,
+            "adder_registers": register_bits(graph, timed), "window_registers": 0,
+            "combine": "graph", "rom_style": "",
         }  # fmt: skip
 
     def queue(self, arithmetic: int, steps: int) -> tuple[int, int, int, int]:
@@ -176,29 +190,33 @@ def _pixel_plan(common: _Common, proof: tuple[str, ...]) -> RtlPlan:
     )
 
 
-def _window_plan(
-    common: _Common, window: Window, pad: int, proof: tuple[str, ...]
-) -> RtlPlan:
-    """A window in registers: the first one of a row is filled column by column, then it moves on."""
+def _window_plan(common: _Common, window: Window, pad: int, proof: tuple[str, ...]) -> RtlPlan:
+    """A window in registers: filled column by column at the start of a row, then it moves on."""
     source, output = common.source, common.output
     ring = Ring.over(source.shape[0], source.shape[1], window, common.fold.ahead)
     (out_rows, out_columns), (kh, kw) = ring.out_hw, window.kernel
     span = (kw - 1) * window.dilation[1] + 1
     steps = min(span, window.stride[1])
+    # columns behind the image, which are columns before it for the next row
+    reach = span + (out_columns - 1) * window.stride[1] - window.pad[1]
+    common_pad = min(window.pad[1], max(0, reach - ring.width), span - 1)
+    first = span - common_pad
     job = Job(
         "", "graph", True, source, output, window, 1, pad, None, (0, 0), output.shape[2],
         source.shape[2],
     )  # fmt: skip
     found = loops(job, ring)
-    latency, pace, depth, hop = common.queue(2 + common.stages, steps)
+    latency, pace, depth, hop = common.queue(2 + common.stages, min(steps, first))
     timing = WindowTiming(
         1, ring.pixels, ring.capacity, tuple(ring.need()), tuple(ring.release()), (common.burst,),
-        common.burst, steps, pace, latency, depth, hop, (out_columns, span),
+        common.burst, steps, pace, latency, depth, hop, (out_columns, first),
     )  # fmt: skip
     values = {
         **found, **pads(job), **common.values, "copies": kh, "span": span,
+        "window_registers": kh * (1 + span) * source.shape[2] * source.type.bits,
         "loops": [(name, count) for name, count in found["loops"] if name in ("x", "y")],
-        **_moves(ring, steps, span, found["ring_bits"], found["edge_bits"]),
+        **_moves(ring, steps, span, common_pad, found["ring_bits"], found["edge_bits"]),
+        "row_steps": first, "window_steps": steps, "kept_columns": common_pad,
         "tap_columns": [(kw - 1 - kx) * window.dilation[1] for kx in range(kw)],
     }  # fmt: skip
     return RtlPlan(
@@ -207,12 +225,17 @@ def _window_plan(
     )  # fmt: skip
 
 
-def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict[str, Any]:
-    """Steps of the column that is read, and which of its rows lie outside the image."""
+def _moves(
+    ring: Ring, steps: int, span: int, kept: int, ring_bits: int, edge: int
+) -> dict[str, Any]:
+    """Steps of the column that is read, and which of its rows lie outside the image.
+
+    Rows begin with ``kept`` columns that the row before has left there.
+    """
     window, width = ring.window, ring.width
     rows, columns = ring.out_hw
     (sv, sh), (top, left, _, _) = window.stride, window.pad
-    back = -(span - 1 + (columns - 1) * sh)
+    back = kept - (span - 1 + (columns - 1) * sh)
     moves = {
         "column": (1, 1, 0),
         "window": (sh - steps + 1, sh - steps + 1, 0),
@@ -221,13 +244,13 @@ def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict
     }
     starts, outside = [], []
     beside = []
-    if left:
+    if left > kept:
         beside.append(f"tap_x < {signed_number(0, edge)}")
     if (columns - 1) * sh - left + span > width:
         beside.append(f"tap_x >= {signed_number(width, edge)}")
     for ky in range(window.kernel[0]):
         down = ky * window.dilation[0]
-        starts.append(twos((down - top) * width - left, ring_bits))
+        starts.append(twos((down - top) * width - left + kept, ring_bits))
         tests = []
         if down < top:
             tests.append(f"tap_y < {signed_number(-down, edge)}")
@@ -242,6 +265,5 @@ def _moves(ring: Ring, steps: int, span: int, ring_bits: int, edge: int) -> dict
         },
         "starts": starts, "outside": outside, "bordered": [ky for ky, _ in outside],
         "tracks_x": bool(beside), "tracks_y": any("tap_y" in t for _, ts in outside for t in ts),
-        "row_steps": span, "window_steps": steps,
+        "start_x": twos(kept - left, edge),
     }  # fmt: skip
-

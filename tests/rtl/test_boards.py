@@ -40,7 +40,7 @@ def small():
 
 def emitted(board: str, out):
     target = load_fpga_board(board).target
-    goals = Goals.parse([], get(target), board)
+    goals = Goals.parse([], get(target), board=board)
     return build(small(), target, out, name="tiny", goals=goals)
 
 
@@ -98,10 +98,10 @@ def test_every_board_has_pins_for_every_port(name, tmp_path):
 
 
 def test_a_board_sets_the_clock():
-    goals = Goals.parse(["frames_per_second=500"], get("fpga-ice40"), "icebreaker")
+    goals = Goals.parse(["frames_per_second=500"], get("fpga-ice40"), board="icebreaker")
     assert (goals.clock_mhz, goals.interval, goals.board) == (12, 24_000, "icebreaker")
     with pytest.raises(UsageError, match="clock_mhz: the board icebreaker has its own clock"):
-        Goals.parse(["clock_mhz=30"], get("fpga-ice40"), "icebreaker")
+        Goals.parse(["clock_mhz=30"], get("fpga-ice40"), board="icebreaker")
 
 
 def test_boards_of_other_families_and_unknown_ones_are_refused():
@@ -118,7 +118,7 @@ def test_boards_of_other_families_and_unknown_ones_are_refused():
 def test_the_project_routes_with_its_pins(name, tmp_path):
     target = load_fpga_board(name).target
     pytest.importorskip(f"yowasp_{load_fabric(target).router.replace('-', '_')}")
-    circuit = plan_circuit(small(), get(target), "tiny", Goals.parse([], get(target), name))
+    circuit = plan_circuit(small(), get(target), "tiny", Goals.parse([], get(target), board=name))
     report = circuit_report(circuit)
     route.add_route(report, circuit, tmp_path, seeds=(1,))
     bits = tmp_path / report.totals["route"]["bitstream"]

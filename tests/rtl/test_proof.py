@@ -12,6 +12,7 @@ import pytest
 from adaqat.deploy import IntType, ToolError
 from adaqat.deploy.requant import Requant, snap
 from adaqat.deploy.rtl.rescale import Rescale, plan_rescale
+from adaqat.deploy.rtl.rescale_constant import plan_constant
 from adaqat.deploy.rtl.tools import call, yosys
 from adaqat.deploy.rtl.words import print_template, verilog_environment
 
@@ -84,7 +85,10 @@ def case(
     out = IntType(bits, signed)
     rule = rule_of(out, reach, slope)
     low, high = np.array([-reach]), np.array([reach])
-    made = plan_rescale(rule, low, high, out, 1, 1, form == "serial", deep)
+    if form == "constant":
+        made = plan_constant(rule, low, high, out, 2)
+    else:
+        made = plan_rescale(rule, low, high, out, 1, 1, form == "serial", deep)
     assert made.values["form"] == form
     return made, rule
 
@@ -92,11 +96,13 @@ def case(
 CASES = [
     ("serial", 5, True, 30, 1.3),
     ("thresholds", 3, False, 100, -0.8),
+    ("constant", 5, True, 30, -1.3),
     *[
         pytest.param(case, marks=pytest.mark.sweep)
         for case in [
             ("multiplier", 5, True, 100, 1.3), ("multiplier", 8, False, 2000, 0.9),
             ("serial", 8, True, 2000, -1.1), ("serial", 8, False, 100_000, 1.7),
+            ("constant", 8, False, 2000, 0.9), ("constant", 7, True, 100_000, -1.7),
             ("thresholds", 4, True, 100_000, 1.0), ("thresholds", 1, False, 500, 2.0),
             ("multiplier", 8, False, 2000, 0.9, True), ("serial", 8, True, 2000, -1.1, True),
             ("thresholds", 3, False, 5000, -0.8, True),

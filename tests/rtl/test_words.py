@@ -31,7 +31,7 @@ def code(text: str) -> str:
 @pytest.mark.parametrize("reload", [False, True])
 def test_no_word_of_systemverilog_is_used_in_any_emitted_file(tiny_graph, reload):
     target = get("fpga-ice40")
-    goals = replace(Goals.parse([], target, "icebreaker"), reload=reload)
+    goals = replace(Goals.parse([], target, board="icebreaker"), reload=reload)
     texts = project(plan_circuit(tiny_graph, target, "net", goals, {}))
     assert sum(name.endswith(".v") for name in texts) == 4 + reload
     for bits in (3, 6):
