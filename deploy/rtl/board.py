@@ -10,6 +10,7 @@ from ..targets import Target
 from .circuit import Circuit
 from .emit import facts, padded_width
 from .plan import Port
+from .reload import bus_facts
 from .synthesis import synthesis_command
 from .words import print_template
 
@@ -59,7 +60,7 @@ def board_sources(circuit: Circuit, board: FpgaBoard) -> dict[str, str]:
     return {
         f"{name}_board.v": print_template(
             "verilog/board/top.v.j2", name=name, board=board, design=facts(circuit.design),
-            depth=max(2, circuit.design.input.beats),
+            depth=max(2, circuit.design.input.beats), reload=bus_facts(circuit.design),
         ),
         pins_name(board, name): print_template(
             "verilog/board/pins.j2", board=board, ports=_ports(board)

@@ -57,6 +57,11 @@ def plan_circuit(
     verilog_name(name)
     goals = goals or Goals.of(target)
     chosen = choose_folds(graph, target, goals) if folds is None else folds
+    if goals.reload:
+        chosen = {
+            node.name: replace(chosen.get(node.name, Fold()), reload=True)
+            for node in graph.nodes
+        }
     design = with_larger_rings(with_deep_queues(lay_out(graph, target, name, chosen)))
     design = with_fitting_memories(design, load_fabric(target.name))
     timed = schedule(design)
