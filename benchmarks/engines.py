@@ -121,7 +121,7 @@ def da4ml_texts(weights: np.ndarray, act_bits: int) -> dict[str, str]:
         }  # fmt: skip
 
 
-def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
+def adders(target: str, pairs: Pairs, seeds: int, only: int, other: bool) -> None:
     """Constant matrices."""
     fabric = load_fabric(target)
     rows, luts = [], []
@@ -130,11 +130,11 @@ def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
         found: dict[str, list[tuple[int, int]]] = {}
         for seed in range(1, seeds + 1):
             weights = matrix(w, zeros, seed)
-            for levels in sorted({1, fabric.adder_levels}):
+            for levels in [only] if only else sorted({1, fabric.adder_levels}):
                 graph = search(weights, 0, (1 << a) - 1, levels)
                 made = counted({"t.v": text_of(graph, levels)}, "t_sums", fabric)
                 found.setdefault(f"levels {levels}", []).append(made)
-                if levels == fabric.adder_levels:
+                if levels == (only or fabric.adder_levels):
                     rows.append(graph.size())
                     luts.append(made[0])
             if other:
@@ -146,7 +146,8 @@ def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
             f" {np.mean([m[1] for m in all_]) / MACS:.2f} FF"
             for what, all_ in found.items()
         )
-        ratio = np.mean([m[0] for m in found["levels 1"]]) / MACS / published
+        first = next(iter(found.values()))
+        ratio = np.mean([m[0] for m in first]) / MACS / published
         print(f"{target} w{w} a{a}  {line}  published {published}  ratio {ratio:.2f}",
               flush=True)  # fmt: skip
     print(f"{target} prices {prices(np.array(rows, float), np.array(luts, float))}", flush=True)
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("what", choices=("adders", "layers", "lanes"))
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--levels", type=int, default=0, help="only so many adders a register")
     parser.add_argument("--bits", default="", help="only these, as 3x4,8x8 (adders, lanes)")
     parser.add_argument("--da4ml", action="store_true")
     args = parser.parse_args()
@@ -246,7 +248,7 @@ def main() -> None:
     print(yosys_version())
     for target in args.targets:
         if args.what == "adders":
-            adders(target, pairs, args.seeds, args.da4ml)
+            adders(target, pairs, args.seeds, args.levels, args.da4ml)
         elif args.what == "layers":
             layers(target)
         else:
