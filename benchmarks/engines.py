@@ -4,6 +4,7 @@
     python benchmarks/engines.py adders fpga-ecp5 [fpga-ice40 fpga-xilinx7] [--seeds 2] [--da4ml]
     python benchmarks/engines.py layers fpga-ecp5 [...]
     python benchmarks/engines.py lanes fpga-ecp5 [...]
+    python benchmarks/engines.py clock fpga-ecp5 [fpga-ice40]
 
 ``adders``: LUTs per multiply-accumulate of constant matrices of 32 inputs and 8 outputs with
 Gaussian weights, scaled so that as many are zero as in the published comparison; unsigned inputs.
@@ -11,7 +12,8 @@ Every sum is registered (1 level), and once more with registers as the family's 
 ``--da4ml`` puts the graphs of da4ml 0.6.0 (``pip install da4ml==0.6.0``; LGPL-3, used as a tool)
 for the very same matrices beside them. The last lines are prices of adders, fitted to what was
 synthesised. ``layers``: whole unrolled layers, predicted and synthesised. ``lanes``: LUTs of a
-folded layer per product that it computes at once.
+folded layer per product that it computes at once. ``clock``: an unrolled 3x3 layer of 4 channels to
+8 on an image of 8x8, w3a4, placed and routed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -36,10 +39,14 @@ from adaqat.deploy import Graph, IntType  # noqa: E402
 from adaqat.deploy.rtl.adder_graph import AdderGraph, pipeline  # noqa: E402
 from adaqat.deploy.rtl.adder_search import search  # noqa: E402
 from adaqat.deploy.rtl.adder_text import adder_values  # noqa: E402
+from adaqat.deploy.rtl.circuit import plan_circuit  # noqa: E402
 from adaqat.deploy.rtl.cost import module_resources  # noqa: E402
 from adaqat.deploy.rtl.design import lay_out  # noqa: E402
+from adaqat.deploy.rtl.engines import EVERY  # noqa: E402
+from adaqat.deploy.rtl.goals import Goals  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold, signed_bits  # noqa: E402
 from adaqat.deploy.rtl.rescale import THRESHOLD_BITS  # noqa: E402
+from adaqat.deploy.rtl.route import route  # noqa: E402
 from adaqat.deploy.rtl.synthesis import FF_CELLS, LUT_CELLS, Cells, synthesise  # noqa: E402
 from adaqat.deploy.rtl.synthesis import counted as module_cells  # noqa: E402
 from adaqat.deploy.rtl.tools import call, yosys, yosys_version  # noqa: E402
@@ -234,9 +241,28 @@ def layers(target: str) -> None:
         )
 
 
+def clock(target: str) -> None:
+    """An unrolled layer as a whole circuit, placed and routed with one seed."""
+    fabric, act = load_fabric(target), IntType(4, False)
+    x = input_node((8, 8, 4), act)
+    net = graph(x, Maker(1, 3).conv("conv", x, 8, act))
+    goals = replace(Goals.of(get(target)), interval=72, engines=((EVERY, "unrolled"),))
+    circuit = plan_circuit(net, get(target), "net", goals)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        cells = synthesise(circuit.design, fabric, netlist=folder / "made.json")
+        (found,) = route(folder, fabric, goals.clock_mhz, [1])
+    print(
+        f"{target} latency {circuit.schedule.latency} interval {circuit.schedule.interval}:"
+        f" {module_cells(cells, 'net')}, {found['fmax_mhz']:.1f} MHz at least, {found['used']}\n  "
+        + "\n  ".join(found["critical_path"]),
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("adders", "layers", "lanes"))
+    parser.add_argument("what", choices=("adders", "layers", "lanes", "clock"))
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--levels", type=int, default=0, help="only so many adders a register")
@@ -251,6 +277,8 @@ def main() -> None:
             adders(target, pairs, args.seeds, args.levels, args.da4ml)
         elif args.what == "layers":
             layers(target)
+        elif args.what == "clock":
+            clock(target)
         else:
             lanes(target, pairs)
 
