@@ -113,6 +113,7 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
+    from ..hw_models import load as load_table
     from . import targets
 
     chosen = targets.get(target)
@@ -121,15 +122,19 @@ def deploy(
     from .console import print_report, progress
     from .imported import second_opinion
     from .model_source import open_model, verification_inputs
-    from .report import Report, check_board, model_report
+    from .passes import clean
+    from .report import Report, model_report
     from .rtl.options import add_figures, check_synthesis, circuit_goals
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [], engine)
-    check_synthesis(chosen, synth, pnr)
-    check_board(chosen, board)
+    goals = circuit_goals(chosen, name, goal or [], engine, board)
+    check_synthesis(chosen, synth, pnr, board)
+    if goals is not None:
+        board = None  # no cost table has it
     check_destination(out)
     graph = open_model(model, rounding, output_scale)
+    fast = chosen.table if chosen.family == "c" and optimise is Setting.speed else None
+    graph = clean(graph, load_table(fast, board) if fast else None)
     report: Report | None = None
     if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
@@ -203,8 +208,8 @@ def inspect(
     output_scale: OutputScale = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a model file holds: nodes, shapes, bit-widths, multiply-accumulates."""
-    from .model_source import open_model
+    """Show what a model holds: nodes, shapes, bit-widths; of a training run, why they are so."""
+    from .model_source import open_model, run_reasons
 
     graph = open_model(model, output_scale=output_scale)
     if dump:
@@ -213,9 +218,12 @@ def inspect(
     from .console import graph_rows, print_graph
 
     if as_json:
-        print(json.dumps({"id": graph.model_id, "nodes": graph_rows(graph)}, indent=2))
+        rows = {"id": graph.model_id, "nodes": graph_rows(graph), "why": run_reasons(model)}
+        print(json.dumps(rows, indent=2))
     else:
         print_graph(graph)
+        for row in run_reasons(model):
+            print(f"{row['name']}: {row['why']}")
 
 
 @app.command()

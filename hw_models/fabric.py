@@ -28,7 +28,9 @@ class Fabric(Record):
         family's LUTs are no memories.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
-    deep: whether products get a register between them and the block memories, which are slow there.
+    by_module: whether modules are synthesised one by one and joined afterwards.
+    logic_cell: what place and route calls a cell of one LUT, empty where none is open.
+    deep: whether registers stand behind block memories, which are slow there, and comparisons.
     dsp_flag: what the synthesis command takes in addition so that products use DSP slices, where
         all products of the circuit that it would put there fit; empty where they are kept off.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
@@ -37,11 +39,14 @@ class Fabric(Record):
         good enough to compare foldings, and no figure of theirs is reported.
     router_output, packer, bitstream: its flag for the placed circuit, the program that makes a
         bitstream of it, and that file's suffix.
+    constrained: whether the router takes no circuit without the pins of a board.
+    packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
     adder_levels: adders between registers in the constant graphs of unrolled layers.
     adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
         per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
-    modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
+    modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
+        are logic cells after packing where the family has open place and route.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Fabric(Record):
     lut_ram_bits: int = Field(ge=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
+    by_module: bool
+    logic_cell: str
     measured: bool
     deep: bool
     dsp_flag: str
@@ -68,6 +75,8 @@ class Fabric(Record):
     adder_negated: float = Field(ge=0)
     packer: str
     bitstream: str
+    packer_flags: str = "{placed} {bitstream}"
+    constrained: bool = False
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)

@@ -98,7 +98,7 @@ class Excite(nn.Module):
         y = torch.cat([left, F.gelu(self.dw(right))], 1)
         n, c, h, w = y.size()
         y = y.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, -1, h, w)
-        y = self.shuffle(y) - x
+        y = torch.maximum(self.shuffle(y) - x, y)
         y = torch.sigmoid(y) * torch.tanh(y)
         return self.fc(F.adaptive_avg_pool2d(y, 1).flatten(1))
 

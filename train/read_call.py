@@ -13,7 +13,14 @@ from torch import fx, nn
 
 from .classes import make_argmax, make_softmax
 from .convs import make_conv, make_conv_transpose
-from .joins import make_concat, make_product, make_quotient, make_reshape, make_sum
+from .joins import (
+    make_concat,
+    make_extremum,
+    make_product,
+    make_quotient,
+    make_reshape,
+    make_sum,
+)
 from .moves import (
     INTERPOLATE,
     ITEM,
@@ -158,6 +165,11 @@ def _read_sum(n: fx.Node, sign: int) -> Call:
     return make_sum(n, b["input"], b["other"], b["alpha"], sign)
 
 
+def _read_extremum(n: fx.Node, largest: int) -> Call:
+    b = bind(n, "input other")
+    return make_extremum(n, b["input"], b["other"], largest)
+
+
 def _read_mul(n: fx.Node) -> Call:
     b = bind(n, "input other")
     return make_product(n, b["input"], b["other"])
@@ -227,6 +239,7 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     **dict.fromkeys([torch.clamp, torch.clip, "clamp", "clamp_", "clip"], _read_clamp),
     "clamp_min": lambda n: make_clamp(first_input(n), bind(n, "input min")["min"], None),
     **dict.fromkeys([F.max_pool2d, torch.max_pool2d, F.max_pool1d], _read_max_pool),
+    F.adaptive_max_pool2d: lambda n: make_adaptive("maxpool2d", first_input(n), shape_of(n)),
     **dict.fromkeys([F.avg_pool2d, F.avg_pool1d], _read_avg_pool),
     **dict.fromkeys([F.adaptive_avg_pool2d, F.adaptive_avg_pool1d], _read_adaptive_avg),
     **dict.fromkeys(
@@ -243,6 +256,8 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     ),
     **dict.fromkeys([torch.mul, operator.mul, operator.imul, "mul", "mul_"], _read_mul),
     **dict.fromkeys([torch.div, operator.truediv, "div", "div_"], _read_div),
+    **dict.fromkeys([torch.maximum, "maximum"], lambda n: _read_extremum(n, 1)),
+    **dict.fromkeys([torch.minimum, "minimum"], lambda n: _read_extremum(n, 0)),
     **POINTWISE,
     F.pad: _read_pad,
     **dict.fromkeys(INTERPOLATE, _read_interpolate),
@@ -276,6 +291,7 @@ def read_node(node: fx.Node, module: nn.Module | None) -> Call:
     if reader is None:
         target = node.target
         name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        name = name.partition(".")[0]  # the overload of an ATen operator
         raise Unsupported(
             f"{'method' if node.op == 'call_method' else 'function'} {name}; "
             f"{SUPPORTED} are supported; replace it or keep it outside the network"

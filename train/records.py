@@ -41,9 +41,9 @@ class Record:
 
     Attributes:
         name: unique; the name of the lowered node.
-        kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, maxpool2d, avgpool2d,
-            affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle, flatten,
-            softmax or argmax (over the channels).
+        kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, extremum, maxpool2d,
+            avgpool2d, affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle,
+            flatten, softmax or argmax (over the channels).
             ``affine`` is a batch normalisation, an activation or a change of grid on its own,
             ``pointwise`` any other function of one value, ``flatten`` any change of shape that
             keeps the order of the features.

@@ -16,9 +16,9 @@ from .design import Design, Edge
 from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
 FEATURES = (
-    "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
+    "module", "counter", "mux", "lane", "operand", "product", "tree", "accumulator", "waiting",
     "rescale_product", "rescale_sum", "serial", "threshold", "table",
-    "queue", "add_product", "stream",
+    "queue", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
 
@@ -48,6 +48,11 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["queue"] = _queue(plan.output.width, queue_words(v))
     if v.get("rescale"):
         _rescale(found, v["rescale"])
+    found["counter"] += v.get("counters", 0)
+    if plan.template == "lookup":
+        found["table"] += sum(rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits))
+    if plan.template == "mul":
+        found["product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
     if plan.template == "add" and v["form"] == "serial":
         found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"])
     elif plan.template == "add":
@@ -61,12 +66,11 @@ def features(plan: RtlPlan) -> dict[str, float]:
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
     if "spare_bits" in v:
-        found["counter"] = _counters(v)
+        found["counter"] += _counters(v)
     if v["combine"] == "graph":
         # adders and the window's registers are counted one by one
         found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
         return
-
     lanes = v["pe"] * v["simd"]
     found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
     found["accumulator"] = v["pe"] * v["acc_bits"]
@@ -78,6 +82,15 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
         found["product"] = lanes * a * w
+        found["tree"] = v["pe"] * _tree(v["simd"], a + w + (not v["act_signed"]))
+
+
+def _tree(terms: int, bits: int) -> int:
+    """Bits of all sums of a binary tree of adders."""
+    found = 0
+    while terms > 1:
+        bits, found, terms = bits + 1, found + terms // 2 * (bits + 1), -(-terms // 2)
+    return found
 
 
 def _counters(v: Mapping[str, Any]) -> float:
@@ -128,7 +141,10 @@ def _small(bits: float) -> float:
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
     """Block memories of a module: ring, weights and a large output queue."""
     v = plan.values
-    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
+    count = sum(
+        rom.copies * blocks(rom.width, rom.depth, fabric) for rom in plan.roms
+        if not v["rom_style"]
+    )  # fmt: skip
     if "capacity" in v:
         each = ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
         count += v.get("copies", 1) * each
@@ -176,18 +192,47 @@ def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
     return Resources(lut, v["adder_registers"])
 
 
-def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
-    """Predicted resources of a stream's queue, cutter and collector."""
+def edge_features(edge: Edge) -> dict[str, float]:
+    """Counts of a stream's queue, cutter and collector by feature."""
     counts = dict.fromkeys(FEATURES, 0.0)
-    words = 1 << bits_for(edge.queue - 1) if edge.queue else 0
-    counts["queue"] = _queue(edge.beat, words)
+    counts["link"] = (edge.queue > 0) + (edge.cut > 1) + (edge.collect is not None)
+    counts["queue"] = _queue(edge.beat, _edge_words(edge))
     counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
     if edge.collect:
         counts["stream"] += edge.piece * edge.collect.pieces
-    return Resources(
-        fabric.price(counts), fabric.flip_flops(counts), 0,
-        ram_blocks(edge.beat, words, fabric),
-    )  # fmt: skip
+    if edge.repeat:
+        counts["counter"] += edge.repeat.values["counters"]
+        counts["queue"] += _queue(_repeated(edge), queue_words(edge.repeat.values))
+    return counts
+
+
+def _edge_words(edge: Edge) -> int:
+    return 1 << bits_for(edge.queue - 1) if edge.queue else 0
+
+
+def _repeated(edge: Edge) -> int:
+    """Bits of a beat that is stored to be repeated."""
+    return edge.piece * (edge.collect.pieces if edge.collect else 1)
+
+
+def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
+    """Predicted resources of a stream's queue, cutter and collector."""
+    counts = edge_features(edge)
+    count = ram_blocks(edge.beat, _edge_words(edge), fabric)
+    if edge.repeat:
+        count += ram_blocks(_repeated(edge), edge.repeat.timing.capacity, fabric)
+    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, count)
+
+
+def design_features(design: Design) -> dict[str, float]:
+    """Counts of a whole design by feature."""
+    total = dict.fromkeys(FEATURES, 0.0)
+    for counts in [
+        *(features(module.plan) for module in design.modules), *map(edge_features, design.edges)
+    ]:
+        for name, count in counts.items():
+            total[name] += count
+    return total
 
 
 def design_resources(design: Design, fabric: Fabric) -> Resources:

@@ -13,6 +13,7 @@ from ..errors import UnsupportedError
 from ..render import comment, exists
 from ..types import IntArray
 from .design import INPUT, OUTPUT, Design, Edge, Module
+from .gather import Gather
 from .plan import Port, bits_for
 from .words import print_template
 
@@ -55,6 +56,17 @@ def verilog(design: Design) -> str:
                 inputs=plan.inputs, output=plan.output,
             )
         )  # fmt: skip
+    for ident, edge, made in _repeats(design):
+        wide = edge.piece * (edge.collect.pieces if edge.collect else 1)
+        one = Port(1, 1, 1, 1, wide)
+        title = f"{edge.source} to {edge.target}: blocks of {made.values['block']} beats, repeated"
+        parts.append(print_template("verilog/node.v.j2", title=comment(title), proof=()))
+        parts.append(
+            print_template(
+                "verilog/repeat.v.j2", name=design.name, ident=ident, v=made.values, inputs=(one,),
+                output=one,
+            )
+        )  # fmt: skip
     parts.append("`default_nettype wire\n")
     text = "\n".join(part.strip("\n") + "\n" for part in parts)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
@@ -70,6 +82,12 @@ def memories(design: Design) -> dict[str, str]:
             head = f"// {comment(module.node.source)}: {rom.note}"
             found[f"{module.ident}_{rom.name}.hex"] = "\n".join([head, *lines]) + "\n"
     return found
+
+
+def _repeats(design: Design) -> list[tuple[str, Edge, Gather]]:
+    """Identifier, edge and order of every stream that is repeated."""
+    repeats = [(edge, edge.repeat) for edge in design.edges if edge.repeat]
+    return [(f"{design.name}_r{i}_repeat", edge, made) for i, (edge, made) in enumerate(repeats)]
 
 
 def facts(design: Design) -> dict[str, Any]:
@@ -159,6 +177,7 @@ def _top(design: Design) -> dict[str, Any]:
     for module in design.modules:
         starts[module.node.name] = wire(f"{module.ident}_out", module.plan.output.width)
     ends: dict[tuple[str, int], str] = {}
+    repeats = {(edge.target, edge.slot): ident for ident, edge, _ in _repeats(design)}
     for source, start in starts.items():
         edges = design.leaving(source)
         names = [start]
@@ -166,7 +185,13 @@ def _top(design: Design) -> dict[str, Any]:
             names = [wire(f"{start}_{i}", edge.beat) for i, edge in enumerate(edges)]
             instances.append({"kind": "fork", "source": start, "branches": names})
         for edge, name in zip(edges, names, strict=True):
-            ends[edge.target, edge.slot] = _adapt(edge, name, wire, instances)
+            end = _adapt(edge, name, wire, instances)
+            if edge.repeat:
+                out = wire(f"{end}_r", edge.piece * (edge.collect.pieces if edge.collect else 1))
+                ident = repeats[edge.target, edge.slot]
+                instances.append({"kind": "node", "ident": ident, "sources": [end], "out": out})
+                end = out
+            ends[edge.target, edge.slot] = end
     for module in design.modules:
         name = module.node.name
         sources = [ends[name, slot] for slot in range(len(module.plan.inputs))]

@@ -42,7 +42,7 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
-        deep: whether operands of products are registered once more.
+        deep: whether what memories give is registered once more.
         ahead: doublings of the input ring.
     """
 
@@ -147,7 +147,7 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
     ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
+    arithmetic = (3 + tree if job.combine == "mac" else 2) + int(job.deep)
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
@@ -175,7 +175,8 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         "lanes": lanes, "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst,
         "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
-        "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,
+        "depth": depth, "credit_bits": signed_bits(-burst, depth - burst), "memory": memory,
+        "store": store, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
@@ -212,7 +213,7 @@ def loops(job: Job, ring: Ring) -> dict[str, Any]:
     span_x, span_y = (kw - 1) * dh, (kh - 1) * dv
     width, words = ring.width, job.segments * job.words
     ring_bits = bits_for(ring.capacity - 1)
-    spare_bits, space_bits = signed_bits(*ring.spare), bits_for(ring.space)
+    spare_bits, space_bits = signed_bits(*ring.spare), signed_bits(-1, ring.space - 1)
     origin = -(window.pad[0] * width + window.pad[1])
     back = span_y * width + span_x
     last = (rows - 1) * sv * width + (columns - 1) * sh

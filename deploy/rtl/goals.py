@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
-from ...hw_models import load_fabric
+from ...hw_models import load_fabric, load_fpga_board
 from ..errors import UsageError
 from ..limits import parse_limits
 from ..targets import Target
@@ -29,6 +29,7 @@ class Goals:
         latency: most cycles of one frame.
         lut: most LUTs, predicted.
         bram: most block memories, predicted.
+        board: the board to emit for, whose oscillator is the clock.
         engines: which engines layers may have (`adaqat.deploy.rtl.engines`).
     """
 
@@ -37,6 +38,7 @@ class Goals:
     latency: int | None = None
     lut: int | None = None
     bram: int | None = None
+    board: str | None = None
     engines: Engines = ()
 
     @classmethod
@@ -48,20 +50,32 @@ class Goals:
 
     @classmethod
     def parse(
-        cls, texts: Sequence[str], target: Target, engines: Sequence[str] = ()
+        cls,
+        texts: Sequence[str],
+        target: Target,
+        engines: Sequence[str] = (),
+        board: str | None = None,
     ) -> Goals:
         """Goals from texts such as ``interval=5000``; the rest are the usual ones.
 
-        ``engines`` are texts such as ``folded`` or ``conv1=unrolled``. A goal of time replaces the
-        usual rate; a size without a goal of time asks for the fastest circuit of that size.
+        ``engines`` are texts such as ``folded`` or ``conv1=unrolled``. A board's clock is that of
+        its oscillator. A goal of time replaces the usual rate; a size without a goal of time asks
+        for the fastest circuit of that size.
 
         Raises:
             UsageError: another shape, an unknown goal, a number that is not positive, a repetition.
         """
         given = parse_limits("--goal", texts, METRICS, "interval=5000")
         goals = replace(cls.of(target), engines=parse_engines(engines))
+        if board is not None:
+            if "clock_mhz" in given:
+                raise UsageError(
+                    f"--goal clock_mhz: the board {board} has its own clock; a clock without"
+                    " --board is supported; leave one of them out"
+                )
+            given["clock_mhz"] = load_fpga_board(board).clock_mhz
         if "clock_mhz" in given:
-            goals = replace(goals, clock_mhz=given["clock_mhz"])
+            goals = replace(goals, clock_mhz=given["clock_mhz"], board=board)
             goals = replace(goals, interval=floor(given["clock_mhz"] * 1e6 / USUAL_RATE))
         if {"lut", "bram", "latency"} & set(given):
             goals = replace(goals, interval=None)

@@ -40,7 +40,7 @@ def _constants(plan: RtlPlan, fabric: Fabric) -> Iterator[tuple[str, int, int]]:
     """(name, bits, block memories) of every constant memory in block memories."""
     v = plan.values
     for rom in plan.roms:
-        count = blocks(rom.width, rom.depth, fabric)
+        count = rom.copies * blocks(rom.width, rom.depth, fabric)
         if count and not v["rom_style"]:
             yield "rom", rom.bits, count
     r = v.get("rescale")

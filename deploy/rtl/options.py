@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def circuit_goals(
-    target: Target, name: str, texts: list[str], engines: list[str] | None = None
+    target: Target,
+    name: str,
+    texts: list[str],
+    engines: list[str] | None = None,
+    board: str | None = None,
 ) -> Goals | None:
-    """Goals of a circuit; checks the name by the rules of the emitted language."""
+    """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
         from ..render import c_name
 
@@ -33,15 +37,21 @@ def circuit_goals(
                 " it out"
             )
         c_name(name)
+        from ..report import check_board
+
+        check_board(target, board)
         return None
+    from .board import check_circuit_board
     from .goals import Goals
     from .words import verilog_name
 
     verilog_name(name)
-    return Goals.parse(texts, target, engines or [])
+    if board is not None:
+        check_circuit_board(target, board)
+    return Goals.parse(texts, target, engines or [], board)
 
 
-def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
+def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:
     """Refuse, before any long work, what cannot be synthesised or routed."""
     if not (synth or pnr):
         return
@@ -57,8 +67,9 @@ def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
     yosys()
     if pnr:
         fabric = load_fabric(target.name)
-        check_route(fabric)
+        check_route(fabric, board is not None)
         tool(fabric, fabric.router)
+        tool(fabric, fabric.packer)
 
 
 def add_figures(report: Report, model: object, pnr: bool, out: Path) -> None:

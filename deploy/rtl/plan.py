@@ -51,6 +51,8 @@ class Port:
         channels: channels per pixel.
         pixels: pixels per frame.
         bits: bits of one code.
+        block: beats of a block that is given several times (inputs only).
+        times: how often each block is given, in a row.
     """
 
     lanes: int
@@ -58,6 +60,8 @@ class Port:
     channels: int
     pixels: int
     bits: int
+    block: int = 1
+    times: int = 1
 
     @property
     def width(self) -> int:
@@ -81,6 +85,7 @@ class Rom:
         depth: number of words.
         note: what it holds.
         make: the words, not negative; called when they are printed.
+        copies: memories with this content, each read at an address of its own.
     """
 
     name: str
@@ -88,11 +93,12 @@ class Rom:
     depth: int
     note: str
     make: Callable[[], Sequence[int]]
+    copies: int = 1
 
     @property
     def bits(self) -> int:
         """Bits in all."""
-        return self.width * self.depth
+        return self.width * self.depth * self.copies
 
 
 @dataclass(frozen=True)
@@ -162,17 +168,18 @@ class WindowTiming:
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes ``burst`` beats from one beat of some inputs.
+    """Times of a module that makes ``burst`` beats from single beats of some inputs.
 
     Attributes:
-        order: cycle of input sets; the ``i``-th time one beat of every input in
-            ``order[i % len(order)]`` is taken.
+        order: cycle of input sets; step ``i`` takes one beat of every input in
+            ``order[i % len(order)]``, of none where the set is empty.
         beats: output beats per frame.
-        pace: least cycles from one taking to the next.
+        pace: least cycles from one step to the next.
         latency: cycles from taking the inputs to the push of the first beat.
         depth: beats in the output queue.
-        burst: beats from one taking, a cycle apart.
+        burst: beats from one step, a cycle apart.
         hop: cycles from the push of a beat to its offer.
+        pushes: per step of the cycle, whether it makes beats; empty where every one does.
     """
 
     order: tuple[tuple[int, ...], ...]
@@ -182,6 +189,13 @@ class MapTiming:
     depth: int
     burst: int = 1
     hop: int = 2
+    pushes: tuple[bool, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps per frame."""
+        making = self.beats // self.burst
+        return making * len(self.pushes) // sum(self.pushes) if self.pushes else making
 
 
 Timing = WindowTiming | MapTiming

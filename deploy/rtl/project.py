@@ -6,12 +6,13 @@ from __future__ import annotations
 from ...hw_models import load_fabric
 from ..simulate import simulate
 from ..vectors import make_inputs
+from .board import board_of, board_texts
 from .circuit import Circuit
 from .emit import beats_of, facts, padded_width
 from .plan import Port
 from .schedule import key, schedule
 from .simulation import sources
-from .synthesis import synthesis_command
+from .synthesis import synthesis_commands
 from .words import print_template
 
 FRAMES = 3
@@ -40,7 +41,7 @@ def project(circuit: Circuit) -> dict[str, str]:
     )  # fmt: skip
     texts[f"{name}.ys"] = print_template(
         "verilog/project/synth.ys.j2", name=name, design=stated, device=fabric.device,
-        synthesis=synthesis_command(design, fabric),
+        commands=synthesis_commands(design, fabric),
     )  # fmt: skip
     texts["Makefile"] = print_template("verilog/project/Makefile.j2", name=name)
     queues = [
@@ -53,6 +54,14 @@ def project(circuit: Circuit) -> dict[str, str]:
         latency=circuit.schedule.latency, interval=circuit.schedule.interval,
         modules=stated["modules"],
     )  # fmt: skip
+    board = board_of(circuit)
+    if board is not None:
+        made = board_texts(
+            circuit, board, beats_of(codes, design.input), beats_of(expected, design.output),
+            10 * timed.ends[0] + 10_000,
+        )  # fmt: skip
+        for file_name, text in made.items():
+            texts[file_name] = texts.get(file_name, "") + text
     return texts
 
 

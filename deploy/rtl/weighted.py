@@ -68,7 +68,7 @@ def plan_pool(
     low, high = _constant(type_, count)
     job = Job(
         kind, combine, False, source, output, window, 1, pad, None, (int(low[0]), int(high[0])),
-        fold.pe, 1, _serial(fold, rule, output), proof, False, fold.ahead,
+        fold.pe, 1, _serial(fold, rule, output), proof, fold.deep, fold.ahead,
     )  # fmt: skip
     return _plan(job, rule, low, high)
 
@@ -85,7 +85,8 @@ def _constant(type_: IntType, count: int) -> tuple[Int64, Int64]:
 def _plan(job: Job, rule: Requant | None, low: Int64, high: Int64) -> RtlPlan:
     lanes = lanes_out(job)
     rescale = (
-        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2], job.serial)
+        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2], job.serial,
+                     job.deep)
         if rule is not None
         else None
     )

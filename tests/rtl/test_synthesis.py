@@ -25,7 +25,9 @@ yosys = pytest.mark.skipif(
 
 def test_every_fpga_target_has_a_price_for_every_feature():
     circuits = [name for name in names() if get(name).family == "verilog"]
-    assert sorted(fabric_names()) == circuits == ["fpga-ecp5", "fpga-ice40", "fpga-xilinx7"]
+    assert sorted(fabric_names()) == circuits == [
+        "fpga-ecp5", "fpga-gowin", "fpga-ice40", "fpga-xilinx7",
+    ]  # fmt: skip
     for name in circuits:
         fabric = load_fabric(name)
         assert set(fabric.lut) == set(fabric.ff) == set(FEATURES)

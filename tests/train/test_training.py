@@ -74,17 +74,17 @@ def test_uniform_widths_without_a_search() -> None:
     assert result.figures["weight_bits"] == {"mean_per_weight": 4, "mean_per_layer": 4}
     assert result.figures["target"] == "cortex-m4"
     cost = network_cost(result.module, "cortex-m4")
-    assert result.figures["predicted"] == {m: cost.total(m) for m in cost.metrics}
+    assert result.figures["predicted"] == {m: cost.total(m) for m in cost.limited}
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("unet", r"model: unet gives \(2, 10, 8, 8\) for 2 images of digits; recipes train class"),
+        ("unet", r"model: unet gives \(2, 10, 8, 8\) for 2 inputs of digits; task = 'classify' ta"),
         ("autoencoder", r"model: autoencoder cannot compute images of shape \(2, 1, 8, 8\)"),
     ],
 )
-def test_networks_that_are_no_classifiers_are_refused(
+def test_networks_that_do_not_fit_their_task_are_refused(
     tmp_path: Path, model: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
