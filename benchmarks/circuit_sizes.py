@@ -18,20 +18,20 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from nets import Maker, graph, input_node  # noqa: E402
+from nets import Maker, graph, input_node
 
-from adaqat.deploy import Graph, Node  # noqa: E402
-from adaqat.deploy.ops.base import Window  # noqa: E402
-from adaqat.deploy.ops.pool2d import MaxPool2d  # noqa: E402
-from adaqat.deploy.ops.source import Reshape  # noqa: E402
-from adaqat.deploy.rtl.circuit import plan_circuit  # noqa: E402
-from adaqat.deploy.rtl.cost import design_resources  # noqa: E402
-from adaqat.deploy.rtl.goals import Goals  # noqa: E402
-from adaqat.deploy.rtl.route import route  # noqa: E402
-from adaqat.deploy.rtl.synthesis import synthesise  # noqa: E402
-from adaqat.deploy.targets import get  # noqa: E402
-from adaqat.deploy.types import IntType  # noqa: E402
-from adaqat.hw_models import load_fabric  # noqa: E402
+from adaqat.deploy import Graph, Node
+from adaqat.deploy.ops.base import Window
+from adaqat.deploy.ops.pool2d import MaxPool2d
+from adaqat.deploy.ops.source import Reshape
+from adaqat.deploy.rtl.circuit import plan_circuit
+from adaqat.deploy.rtl.cost import design_resources
+from adaqat.deploy.rtl.goals import Goals
+from adaqat.deploy.rtl.route import route
+from adaqat.deploy.rtl.synthesis import synthesise
+from adaqat.deploy.targets import get
+from adaqat.deploy.types import IntType
+from adaqat.hw_models import load_fabric
 
 DESIGNS = (
     ("dense", 1, 1, 700), ("dense", 3, 5, 1000), ("dense", 8, 8, 1400),
@@ -102,8 +102,8 @@ def main() -> None:
                   f" | {found['fmax_mhz']:.1f} |", flush=True)  # fmt: skip
         if errors:
             sizes = np.abs(errors)
-            print(f"\n{len(errors)} designs: mean error {sizes.mean():.1%}, worst {sizes.max():.1%},"
-                  f" over budget: {', '.join(over) or 'none'}")  # fmt: skip
+            print(f"\n{len(errors)} designs: mean error {sizes.mean():.1%}, worst"
+                  f" {sizes.max():.1%}, over budget: {', '.join(over) or 'none'}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...hw_models import Fabric
 from .design import Design
+from .dsp import steering, uses_slices
 from .simulation import sources
 from .tools import call, yosys
 
@@ -95,38 +96,15 @@ def synthesis_commands(design: Design, fabric: Fabric) -> list[str]:
     equal dot products are made once, and time grows with the size of a module, not of the design.
     """
     command = f"{synthesis_command(design, fabric)}"
+    first = steering(design)
     if fabric.by_module:
-        return [f"{command}{_apart(fabric)} -top {design.name}", "flatten", "opt_clean"]
-    together = " -flatten" if "xilinx" in command else ""
-    return [f"{command}{together} -top {design.name}"]
+        return [*first, f"{command}{_apart(fabric)} -top {design.name}", "flatten", "opt_clean"]
+    return [*first, f"{command} -top {design.name}"]
 
 
 def synthesis_command(design: Design, fabric: Fabric) -> str:
-    """The family's synthesis command for a whole design.
-
-    Products go to DSP slices only where there are enough of them for all products that would.
-    """
-    if fabric.dsp_flag and _dsp_products(design, fabric) <= fabric.dsps:
-        return f"{fabric.synthesis} {fabric.dsp_flag}"
-    return fabric.synthesis
-
-
-def _dsp_products(design: Design, fabric: Fabric) -> int:
-    """Products of layers and of parallel requantisers and sums that would go to DSP slices."""
-    found = 0
-    for module in design.modules:
-        v = module.plan.values
-        sizes: list[tuple[int, int, int]] = []
-        if v.get("combine") == "mac":
-            sizes.append((v["pe"] * v["simd"], v["act_bits"], v["weight_bits"]))
-        if v.get("rescale") and v["rescale"]["form"] == "multiplier":
-            r = v["rescale"]
-            # wider than one slice: four of them
-            sizes.append((4 * r["lanes"], r["acc_bits"], r["m_bits"]))
-        if v.get("form") == "parallel":
-            sizes += [(v["lanes"], x, m) for x, m in zip(v["in_bits"], v["m_bits"], strict=True)]
-        found += sum(n for n, a, b in sizes if a + b >= fabric.dsp_bits and min(a, b) >= 3)
-    return found
+    """The family's synthesis command: with DSP slices where any product of the design has one."""
+    return fabric.dsp_synthesis if uses_slices(design) else fabric.synthesis
 
 
 def counted(cells: Cells, module: str) -> Synthesised:
