@@ -13,6 +13,7 @@ from ...hw_models.dsp_form import (
     FEWEST_BLOCKS,
     WINDOW_BLOCKS,
     Loop,
+    column_of,
     loop_shape,
     unrolled_blocks,
 )
@@ -36,9 +37,10 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     form = dsp_one_channel.form_of(op, source)
     if form is not None:
         return dsp_one_channel.plan(op, form, inputs, output)
-    scheme = dsp.choose(op, source.type)
     depth = source.shape[2] // op.groups
-    runs = runs_of(op, depth)
+    column = column_of(window.kernel, window.dilation, op.groups, depth)
+    scheme = dsp.choose(op, source.type, column)
+    runs = runs_of(op, column)
     columns = runs.blocks * scheme.words_per_block
     loop = loop_shape(columns, scheme.fields, scheme.packing.tile_word())
     tile = tile_helper(op, scheme, loop, output)
