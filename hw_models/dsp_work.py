@@ -12,16 +12,8 @@ from math import ceil
 
 import numpy as np
 
-from .dsp_form import (
-    FEWEST_BLOCKS,
-    Column,
-    Packing,
-    column_of,
-    expected_packing,
-    expected_rows_packing,
-    loop_shape,
-    unrolled_blocks,
-)
+from .dsp_column import FEWEST_BLOCKS, Column, column_of
+from .dsp_form import Packing, expected_packing, expected_rows_packing, loop_shape, unrolled_blocks
 from .dsp_planes import one_channel_work
 from .work import SPECIAL, Work
 

@@ -9,14 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.dsp_form import (
-    FEWEST_BLOCKS,
-    WINDOW_BLOCKS,
-    Loop,
-    column_of,
-    loop_shape,
-    unrolled_blocks,
-)
+from ...hw_models.dsp_column import FEWEST_BLOCKS, WINDOW_BLOCKS, column_of
+from ...hw_models.dsp_form import Loop, loop_shape, unrolled_blocks
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import dsp_columns as columns_of

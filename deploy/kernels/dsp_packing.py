@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.dsp_column import Column
 from ...hw_models.dsp_form import (
     BYTE_MAX,
     HALF_MAX,
-    Column,
     Packing,
     cheapest,
     cheapest_rows,

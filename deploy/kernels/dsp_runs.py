@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hw_models.dsp_form import Column
+from ...hw_models.dsp_column import Column
 from ..ops.conv2d import Conv2d
 from ..requant import Int64
 

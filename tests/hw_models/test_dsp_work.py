@@ -11,7 +11,8 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.kernels import dsp_packing
 from adaqat.deploy.kernels.dsp_runs import runs_of
 from adaqat.deploy.targets import get
-from adaqat.hw_models.dsp_form import column_of, expected_packing
+from adaqat.hw_models.dsp_column import column_of
+from adaqat.hw_models.dsp_form import expected_packing
 from adaqat.hw_models.dsp_work import border
 from adaqat.hw_models.pool_work import pool2d_work
 from adaqat.hw_models.taps_form import row_steps, taps_form
