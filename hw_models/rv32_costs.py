@@ -21,6 +21,8 @@ TOGETHER = {2: 4, 4: 2}
 """Channels a pass of the lanes form, by the length of a group."""
 PAIR = 2
 """Channels a pass of the fields form."""
+PLANE_STEP = 4
+"""Words of a plane that a round fills."""
 TILE = 100.0
 """Instructions around the pieces of four pixels."""
 
@@ -28,7 +30,7 @@ TILE = 100.0
 class Rv32Costs(Costs):
     """Instructions of the compiled loops."""
 
-    thin: ClassVar[float] = 1.035
+    thin: ClassVar[float] = 1.015
 
     def lanes(self, core: Core, form: LanesShape, depth: int) -> float:
         """See `Costs`."""
@@ -42,7 +44,9 @@ class Rv32Costs(Costs):
         n = form.multiplies(depth)
         words, blocks = ceil(n / form.fields), ceil(n / form.block)
         late = 8 if form.offset and form.step == 2 else 0
-        return 12 * n + n % form.fields + 2.5 * words + 15.5 * blocks + 25 + late
+        # multipliers of a word that is not full have a loop of their own
+        rest = (1.5 + form.doubled) * (n % form.fields)
+        return 12 * n + rest + 2.5 * words + 15.5 * blocks + 25 + late
 
     def passed(self, core: Core, form: LanesShape | FieldsShape, outputs: int) -> int:
         """See `Costs`."""
@@ -50,7 +54,7 @@ class Rv32Costs(Costs):
         return ceil(outputs / together) * together
 
     def reading(
-        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+        self, core: Core, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
     ) -> float:
         """See `Costs`."""
         return TILE + runs * self.spread(form, run)
@@ -96,4 +100,6 @@ class Rv32Costs(Costs):
     def fill(self, plane: Plane, centred: bool) -> float:
         """See `Costs`."""
         lines = plane.inside
-        return (lines > 0) * 30 + lines * (20 + (9 + centred) * plane.filled)
+        fours, rest = divmod(plane.filled, PLANE_STEP)
+        each = PLANE_STEP * (5 + centred) + 4
+        return (lines > 0) * 30 + lines * (20 + fours * each + rest * (9 + centred))
