@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...hw_models import load_fabric
 from ..check import check
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph
 from ..render import comment
 from ..targets import get
 from .design import Design, Module, lay_out
+from .dsp import with_dsps
 from .plan import Fold, Rom, ScaleWidths, bits_for
 
 WORD = 32
@@ -153,7 +155,9 @@ def reloaded(design: Design, graph: Graph) -> Design:
         names[m.node.name]: replace(m.fold, widths=_widths(m.plan.values))
         for m in design.modules
     }
-    other = lay_out(graph, design.target, design.name, folds)
+    other = with_dsps(
+        lay_out(graph, design.target, design.name, folds), load_fabric(design.target.name)
+    )
     # names of nodes are people's; identifiers and everything else must be equal
     for mine, theirs in zip(design.modules, other.modules, strict=True):
         a, b = mine.plan, theirs.plan
