@@ -17,7 +17,7 @@ SLOWER = 1.01
 """A denser way of packing is used up to this ratio of the fewest instructions."""
 LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
-STRAIGHT_BUDGET = 140
+STRAIGHT_BUDGET = 160
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
 COUNTS = (4, 3)
 """Unrolled counts that layers share, best first."""
