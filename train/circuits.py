@@ -59,6 +59,7 @@ def circuit_cost(
     """
     from ..deploy.rtl.cost import edge_resources
     from ..deploy.rtl.design import lay_out
+    from ..deploy.rtl.engines import EVERY
     from ..deploy.rtl.folding import choose_folds
     from ..deploy.rtl.goals import USUAL_RATE, Goals
     from ..deploy.rtl.schedule import with_deep_queues
@@ -83,6 +84,8 @@ def circuit_cost(
         fabric.clock_mhz,
         None if rate is None else max(1, int(fabric.clock_mhz * 1e6 / rate)),
         None if latency_ms is None else int(fabric.clock_mhz * 1e3 * latency_ms),
+        # an unrolled layer's size follows its weights, which training changes: priced as folded
+        engines=((EVERY, "folded"),),
     )
     try:
         folds = choose_folds(widest, get(target), goals)
@@ -164,7 +167,7 @@ def _price(
 ) -> Prices:
     """Price of a node's module with ``act`` bits at its inputs and ``out`` bits at its output."""
     from ..deploy.rtl.cost import module_resources
-    from ..deploy.rtl.synthesis import slice_products
+    from ..deploy.rtl.dsp import products
 
     if all(node.name != name for node in graph.nodes):  # merged into another at these widths
         return dict.fromkeys(METRICS, 0.0)
@@ -181,5 +184,5 @@ def _price(
         output = replace(output, type=type_)
     plan = op.rtl_plan(inputs, output, fold)
     found = module_resources(plan, fabric)
-    slices = slice_products(plan, fabric) if fabric.dsp_flag else 0
+    slices = sum(p.slices for p in products(plan, fabric) if p.wide and fabric.dsp_synthesis)
     return {"lut": found.lut, "bram": float(found.bram), "dsp": float(slices)}

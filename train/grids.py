@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tensors share one quantisation grid."""
+"""Which tensors share one grid."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .capture import Network
 from .records import GRID_KINDS, UNIT_KINDS, Record
 
+SHARED = ("concat", "extremum")
+"""Kinds whose inputs and result share one grid."""
+
 
 def share_grids(network: Network) -> tuple[Network, dict[str, str]]:
-    """The grid (named after one producer) of every tensor; concats share one.
+    """The grid (named after one producer) of every tensor; what `SHARED` joins has one.
 
     The network's input and a softmax never share: a concat of them gets a change of grid in front.
     """
@@ -29,7 +33,7 @@ def share_grids(network: Network) -> tuple[Network, dict[str, str]]:
         if record.kind in GRID_KINDS:
             parent[record.name] = record.name
             grid_of[record.name] = record.name
-        elif record.kind == "concat":
+        elif record.kind in SHARED:
             inputs = []
             for i, name in enumerate(record.inputs):
                 source = by_name[name]
@@ -53,3 +57,16 @@ def share_grids(network: Network) -> tuple[Network, dict[str, str]]:
         replace(network, records=tuple(records)),
         {name: find(grid) for name, grid in grid_of.items()},
     )
+
+
+def starts(network: Network, grids: Mapping[str, str]) -> set[str]:
+    """Grids of the network's input, as it comes and behind sums and products with constants."""
+    found = {grids[network.records[0].name]}
+    for record in network.records[1:]:
+        if (
+            record.kind == "pointwise"
+            and record.attrs["function"] == "affine"
+            and (grids[record.inputs[0]] in found)
+        ):
+            found.add(grids[record.name])
+    return found

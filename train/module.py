@@ -115,10 +115,14 @@ class QuantModule(nn.Module):
         assert isinstance(found, ActQuantizer)
         return found
 
+    def replace_act_quantizer(self, name: str, quantizer: ActQuantizer) -> None:
+        """Put another quantiser on the grid of record ``name``."""
+        self.adaqat_acts[self._keys["act"][self.grids[name]]] = quantizer
+
     @property
     def calibrated(self) -> bool:
         """Whether ranges have been set from data (never needed again on resume)."""
-        return bool(self.act_quantizer(self.network.records[0].name).calibrated)
+        return all(bool(quantizer.calibrated) for quantizer in self.adaqat_acts.values())
 
     def tensor(self, path: str) -> Tensor:
         """Parameter or buffer by path."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
@@ -13,12 +13,20 @@ from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
+from .camera import Camera
 from .capture import Network, capture
 from .channels import plan_channels
-from .grids import share_grids
+from .grids import share_grids, starts
 from .module import QuantModule
 from .operations import out_first
-from .quantizers import ActQuantizer, DorefaWeights, LsqWeights, UnitGrid, WeightQuantizer
+from .quantizers import (
+    ActQuantizer,
+    DorefaWeights,
+    FixedGrid,
+    LsqWeights,
+    UnitGrid,
+    WeightQuantizer,
+)
 from .records import GRID_KINDS, UNIT_KINDS, WEIGHTED, Record
 
 if TYPE_CHECKING:
@@ -53,6 +61,8 @@ def prepare(
     min_bits: int = 2,
     on_width_change: str | None = None,
     input_signed: bool | None = None,
+    input_scale: float | None = None,
+    input_normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     prune: int = 0,
 ) -> QuantModule:
     """Attach quantisers and trainable bit-widths to a copy of ``model``.
@@ -77,6 +87,11 @@ def prepare(
         on_width_change: ``refit`` (the range follows a table of best ranges per width) or
             ``keep``; default: refit for LSQ, keep for PACT.
         input_signed: whether the input needs negative codes; default: what calibration sees.
+        input_scale: the input is unsigned bytes of this real size each (1/255 for images in 0..1
+            out of a camera) instead of a grid that calibration chooses.
+        input_normalisation: (mean, std) per channel, which the network expects to be applied to
+            its input; they become an exact table per channel, and the module takes plain images.
+            Without ``input_scale``, bytes of 1/255 each.
         prune: let the search remove output channels, so many at a time; 0 keeps all.
 
     Raises:
@@ -111,7 +126,8 @@ def prepare(
             f"prune: {prune} with {weight_quantizer} weights found; 0 or a number of channels, with"
             " lsq weights, is supported (dorefa scales all channels of a layer together)"
         )
-    network, grids = share_grids(capture(model, example_input))
+    camera = Camera.of(input_scale, input_normalisation)
+    network, grids = share_grids(camera.placed(capture(model, example_input)))
     copied = copy.deepcopy(model)
     plan = _WidthPlan(network, grids, options)
     weights: dict[str, WeightQuantizer] = {}
@@ -145,6 +161,10 @@ def prepare(
         plan.reasons | ties,
         channels,
     )
+    first = network.records[0].name
+    if camera.scale is not None:
+        input_signed = False
+        module.replace_act_quantizer(first, FixedGrid(plan.acts[grids[first]], camera.scale))
     module.input_signed = input_signed
     module.granularity = granularity
     module.target = target
@@ -173,6 +193,7 @@ class _WidthPlan:
         while end.kind in UNIT_KINDS or (end.kind == "flatten" and end.inputs):
             end = self.records[end.inputs[0]]
         self.end = grids[end.name]
+        self.start = starts(network, grids)
         for record in network.records:
             if record.weight is not None and record.weight not in self.weights:
                 self.weights[record.weight] = self._weight(record)
@@ -226,7 +247,7 @@ class _WidthPlan:
         return self._free(name, "weight")
 
     def _is_first(self, record: Record) -> bool:
-        return self.grids[record.inputs[0]] == self.network.records[0].name
+        return self.grids[record.inputs[0]] in self.start
 
     def _is_last(self, record: Record) -> bool:
         return self.grids[record.name] == self.end
@@ -243,7 +264,7 @@ class _WidthPlan:
             return self._new(name, "act", bits or 8 if share else 8, f"result of {kind}")
         if bits is not None:
             return self._new(name, "act", bits, "fixed by the user")
-        if grid == self.network.records[0].name:
+        if grid in self.start:
             return self._new(name, "act", 8, "network input")
         if grid in (self.end, self.grids[self.network.output]):
             return self._new(name, "act", 8, "network output")

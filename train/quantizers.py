@@ -228,6 +228,33 @@ class ActQuantizer(_Quantizer):
         self.calibrated.fill_(True)
 
 
+class FixedGrid(ActQuantizer):
+    """Unsigned codes of a given real size, which no data choose: bytes of a camera.
+
+    Args:
+        width: the width variable.
+        size: real size of a code.
+    """
+
+    def __init__(self, width: BitWidth, size: float) -> None:
+        super().__init__(width)
+        del self.log_range
+        self.size = size
+        self.calibrated.fill_(True)
+
+    @property
+    def signed(self) -> bool:
+        """Never."""
+        return False
+
+    def scale(self) -> Tensor:
+        """See `ActQuantizer.scale`."""
+        return torch.tensor(self.size, device=self.table.device)
+
+    def calibrate(self, sample: Tensor) -> None:
+        """Nothing to choose."""
+
+
 class UnitGrid(ActQuantizer):
     """A grid that no data choose: shares of 1 in steps of 2^-N (softmax), or indices (argmax).
 

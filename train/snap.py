@@ -185,7 +185,8 @@ def _table(
     codes = torch.arange(source.type.lo, source.type.hi + 1, dtype=torch.float64)
     path = record.attrs.get("slopes")
     slopes = None if path is None else module.tensor(path).detach().cpu()
-    rows = 1 if slopes is None else record.channels
+    several = any(isinstance(v, tuple) and len(v) > 1 for v in record.attrs.values())
+    rows = record.channels if several or slopes is not None else 1
     real = evaluate(record.attrs, (codes * source.scale).expand(rows, -1).T, slopes).T
     table = torch.floor(real / grid.scale + 0.5).clamp(lo, hi)
     return np.ascontiguousarray(table.numpy().astype(np.int64))

@@ -22,6 +22,7 @@ from ..ops.concat import Concat
 from ..ops.conv2d import Conv2d
 from ..ops.conv_transpose2d import ConvTranspose2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
+from ..ops.extremum import Extremum
 from ..ops.linear import Linear
 from ..ops.lookup import Lookup
 from ..ops.mul import Mul
@@ -159,6 +160,9 @@ class _Builder:
                 if any(name in self.orders for name in record.inputs):
                     self.orders[record.name] = self._joined(record)
                 return Concat()
+            case "extremum":
+                self._same_orders(record)
+                return Extremum(record.attrs["largest"])
             case "flatten":
                 source = inputs[0].output.shape
                 if len(source) == 3:
