@@ -15,6 +15,7 @@ from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
 from .camera import Camera
 from .capture import Network, capture
+from .channels import plan_channels
 from .grids import share_grids, starts
 from .module import QuantModule
 from .operations import out_first
@@ -62,6 +63,7 @@ def prepare(
     input_signed: bool | None = None,
     input_scale: float | None = None,
     input_normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    prune: int = 0,
 ) -> QuantModule:
     """Attach quantisers and trainable bit-widths to a copy of ``model``.
 
@@ -90,6 +92,7 @@ def prepare(
         input_normalisation: (mean, std) per channel, which the network expects to be applied to
             its input; they become an exact table per channel, and the module takes plain images.
             Without ``input_scale``, bytes of 1/255 each.
+        prune: let the search remove output channels, so many at a time; 0 keeps all.
 
     Raises:
         UnsupportedError: every node that cannot be expressed, at once.
@@ -118,6 +121,11 @@ def prepare(
     ]:
         if not 1 <= bits <= MAX_BITS:
             raise UsageError(f"{label}: {bits} bits found; 1 to {MAX_BITS} are supported")
+    if prune < 0 or (prune and weight_quantizer == "dorefa"):
+        raise UsageError(
+            f"prune: {prune} with {weight_quantizer} weights found; 0 or a number of channels, with"
+            " lsq weights, is supported (dorefa scales all channels of a layer together)"
+        )
     camera = Camera.of(input_scale, input_normalisation)
     network, grids = share_grids(camera.placed(capture(model, example_input)))
     copied = copy.deepcopy(model)
@@ -142,8 +150,16 @@ def prepare(
         else ActQuantizer(width, rule=act_quantizer, refit=refit)
         for grid, width in plan.acts.items()
     }
+    channels, kept, ties = plan_channels(network, prune) if prune else (None, [], {})
     module = QuantModule(
-        copied, network, grids, {w.name: w for w in plan.all}, weights, acts, plan.reasons
+        copied,
+        network,
+        grids,
+        {w.name: w for w in [*plan.all, *kept]},
+        weights,
+        acts,
+        plan.reasons | ties,
+        channels,
     )
     first = network.records[0].name
     if camera.scale is not None:

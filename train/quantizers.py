@@ -74,6 +74,15 @@ class LsqWeights(WeightQuantizer):
         self.register_buffer("table", table)
         self.log_range = nn.Parameter(torch.zeros(count))
 
+    def rows(self, index: Tensor) -> LsqWeights:
+        """A quantiser of some output channels of the weight, without gradients."""
+        part = LsqWeights.__new__(LsqWeights)
+        _Quantizer.__init__(part, self.width)
+        chosen = index if len(self.log_range) > 1 else torch.zeros_like(index[:1])
+        part.register_buffer("table", self.table[chosen])
+        part.log_range = nn.Parameter(self.log_range.detach()[chosen], requires_grad=False)
+        return part
+
     def scale(self) -> Tensor:
         """See `WeightQuantizer.scale`."""
         bits = self.width.bits

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...train.devices import device_of
 from ...train.exact_mode import exact
 from ...train.module import QuantModule
 from ...train.records import Record
+from ...train.shrink import shrunk
 from ...train.snap import Constants
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
@@ -57,7 +59,7 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
         name: label of the graph.
 
     Returns:
-        A checked graph; every integer equals ``adaqat.train.exact(module)``.
+        A checked graph without pruned channels; every integer equals ``adaqat.train.exact``'s.
 
     Raises:
         UsageError: the module was not prepared or not calibrated.
@@ -74,13 +76,14 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
             "lower: a network without activation ranges; call "
             "adaqat.train.calibrate(module, batches) first"
         )
-    reference = exact(module)
+    reference = exact(module := shrunk(module))
     builder = _Builder(reference.constants)
     for record in module.network.records:
         builder.add(record)
     builder.check_output(module.network.output)
     graph = run_passes(Graph(name, tuple(builder.nodes.values()), module.network.output))
-    _compare(graph, builder, reference.codes(example_input), example_input)
+    codes = reference.codes(example_input.to(device_of(module)))
+    _compare(graph, builder, codes, example_input.cpu())
     return graph
 
 
@@ -286,9 +289,10 @@ def _compare(
     """Every node, every integer."""
     values = simulate(graph, quantize_input(graph, example.double().numpy()), keep=True)
     for node in graph.nodes:
-        if node.name not in expected:
-            continue  # a step inside a channel shuffle
-        wanted = builder.to_graph_layout(node.name, expected[node.name].numpy().astype(np.int64))
+        if node.name not in expected:  # a step inside a channel shuffle
+            continue
+        codes = expected[node.name].cpu().numpy().astype(np.int64)
+        wanted = builder.to_graph_layout(node.name, codes)
         got = values[node.name].astype(np.int64)
         if not np.array_equal(wanted, got):
             wrong = np.argwhere(wanted != got)

@@ -121,6 +121,7 @@ class Op:
 
     kind: ClassVar[str] = ""
     widest: ClassVar[int] = 8
+    unrolls: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -47,6 +47,7 @@ class Conv2d(WeightedOp):
     pad_value: int = 0
     kind: ClassVar[str] = "conv2d"
     widest: ClassVar[int] = 16
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, OC) and the output type."""

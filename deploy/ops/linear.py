@@ -30,6 +30,7 @@ class Linear(WeightedOp):
 
     kind: ClassVar[str] = "linear"
     widest: ClassVar[int] = 16
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(O,) and the output type."""
