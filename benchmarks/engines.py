@@ -4,6 +4,7 @@
     python benchmarks/engines.py adders fpga-ecp5 [fpga-ice40 fpga-xilinx7] [--seeds 2] [--da4ml]
     python benchmarks/engines.py layers fpga-ecp5 [...]
     python benchmarks/engines.py lanes fpga-ecp5 [...]
+    python benchmarks/engines.py clock fpga-ecp5 [fpga-ice40]
 
 ``adders``: LUTs per multiply-accumulate of constant matrices of 32 inputs and 8 outputs with
 Gaussian weights, scaled so that as many are zero as in the published comparison; unsigned inputs.
@@ -11,7 +12,8 @@ Every sum is registered (1 level), and once more with registers as the family's 
 ``--da4ml`` puts the graphs of da4ml 0.6.0 (``pip install da4ml==0.6.0``; LGPL-3, used as a tool)
 for the very same matrices beside them. The last lines are prices of adders, fitted to what was
 synthesised. ``layers``: whole unrolled layers, predicted and synthesised. ``lanes``: LUTs of a
-folded layer per product that it computes at once.
+folded layer per product that it computes at once. ``clock``: an unrolled 3x3 layer of 4 channels to
+8 on an image of 8x8, w3a4, placed and routed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -36,10 +39,14 @@ from adaqat.deploy import Graph, IntType  # noqa: E402
 from adaqat.deploy.rtl.adder_graph import AdderGraph, pipeline  # noqa: E402
 from adaqat.deploy.rtl.adder_search import search  # noqa: E402
 from adaqat.deploy.rtl.adder_text import adder_values  # noqa: E402
+from adaqat.deploy.rtl.circuit import plan_circuit  # noqa: E402
 from adaqat.deploy.rtl.cost import module_resources  # noqa: E402
 from adaqat.deploy.rtl.design import lay_out  # noqa: E402
+from adaqat.deploy.rtl.engines import EVERY  # noqa: E402
+from adaqat.deploy.rtl.goals import Goals  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold, signed_bits  # noqa: E402
 from adaqat.deploy.rtl.rescale import THRESHOLD_BITS  # noqa: E402
+from adaqat.deploy.rtl.route import route  # noqa: E402
 from adaqat.deploy.rtl.synthesis import FF_CELLS, LUT_CELLS, Cells, synthesise  # noqa: E402
 from adaqat.deploy.rtl.synthesis import counted as module_cells  # noqa: E402
 from adaqat.deploy.rtl.tools import call, yosys, yosys_version  # noqa: E402
@@ -121,7 +128,7 @@ def da4ml_texts(weights: np.ndarray, act_bits: int) -> dict[str, str]:
         }  # fmt: skip
 
 
-def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
+def adders(target: str, pairs: Pairs, seeds: int, only: int, other: bool) -> None:
     """Constant matrices."""
     fabric = load_fabric(target)
     rows, luts = [], []
@@ -130,11 +137,11 @@ def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
         found: dict[str, list[tuple[int, int]]] = {}
         for seed in range(1, seeds + 1):
             weights = matrix(w, zeros, seed)
-            for levels in sorted({1, fabric.adder_levels}):
+            for levels in [only] if only else sorted({1, fabric.adder_levels}):
                 graph = search(weights, 0, (1 << a) - 1, levels)
                 made = counted({"t.v": text_of(graph, levels)}, "t_sums", fabric)
                 found.setdefault(f"levels {levels}", []).append(made)
-                if levels == fabric.adder_levels:
+                if levels == (only or fabric.adder_levels):
                     rows.append(graph.size())
                     luts.append(made[0])
             if other:
@@ -146,7 +153,8 @@ def adders(target: str, pairs: Pairs, seeds: int, other: bool) -> None:
             f" {np.mean([m[1] for m in all_]) / MACS:.2f} FF"
             for what, all_ in found.items()
         )
-        ratio = np.mean([m[0] for m in found["levels 1"]]) / MACS / published
+        first = next(iter(found.values()))
+        ratio = np.mean([m[0] for m in first]) / MACS / published
         print(f"{target} w{w} a{a}  {line}  published {published}  ratio {ratio:.2f}",
               flush=True)  # fmt: skip
     print(f"{target} prices {prices(np.array(rows, float), np.array(luts, float))}", flush=True)
@@ -233,11 +241,31 @@ def layers(target: str) -> None:
         )
 
 
+def clock(target: str) -> None:
+    """An unrolled layer as a whole circuit, placed and routed with one seed."""
+    fabric, act = load_fabric(target), IntType(4, False)
+    x = input_node((8, 8, 4), act)
+    net = graph(x, Maker(1, 3).conv("conv", x, 8, act))
+    goals = replace(Goals.of(get(target)), interval=72, engines=((EVERY, "unrolled"),))
+    circuit = plan_circuit(net, get(target), "net", goals)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        cells = synthesise(circuit.design, fabric, netlist=folder / "made.json")
+        (found,) = route(folder, fabric, goals.clock_mhz, [1])
+    print(
+        f"{target} latency {circuit.schedule.latency} interval {circuit.schedule.interval}:"
+        f" {module_cells(cells, 'net')}, {found['fmax_mhz']:.1f} MHz at least, {found['used']}\n  "
+        + "\n  ".join(found["critical_path"]),
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("adders", "layers", "lanes"))
+    parser.add_argument("what", choices=("adders", "layers", "lanes", "clock"))
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--levels", type=int, default=0, help="only so many adders a register")
     parser.add_argument("--bits", default="", help="only these, as 3x4,8x8 (adders, lanes)")
     parser.add_argument("--da4ml", action="store_true")
     args = parser.parse_args()
@@ -246,9 +274,11 @@ def main() -> None:
     print(yosys_version())
     for target in args.targets:
         if args.what == "adders":
-            adders(target, pairs, args.seeds, args.da4ml)
+            adders(target, pairs, args.seeds, args.levels, args.da4ml)
         elif args.what == "layers":
             layers(target)
+        elif args.what == "clock":
+            clock(target)
         else:
             lanes(target, pairs)
 

@@ -11,6 +11,7 @@ from ..graph import Graph
 from ..targets import Target
 from .cost import design_resources
 from .design import Design, lay_out
+from .dsp import with_dsps
 from .folding import choose_folds
 from .goals import Goals
 from .memory_style import with_fitting_memories
@@ -63,7 +64,8 @@ def plan_circuit(
             for node in graph.nodes
         }
     design = with_larger_rings(with_deep_queues(lay_out(graph, target, name, chosen)))
-    design = with_fitting_memories(design, load_fabric(target.name))
+    fabric = load_fabric(target.name)
+    design = with_dsps(with_fitting_memories(design, fabric), fabric)
     timed = schedule(design)
     assert timed is not None, "queues of the unbounded design cannot come to a deadlock"
     return Circuit(design, timed, goals)

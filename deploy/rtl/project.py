@@ -47,8 +47,8 @@ def project(circuit: Circuit) -> dict[str, str]:
         patience=10 * timed.ends[0] + 10_000, last_end=timed.ends[-1], reload=bus_facts(design),
     )  # fmt: skip
     texts[f"{name}.ys"] = print_template(
-        "verilog/project/synth.ys.j2", name=name, design=stated, device=fabric.device,
-        commands=synthesis_commands(design, fabric),
+        "verilog/project/synth.ys.j2", top=name, files=f"{name}.v", design=stated,
+        device=fabric.device, commands=synthesis_commands(design, fabric),
     )  # fmt: skip
     texts["Makefile"] = print_template("verilog/project/Makefile.j2", name=name)
     queues = [

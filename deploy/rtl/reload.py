@@ -122,6 +122,10 @@ def writes(design: Design) -> Iterator[tuple[int, int]]:
                 yield 4 * (start + piece), word >> (WORD * piece) & mask
 
 
+PLACES = ("dsp", "rom_style")
+"""Values that `memory_style` and `dsp` choose for a device."""
+
+
 def reloaded(design: Design, graph: Graph) -> Design:
     """Another network laid out for the circuit of ``design``.
 
@@ -157,7 +161,8 @@ def reloaded(design: Design, graph: Graph) -> Design:
     # names of nodes are people's; identifiers and everything else must be equal
     for mine, theirs in zip(design.modules, other.modules, strict=True):
         a, b = mine.plan, theirs.plan
-        same = (a.values, a.inputs, a.output, a.timing) == (b.values, b.inputs, b.output, b.timing)
+        same = (a.inputs, a.output, a.timing) == (b.inputs, b.output, b.timing)
+        same &= a.values == b.values | _placed(a.values)
         if same and not a.values.get("reload"):
             same = all(x.make() == y.make() for x, y in zip(a.roms, b.roms, strict=True))
         if not same:
@@ -168,11 +173,18 @@ def reloaded(design: Design, graph: Graph) -> Design:
             )
     if differing:
         raise UnsupportedError(differing)
-    modules = tuple(
-        replace(theirs, ident=mine.ident)
-        for mine, theirs in zip(design.modules, other.modules, strict=True)
-    )
-    return replace(other, modules=modules)
+    return replace(other, modules=tuple(map(_in_place_of, design.modules, other.modules)))
+
+
+def _in_place_of(mine: Module, theirs: Module) -> Module:
+    """``theirs`` with the name and the places that the circuit's module has."""
+    values = dict(theirs.plan.values) | _placed(mine.plan.values)
+    return replace(theirs, ident=mine.ident, plan=replace(theirs.plan, values=values))
+
+
+def _placed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a module's parts go on the device, which is no constant of its network."""
+    return {key: value for key, value in values.items() if key in PLACES}
 
 
 def _widths(values: Mapping[str, Any]) -> ScaleWidths | None:
