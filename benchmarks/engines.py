@@ -47,6 +47,7 @@ from adaqat.deploy.rtl.goals import Goals  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold, signed_bits  # noqa: E402
 from adaqat.deploy.rtl.rescale import THRESHOLD_BITS  # noqa: E402
 from adaqat.deploy.rtl.route import route  # noqa: E402
+from adaqat.deploy.rtl.simulation import sources  # noqa: E402
 from adaqat.deploy.rtl.synthesis import FF_CELLS, LUT_CELLS, Cells, synthesise  # noqa: E402
 from adaqat.deploy.rtl.synthesis import counted as module_cells  # noqa: E402
 from adaqat.deploy.rtl.tools import call, yosys, yosys_version  # noqa: E402
@@ -95,7 +96,8 @@ def counted(texts: dict[str, str], top: str, fabric: Fabric) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as made:
         for name, text in texts.items():
             (Path(made) / name).write_text(text)
-        script = f"read_verilog {' '.join(texts)}; {command} -top {top};"
+        read = " ".join(name for name in texts if name.endswith(".v"))
+        script = f"read_verilog {read}; {command} -top {top};"
         call(
             [*yosys(), "-q", "-p", script + " tee -q -o s.json stat -json"], "yosys", None,
             Path(made),
@@ -175,7 +177,7 @@ FOLDED = {
     "fpga-xilinx7": {(1, 1): 2.9, (2, 2): 8.9, (3, 4): 18.9, (4, 4): 32.9, (8, 8): 129.0},
 }
 """LUT of one more lane of a dot product with weights from ports, with its share of the tree."""
-FOLDS = ((1, 16), (4, 16))
+FOLDS = ((1, 8), (1, 16), (4, 16))
 """(outputs, inputs) at once of the layer whose lanes are measured."""
 
 
@@ -188,26 +190,28 @@ def layer(weight_bits: int, act_bits: int) -> Graph:
 
 
 def lanes(target: str, pairs: Pairs) -> None:
-    """The folded engine, part by part and per lane."""
+    """The folded engine per lane: all of it but its requantisers, and one more lane alone."""
     fabric = load_fabric(target)
     for w, a in pairs:
         known = FOLDED[target][w, a]
+        engines = {}
         for pe, simd in FOLDS:
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
             design = lay_out(layer(w, a), get(target), "net", folds)
-            cells = synthesise(design, fabric, flatten=False)
+            # constants pass the borders of modules only when these are gone; the requantiser's are
+            # all inside
+            whole = module_cells(synthesise(design, fabric), "net").lut
             ident = design.modules[0].ident
-            whole, parts = cells_below(cells, ident, ident)
-            rest = whole - sum(parts.values())
-            engine = rest + parts.get("dot", 0)
+            rescale, _ = counted(sources(design), f"{ident}_rescale", fabric)
+            engines[pe, simd] = whole - rescale
+            each = engines[pe, simd] / (pe * simd)
             print(
-                f"{target} w{w} a{a} {pe}x{simd}: engine {engine / (pe * simd):.1f} LUT a lane"
-                f" ({engine / (pe * simd) / known:.2f} of {known}): products and trees"
-                f" {parts.get('dot', 0) / (pe * simd):.1f}, control, fetch and accumulators"
-                f" {rest / (pe * simd):.1f}; besides requantisers {parts.get('rescale', 0)},"
-                f" queue {parts.get('queue', 0) + parts.get('fifo', 0)} LUT",
+                f"{target} w{w} a{a} {pe}x{simd}: {each:.1f} LUT a lane, {each / known:.2f} of"
+                f" {known}, and requantisers {rescale}",
                 flush=True,
             )
+        more = (engines[1, 16] - engines[1, 8]) / 8
+        print(f"{target} w{w} a{a}: one lane more {more:.1f} LUT, {more / known:.2f}", flush=True)
 
 
 def cells_below(cells: Cells, ident: str, top: str) -> tuple[int, dict[str, int]]:

@@ -73,7 +73,7 @@ def _channel(
     )
     return {
         "constant": None, "graph": adder_values(graph, timed, product), "in_bits": graph.width(0),
-        "product_bits": product, "minus": term.sign < 0, "addend": b, "sum_bits": bits,
+        "product_bits": product, "minus": term.sign < 0, "factor": m, "addend": b, "sum_bits": bits,
         "shift": shift, "stages": timed.stages, "size": graph.size(),
         "registers": register_bits(graph, timed) + bits,
     }  # fmt: skip

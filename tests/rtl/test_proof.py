@@ -102,7 +102,7 @@ CASES = [
         for case in [
             ("multiplier", 5, True, 100, 1.3), ("multiplier", 8, False, 2000, 0.9),
             ("serial", 8, True, 2000, -1.1), ("serial", 8, False, 100_000, 1.7),
-            ("constant", 8, False, 2000, 0.9), ("constant", 7, True, 100_000, -1.7),
+            ("constant", 8, False, 200, 0.9), ("constant", 7, True, 100, -1.7),
             ("thresholds", 4, True, 100_000, 1.0), ("thresholds", 1, False, 500, 2.0),
             ("multiplier", 8, False, 2000, 0.9, True), ("serial", 8, True, 2000, -1.1, True),
             ("thresholds", 3, False, 5000, -0.8, True),
