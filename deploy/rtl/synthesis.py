@@ -78,9 +78,10 @@ def synthesise(
         found = json.loads((folder / "stat.json").read_text())["modules"]
         if netlist:
             shutil.copyfile(folder / "made.json", netlist)
-        for module in design.modules if parts else ():
-            file = f"{module.ident}.json"
-            shutil.copyfile(folder / file, parts / file)  # type: ignore[operator]
+        if parts:
+            for module in design.modules:
+                file = f"{module.ident}.json"
+                shutil.copyfile(folder / file, parts / file)
     return {
         name.lstrip("\\"): {
             kind: int(cell if isinstance(cell, int) else cell["count"])
