@@ -44,7 +44,7 @@ cycles are estimates from instruction timings without memory wait states (those 
 throughout). Every layer was compared with the simulator, every integer, before it was counted. Random weights on
 the symmetric grid.
 
-Measured 2026-11-21 with arm-none-eabi-gcc 12.2.1 at -O2, Unicorn 2.1.4 and, for Cortex-M55, QEMU 7.2.22
+Measured 2026-11-21, the depthwise and first layers of Cortex-M3, M0+ and riscv32 on 2026-11-30, with arm-none-eabi-gcc 12.2.1 at -O2, Unicorn 2.1.4 and, for Cortex-M55, QEMU 7.2.22
 (riscv32: zig 0.17.0's clang at -O2):
 
     python benchmarks/kernels.py --target TARGET --pairs 8x8,4x8,2x2 \\
@@ -96,6 +96,19 @@ END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs). On riscv32
 those beyond 5 % are the first layer of DS-CNN and convolutions at 2 to 4 bits. Not in these networks: average pools over 2x2
 pixels take the same whatever their constants, 30 instructions an output on M0+ and 24 on riscv32.
+
+## Exact everywhere
+
+Every test compares whole tensors of every node with the simulator and knows no tolerance; inputs are random ones and both
+ends of their range, weights random or all at the ends. What covers which part of 64 pairs of widths, operators, cores,
+compilers and levels:
+
+    pytest tests/c/test_all_widths.py                # every operator, 64 pairs: host; M4 and M0+; a part on riscv32
+    pytest -m sweep tests/kernels/test_exact.py      # every operator, 64 pairs, all 8 cores, GCC and clang, -O2 -O3 -Os
+    pytest -m sweep tests/kernels/test_levels.py     # every family's own networks at six pairs, all levels and compilers
+    pytest -m sweep tests/kernels/test_thumb.py tests/kernels/test_rv32.py tests/kernels/test_mve.py   # the same, 64 pairs
+
+@RESULT@
 
 ## What stands between these figures and the hardware
 
