@@ -61,6 +61,9 @@ def depthwise_plan(
     scale = op.requant.p if core.shifts else 0
     if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
         scale = 0
+    if core.byte_taps and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
+        # no longer bytes: taps are shifted as they are unpacked, where these are fewer
+        scale = scale if plane.rows * plane.columns > plane.taps else 0
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     # one group is split by its lower half alone
