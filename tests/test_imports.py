@@ -28,11 +28,12 @@ JOINS = {
         "deploy.graph",
         "deploy.rtl.cost",
         "deploy.rtl.design",
+        "deploy.rtl.dsp",
+        "deploy.rtl.engines",
         "deploy.rtl.folding",
         "deploy.rtl.goals",
         "deploy.rtl.plan",
         "deploy.rtl.schedule",
-        "deploy.rtl.synthesis",
         "deploy.targets",
     },
     "train/cli.py": {
