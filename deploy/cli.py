@@ -18,6 +18,7 @@ from ..hw_models.errors import HwModelError
 from .cli_export import export
 from .cli_measure import measure
 from .cli_options import AsJson, BoardName, Model, OutputScale, TargetName
+from .cli_training import UNREAD, plot, sweep, train
 from .errors import AdaqatError, UsageError
 from .executors import Verify, executors
 from .setting import Setting
@@ -184,47 +185,6 @@ def deploy(
         raise typer.Exit(1)
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def train(context: typer.Context) -> None:
-    """Train with learned bit-widths (same as adaqat-train)."""
-    _training("train", "cli", context)
-
-
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def sweep(context: typer.Context) -> None:
-    """Train a recipe under many budgets: a front of accuracy and cost; resumable."""
-    _training("sweep", "sweep_cli", context)
-
-
-@app.command(
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def plot(context: typer.Context) -> None:
-    """Draw the widths of a run, or accuracy against cost of several runs."""
-    _training("plot", "plot_cli", context)
-
-
-def _training(command: str, module: str, context: typer.Context) -> None:
-    """Hand over to a command of the training side."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None and not {"-h", "--help"} & set(context.args):
-        raise UsageError(
-            f"{command}: PyTorch is not installed; training needs it, deployment does not; run 'pip"
-            " install adaqat-deploy[train]'"
-        )
-    sys.argv = [f"adaqat {command}", *context.args]
-    import_module(f"..train.{module}", __package__).main()
-
-
 @app.command()
 def inspect(
     model: Model = None,
@@ -302,6 +262,8 @@ def compare(
 
 app.command()(export)
 app.command()(measure)
+for _command in (train, sweep, plot):
+    app.command(**UNREAD)(_command)
 
 
 def main() -> None:

@@ -164,7 +164,7 @@ def read_permute(node: fx.Node) -> Call:
     if not rank or any(not isinstance(v, int) for v in given):
         raise Unsupported("computed axes; constant axes are supported; use numbers")
     axes = [int(v) % rank for v in given]
-    name = node.target if isinstance(node.target, str) else node.target.__name__  # type: ignore[union-attr]
+    name = node.target if isinstance(node.target, str) else node.target.__name__
     if name != "permute":
         first, second = axes
         axes = list(range(rank))

@@ -226,12 +226,9 @@ class _Builder:
             return DepthwiseConv2d(
                 _weights(ohwi, constants), constants.requant, constants.type, window
             )
+        groups = record.attrs["groups"]
         return Conv2d(
-            _weights(ohwi, constants),
-            constants.requant,
-            constants.type,
-            window,
-            record.attrs["groups"],
+            _weights(ohwi, constants), constants.requant, constants.type, window, groups
         )
 
     def _ordered(self, record: Record, rule: Requant) -> Requant:
@@ -274,9 +271,8 @@ class _Builder:
 
 
 def _weights(codes: NDArray[np.uint8], constants: Constants) -> Weights:
-    return Weights(
-        np.ascontiguousarray(codes), constants.weight_bits, constants.step, constants.offset
-    )
+    codes = np.ascontiguousarray(codes)
+    return Weights(codes, constants.weight_bits, constants.step, constants.offset)
 
 
 def _compare(
