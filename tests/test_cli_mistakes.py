@@ -133,7 +133,8 @@ MISTAKES = [
     "bad path", "unknown target", "no target", "no folder", "bad name", "path as name",
     "destination is a file", "destination below a file", "destination of someone else",
     "folder without a model", "tflite", "onnx", "rtl", "rtl on host", "verilog name",
-    "goal of C", "bad goal", "tight goal", "unknown executor", "none and more",
+    "goal of C", "bad goal", "tight goal", "board of a family", "board unknown",
+    "pins for gowin", "written C", "written wires", "no power", "unknown executor", "none and more",
     "no core", "no samples", "inputs missing", "inputs foreign", "inputs of wrong shape",
     "inputs out of range",
 ]  # fmt: skip
