@@ -102,8 +102,8 @@ def main() -> None:
                   f" | {found['fmax_mhz']:.1f} |", flush=True)  # fmt: skip
         if errors:
             sizes = np.abs(errors)
-            print(f"\n{len(errors)} designs: mean error {sizes.mean():.1%}, worst {sizes.max():.1%},"
-                  f" over budget: {', '.join(over) or 'none'}")  # fmt: skip
+            print(f"\n{len(errors)} designs: mean error {sizes.mean():.1%}, worst"
+                  f" {sizes.max():.1%}, over budget: {', '.join(over) or 'none'}")  # fmt: skip
 
 
 if __name__ == "__main__":

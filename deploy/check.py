@@ -50,14 +50,15 @@ def _structure(graph: Graph) -> list[str]:
         seen.add(node.name)
     if graph.output not in seen:
         problems.append(f"output: {graph.output!r} is no node of the graph")
-    elif not problems and not _computes(graph):
+    elif not problems and not computes(graph):
         problems.append(
             f"{graph.output}: the output is the input itself; at least one computing node is needed"
         )
     return problems
 
 
-def _computes(graph: Graph) -> bool:
+def computes(graph: Graph) -> bool:
+    """Whether a node that computes something stands between input and output."""
     node = graph.output_node
     while node.op.passes_through:
         node = graph[node.inputs[0]]

@@ -95,6 +95,13 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    reloadable_weights: Annotated[
+        bool,
+        typer.Option(
+            "--reloadable-weights",
+            help="Weights of a circuit's layers can be written over AXI4-Lite (FPGA targets).",
+        ),
+    ] = False,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,8 +115,17 @@ def deploy(
         bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
     ] = False,
     pnr: Annotated[
-        bool, typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40; minutes).")
+        bool,
+        typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40, Gowin; minutes)."),
     ] = False,
+    power_w: Annotated[
+        float | None,
+        typer.Option(
+            help="Watts that were measured on an FPGA while it computes: joules per frame are"
+            " reported then.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
@@ -124,11 +140,18 @@ def deploy(
     from .model_source import open_model, verification_inputs
     from .passes import clean
     from .report import Report, model_report
-    from .rtl.options import add_figures, check_synthesis, circuit_goals
+    from .rtl.options import (
+        add_energy,
+        add_figures,
+        check_power,
+        check_synthesis,
+        circuit_goals,
+    )
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [], engine, board)
+    goals = circuit_goals(chosen, name, goal or [], engine, board, reloadable_weights)
     check_synthesis(chosen, synth, pnr, board)
+    check_power(chosen, power_w)
     if goals is not None:
         board = None  # no cost table has it
     check_destination(out)
@@ -151,6 +174,7 @@ def deploy(
         second_opinion(report, model, graph, codes, rounding)
     if synth or pnr:
         add_figures(report, artefact.model, pnr, out)
+    add_energy(report, power_w)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))

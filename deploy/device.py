@@ -83,6 +83,7 @@ class Device:
         self.in_qemu = referee or self.core.unicorn is None
         self._folder = tempfile.TemporaryDirectory(prefix="adaqat-device-")
         self._images: dict[bool, Path] = {}
+        self._aligned = not self.core.aligned_only
 
     def __enter__(self) -> Device:
         return self
@@ -121,12 +122,20 @@ class Device:
     def trace(self, codes: IntArray) -> NDArray[np.uint8]:
         """Recorded bytes ``[N, trace_bytes]`` of codes ``[N, *input shape]``.
 
+        On a core that faults on unaligned accesses the first sample is run once more, with every
+        access checked: the emulators let them pass.
+
         Raises:
-            ToolError: the firmware faulted or stopped early.
+            ToolError: the firmware faulted, accessed memory unaligned where the core may not, or
+                stopped early.
         """
         data = np.ascontiguousarray(codes).tobytes()
         elf = self.image(tap=True)
         if not self.in_qemu:
+            if not self._aligned:
+                first = data[: len(data) // len(codes)]
+                emulate(elf, self.core, first, f"{self.model.name}_run", check_alignment=True)
+                self._aligned = True
             result = emulate(elf, self.core, data, f"{self.model.name}_run")
             status, output = result.status, result.output
         else:

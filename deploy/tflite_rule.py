@@ -68,7 +68,8 @@ def divide_power(x: Int64, exponent: Int64 | int) -> Int64:
 
 def short_multiplier(m: Int64 | int) -> Int64:
     """The 15-bit multiplier of the rounding ``short``."""
-    return np.minimum((np.asarray(m, np.int64) + (1 << 15)) >> 16, 0x7FFF)
+    short: Int64 = np.minimum((np.asarray(m, np.int64) + (1 << 15)) >> 16, 0x7FFF)
+    return short
 
 
 def scale(x: Int64, m: Int64 | int, shift: Int64 | int, rounding: str) -> Int64:

@@ -58,6 +58,11 @@ class Core(Record):
         """The family of instruction sets: which compiler, start-up code and emulator serve it."""
         return "riscv" if self.isa.startswith("rv") else "arm"
 
+    @property
+    def aligned_only(self) -> bool:
+        """Whether an unaligned load or store faults (Arm DDI 0419E, A3.2.1)."""
+        return self.isa == "armv6-m"
+
 
 def core_names() -> tuple[str, ...]:
     """Every known core, sorted."""

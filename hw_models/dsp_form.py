@@ -9,24 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from .dsp_column import Column
+
 HALF_MAX = (1 << 15) - 1
 BYTE_MAX = (1 << 8) - 1
 SLOWER = 1.01
 """A denser way of packing is used up to this ratio of the fewest instructions."""
 LOOP_BUDGET = 112
 """Instructions of an unrolled loop body, at most (except where one word has more)."""
-STRAIGHT_BUDGET = 140
+STRAIGHT_BUDGET = 160
 """Instructions of a row without a loop, and of a loop body with what follows it, at most."""
 COUNTS = (4, 3)
 """Unrolled counts that layers share, best first."""
 LONG_WORD, LONG_COUNTS = 24, (3, 4, 2)
 """The same for words of at least so many instructions, whose loops cost less."""
-FEWEST_BLOCKS = 3
-"""Runs shorter than so many words are widened in place, without a call."""
-OVER_LIMIT = 1.06
-"""Runs are read in whole words, past their end, where that makes no column longer than this."""
-WINDOW_BLOCKS = 16
-"""Windows of so many words at most are widened by straight code."""
+SUMS_CALL = 6.0
+"""Instructions of a call that adds up the bytes of a run, besides those of the bytes."""
+MASKED_INLINE = 5.0
+"""Instructions that take copies of signs off a word of both pixels, short runs at borders too."""
 SPREAD = 1.2
 """Largest sum of a row's codes against the sum of as many middling codes, about."""
 
@@ -66,15 +66,15 @@ class Packing:
             return 1 + (fields + 3) // 4 + 4 * fields + 2 * max(1, fields // self.group)
         return 1 + (fields + 1) // 2 + 8 * fields
 
-    def tile_cost(self, outputs: int, row: int) -> float:
+    def tile_cost(self, outputs: int, column: Column) -> float:
         """Instructions of a tile of two channels by two pixels, with its share of the column.
 
         Loops and late shifts are left out, so that the choice follows from widths and shape.
         """
-        blocks = -(-row // 4)
+        blocks = ceil(column.runs * column.run / 4)
         columns = blocks * self.words_per_block
         words = -(-columns // self.fields)
-        column = (4 if self.mode == "products" else 7) * blocks
+        gather = (4 if self.mode == "products" else 7) * blocks
         own = 3 if self.sums else 0
         if self.mode == "bytes":
             own += 14 * blocks + 21
@@ -84,8 +84,22 @@ class Packing:
             each = 7 if self.fields > 1 else 5
             own += each * columns + words + 4 * -(-columns // self.group) + 27
         sums = 3 * blocks + 12 if self.sums else 0
-        return own + (column + sums) / ((outputs + 1) // 2)
+        return own + (gather + sums) / ((outputs + 1) // 2)
 
+    def masked_cost(self, outputs: int, column: Column) -> float:
+        """The same where bytes hold copies of a sign, which sums and product groups may not.
+
+        Packings lie close together then, so that loops count, and calls and borders of short runs.
+        """
+        columns = column.blocks * self.words_per_block
+        loop = loop_shape(columns, self.fields, self.tile_word())
+        own = loop.iterations * (2 if self.mode == "bytes" else 3)
+        masks = 0.0
+        if self.sums or self.mode == "products":
+            masks = (MASKED_INLINE if column.straight else 2) * column.blocks
+        if self.sums and not column.straight:
+            masks += SUMS_CALL * column.runs
+        return self.tile_cost(outputs, column) + own + masks / ((outputs + 1) // 2)
 
     def rows_cost(self, outputs: int, row: int) -> float:
         """Instructions of a fully connected layer, not of product groups, about."""
@@ -107,36 +121,61 @@ def product_group(bits: int, longest: int) -> int:
     return max(g for g in (1, 2, 4, 8) if g <= longest and fields % g == 0)
 
 
-def cheapest(packings: list[Packing], outputs: int, row: int, *, rows: bool = False) -> int:
-    """Which of the packings, densest first, so many outputs of so many codes take.
+def cheapest(packings: list[Packing], outputs: int, column: Column, *, masked: bool) -> int:
+    """Which of the packings, densest first, a convolution takes.
 
     Args:
         packings: those that the widths allow.
         outputs: outputs of a group.
-        row: weights of an output.
-        rows: for a fully connected layer instead of the tiles of a convolution.
+        column: what one output pixel reads.
+        masked: whether sums need the copies of the sign taken off (`masked_sums`).
     """
-    if rows and packings[0].mode == "products":
+    if masked:  # no instruction is left for density
+        return _densest([packing.masked_cost(outputs, column) for packing in packings], 1.0)
+    return _densest([packing.tile_cost(outputs, column) for packing in packings], SLOWER)
+
+
+def cheapest_rows(packings: list[Packing], outputs: int, row: int) -> int:
+    """Which of the packings, densest first, so many rows of so many codes take."""
+    if packings[0].mode == "products":
         return 0
-    costs = [
-        packing.rows_cost(outputs, row) if rows else packing.tile_cost(outputs, row)
-        for packing in packings
-    ]
-    return next(i for i, cost in enumerate(costs) if cost <= SLOWER * min(costs))
+    return _densest([packing.rows_cost(outputs, row) for packing in packings], SLOWER)
+
+
+def _densest(costs: list[float], slower: float) -> int:
+    return next(i for i, cost in enumerate(costs) if cost <= slower * min(costs))
+
+
+def masked_sums(act_bits: int, act_signed: bool) -> bool:
+    """Whether an activation's byte holds copies of its sign, which no sum may contain."""
+    return act_signed and act_bits < 8
 
 
 def expected_packing(
-    weight_bits: int, act_bits: int, outputs: int, row: int, *, whole_sums: bool = False
+    weight_bits: int, act_bits: int, outputs: int, column: Column, *, act_signed: bool = False
 ) -> Packing:
-    """The packing of a layer on the symmetric grid whose weights reach the largest code.
+    """The packing of a convolution on the symmetric grid whose weights reach the largest code.
 
     Args:
         weight_bits: of the weights.
         act_bits: of the activations.
         outputs: outputs of a group.
-        row: weights of an output.
-        whole_sums: sums of product groups are kept in whole words.
+        column: what one output pixel reads.
+        act_signed: whether activations are.
     """
+    row = column.runs * column.run
+    found = _packings(weight_bits, act_bits, row, whole_sums=False)
+    return found[cheapest(found, outputs, column, masked=masked_sums(act_bits, act_signed))]
+
+
+def expected_rows_packing(weight_bits: int, act_bits: int, outputs: int, row: int) -> Packing:
+    """The same for a fully connected layer of so many weights an output."""
+    found = _packings(weight_bits, act_bits, row, whole_sums=True)
+    return found[cheapest_rows(found, outputs, row)]
+
+
+def _packings(weight_bits: int, act_bits: int, row: int, *, whole_sums: bool) -> list[Packing]:
+    """Packings that the widths allow, densest first; ``whole_sums``: of groups in whole words."""
     found = []
     top, code = (1 << act_bits) - 1, (1 << weight_bits) - 1
     longest = group_length(code, top)
@@ -148,7 +187,7 @@ def expected_packing(
     if weight_bits <= 5:
         found.append(Packing("fields", 16 // weight_bits, 0, True))
     found.append(Packing("bytes", 2, 0, False))
-    return found[cheapest(found, outputs, row, rows=whole_sums)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -210,54 +249,3 @@ def loop_shape(columns: int, fields: int, instructions: int) -> Loop:
 def unrolled_blocks(blocks: int) -> int:
     """Words that one pass of the widening function takes."""
     return next(count for count in (4, 3, 2, 1) if blocks % count == 0)
-
-
-@dataclass(frozen=True)
-class Column:
-    """What one output pixel reads.
-
-    Attributes:
-        runs: adjacent pieces of the input.
-        run: bytes of one piece.
-        whole: words taken from every run.
-        left: bytes of a run after those words.
-        over: whether the last word of a run reaches past its end.
-    """
-
-    runs: int
-    run: int
-    whole: int
-    left: int
-    over: bool
-
-    @property
-    def tail_blocks(self) -> int:
-        """Words of all bytes left over."""
-        return ceil(self.runs * self.left / 4)
-
-    @property
-    def blocks(self) -> int:
-        """Words of the whole column."""
-        return self.runs * self.whole + self.tail_blocks
-
-    @property
-    def straight(self) -> bool:
-        """Whether whole windows are few enough words for straight code."""
-        long_runs = self.left == 0 and self.whole >= FEWEST_BLOCKS
-        return self.blocks <= WINDOW_BLOCKS and self.runs >= 2 and not long_runs
-
-
-def column_of(
-    kernel: tuple[int, int], dilation: tuple[int, int], groups: int, channels: int
-) -> Column:
-    """The column of a window over ``channels`` channels of every tap.
-
-    Whole words of every run first; the bytes left over of all runs last, together. Runs are read
-    past their end, in whole words, where that costs next to nothing.
-    """
-    apart = kernel[1] > 1 and (dilation[1] > 1 or groups > 1)
-    runs, run = (kernel[0] * kernel[1], channels) if apart else (kernel[0], kernel[1] * channels)
-    column = Column(runs, run, run // 4, run % 4, False)
-    over = Column(runs, run, ceil(run / 4), 0, True)
-    worth = not apart and kernel != (1, 1) and column.left
-    return over if worth and over.blocks <= OVER_LIMIT * column.blocks else column

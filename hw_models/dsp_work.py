@@ -12,15 +12,8 @@ from math import ceil
 
 import numpy as np
 
-from .dsp_form import (
-    FEWEST_BLOCKS,
-    Column,
-    Packing,
-    column_of,
-    expected_packing,
-    loop_shape,
-    unrolled_blocks,
-)
+from .dsp_column import FEWEST_BLOCKS, Column, column_of
+from .dsp_form import Packing, expected_packing, expected_rows_packing, loop_shape, unrolled_blocks
 from .dsp_planes import one_channel_work
 from .work import SPECIAL, Work
 
@@ -137,7 +130,7 @@ def _conv2d(
     column = column_of(kernel, dilation, groups, depth)
     apart = column.runs > kernel[0]
     row = kernel[0] * kernel[1] * depth
-    packing = expected_packing(weight_bits, act_bits, outputs, row)
+    packing = expected_packing(weight_bits, act_bits, outputs, column, act_signed=act_signed)
     tiles = groups * ceil(out_shape[0] * out_shape[1] / 2)
     pairs = tiles * ceil(outputs / 2)
     reach = (column.runs - 1) * dilation[0] * in_shape[1] * in_shape[2] + 4 * column.whole
@@ -151,8 +144,6 @@ def _conv2d(
         last_run = readable // in_shape[2]
         last = (last_run - dilation[0] * (kernel[0] - 1) * in_shape[1], last_run)
         none = (1 << 30, 1 << 30)
-        reached = last if column.over else none
-        counts = border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, reached)
         counts = border(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad,
                         last if column.over else none)  # fmt: skip
         touching, crossing, outside = (groups * count for count in counts)
@@ -182,7 +173,7 @@ def _linear(
     inputs: int, outputs: int, weight_bits: int, act_bits: int, act_signed: bool
 ) -> Work:
     """Work of a fully connected layer."""
-    packing = expected_packing(weight_bits, act_bits, outputs, inputs, whole_sums=True)
+    packing = expected_rows_packing(weight_bits, act_bits, outputs, inputs)
     together = ROWS // 2 if packing.mode == "products" else ROWS
     blocks = ceil(inputs / 4)
     tiles = ceil(outputs / together)

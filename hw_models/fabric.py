@@ -31,9 +31,9 @@ class Fabric(Record):
     by_module: whether modules are synthesised one by one and joined afterwards.
     logic_cell: what place and route calls a cell of one LUT, empty where none is open.
     deep: whether registers stand behind block memories, which are slow there, and comparisons.
-    dsp_flag: what the synthesis command takes in addition so that products use DSP slices, where
-        all products of the circuit that it would put there fit; empty where they are kept off.
+    dsp_synthesis: the yosys command with which products that it finds go to DSP slices.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
+    dsp_width: bits of a slice's signed operands.
     router, router_flags: the place and route program for the device, empty where none is open.
     measured: whether the prices were fitted to this family; where not, they are another family's,
         good enough to compare foldings, and no figure of theirs is reported.
@@ -64,8 +64,9 @@ class Fabric(Record):
     logic_cell: str
     measured: bool
     deep: bool
-    dsp_flag: str
+    dsp_synthesis: str
     dsp_bits: int = Field(ge=0)
+    dsp_width: int = Field(ge=2)
     router: str
     router_flags: str
     router_output: str

@@ -21,6 +21,8 @@ TOGETHER = {2: 4, 4: 2}
 """Channels a pass of the lanes form, by the length of a group."""
 PAIR = 2
 """Channels a pass of the fields form."""
+PLANE_STEP = 4
+"""Words of a plane that a round fills."""
 TILE = 100.0
 """Instructions around the pieces of four pixels."""
 
@@ -50,7 +52,7 @@ class Rv32Costs(Costs):
         return ceil(outputs / together) * together
 
     def reading(
-        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+        self, core: Core, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
     ) -> float:
         """See `Costs`."""
         return TILE + runs * self.spread(form, run)
@@ -96,4 +98,6 @@ class Rv32Costs(Costs):
     def fill(self, plane: Plane, centred: bool) -> float:
         """See `Costs`."""
         lines = plane.inside
-        return (lines > 0) * 30 + lines * (20 + (9 + centred) * plane.filled)
+        fours, rest = divmod(plane.filled, PLANE_STEP)
+        each = PLANE_STEP * (5 + centred) + 4
+        return (lines > 0) * 30 + lines * (20 + fours * each + rest * (9 + centred))

@@ -8,8 +8,8 @@ from math import ceil
 
 from .thumb_core import Core
 from .thumb_costs import PIXELS, QUAD
-from .thumb_forms import FieldsShape, Grid, LanesShape, fields_shapes, lanes_shapes
-from .thumb_planes import Plane, taps_group
+from .thumb_forms import FieldsShape, Grid, LanesShape, fields_shapes, lanes_shapes, padded_depth
+from .thumb_planes import Plane
 
 SPARSE = 1.01
 """A form that wastes flash must be faster by this; `Costs.thin` where it wastes half."""
@@ -39,11 +39,6 @@ def sparse(core: Core, form: FieldsShape | LanesShape, outputs: int, depth: int)
     return core.costs.thin
 
 
-def padded_depth(form: FieldsShape | LanesShape, runs: int, run: int) -> int:
-    """Activations of a column, every run filled up to whole words."""
-    return runs * ceil(run / form.unit) * form.unit
-
-
 def choose_conv(
     core: Core, grid: Grid, outputs: int, runs: int, run: int
 ) -> FieldsShape | LanesShape:
@@ -58,9 +53,9 @@ def choose_conv(
     """
 
     def total(form: FieldsShape | LanesShape) -> float:
-        depth = padded_depth(form, runs, run)
+        depth = padded_depth(core, form, runs, run)
         kernel = core.costs.passed(core, form, outputs) * form.cost(core, depth)
-        reading = core.costs.reading(form, runs, run, grid.act_low < 0)
+        reading = core.costs.reading(core, form, runs, run, grid.act_low < 0)
         return (kernel + reading) * sparse(core, form, outputs, depth)
 
     forms: list[FieldsShape | LanesShape] = [*fields_shapes(core, grid), *lanes_shapes(grid)]
@@ -131,16 +126,16 @@ def goes_by_plane(
     """
     if not plane.fits(core):
         return False
-    group, centre = taps_group(grid, plane.taps)
+    group, centre = plane.taps_group(core, grid, groups)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
-    if plane.paired(core, groups, grid.act_low < 0):
-        fill = plane.pair_fill_cost(core, centre, grid.act_low < 0) / 2
+    if plane.paired(core, groups, grid.act_low, centre):
+        fill = plane.pair_fill_cost(core, centre, grid.act_low) / 2
     else:
         fill = plane.fill_cost(core, centre)
     by_plane = fill + outputs * (CHANNEL + plane.rows * line)
     form = choose_conv(core, grid, outputs, runs, run)
     channels = core.costs.passed(core, form, outputs)
-    tile = channels * form.cost(core, padded_depth(form, runs, run)) + core.costs.reading(
-        form, runs, run, grid.act_low < 0
+    tile = channels * form.cost(core, padded_depth(core, form, runs, run)) + core.costs.reading(
+        core, form, runs, run, grid.act_low < 0
     )
     return by_plane < ceil(pixels / PIXELS) * tile

@@ -23,7 +23,7 @@ class Core:
         whole_quads: whether linear layers byte by byte are filled up to whole fours of rows.
         byte_taps: whether depthwise weights are stored as they are used, in bytes.
         pairs: whether planes of strided depthwise layers are gathered two channels at a time.
-        pools: whether pools have kernels of their own.
+        assembly: whether its loops are assembly.
         field_limit: fields unrolled at most.
     """
 
@@ -36,7 +36,7 @@ class Core:
     whole_quads: bool = False
     byte_taps: bool = False
     pairs: bool = True
-    pools: bool = True
+    assembly: bool = True
     field_limit: int = 20
 
     @property
@@ -54,6 +54,6 @@ V7M = Core("armv7m", ThumbCosts(thumb1=False), 400, (1, 1), shifts=False)
 # portable C: whole words, rows and bytes serve compilers best
 RV32 = Core(
     "rv32", Rv32Costs(), 1, (TOGETHER[2], TOGETHER[4]), shifts=True, split_words=False,
-    whole_quads=True, byte_taps=True, pairs=False, pools=False,
+    whole_quads=True, byte_taps=True, pairs=False, assembly=False,
 )  # fmt: skip
 CORES = {core.name: core for core in (V6M, V7M, RV32)}

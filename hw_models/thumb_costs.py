@@ -25,11 +25,19 @@ QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
 """Activations in the unrolled loop of these."""
+STRAIGHT_ROUNDS = 3
+"""Rounds of a run's gather that take no loop, at most."""
 
 
 def spread_step(thumb1: bool) -> int:
     """Activations in the unrolled loop that writes the fields form's column words."""
     return 8 if thumb1 else 4
+
+
+def straight_rounds(thumb1: bool, run: int) -> int:
+    """Rounds over so many activations that are straight code; 0 where a loop takes them."""
+    rounds = run // spread_step(thumb1)
+    return rounds if rounds <= STRAIGHT_ROUNDS else 0
 
 
 class Costs(ABC):
@@ -52,11 +60,12 @@ class Costs(ABC):
 
     @abstractmethod
     def reading(
-        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+        self, core: Core, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
     ) -> float:
         """What brings all runs of four pixels into the column.
 
         Args:
+            core: the family.
             form: of the layer.
             runs: pieces of adjacent activations in a column.
             run: activations of one piece.
@@ -120,16 +129,21 @@ class ThumbCosts(Costs):
         return outputs
 
     def reading(
-        self, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
+        self, core: Core, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
     ) -> float:
         """See `Costs`."""
         lanes = form.form == "lanes"
         tile, call = ((125, 14) if lanes else (198, 22)) if self.thumb1 else (
             (88, 12) if lanes else (133, 0)
         )  # fmt: skip
-        return tile + runs * (self.spread(form, run, signed) + call)
+        from .thumb_forms import gathers_lefts
 
-    def spread(self, form: LanesShape | FieldsShape, run: int, signed: bool) -> float:
+        lefts = gathers_lefts(core, form, runs, run)
+        return tile + runs * (self.spread(form, run, signed, lefts) + call + 3 * lefts)
+
+    def spread(
+        self, form: LanesShape | FieldsShape, run: int, signed: bool, lefts: bool = False
+    ) -> float:
         """What brings one run of four pixels into the column, without the call around it."""
         sums = form.offset != 0
         if form.form == "lanes":
@@ -148,14 +162,17 @@ class ThumbCosts(Costs):
         if self.thumb1:
             word = 3 * span - 1 + shifted + sums
             loop = step // span * word + 4
-            part_cost = (3 * part - 1 + sums) if part else 0
+            part_cost = (3 * part - 1 + shifted + sums) if part else 0
         else:
             word = 2 * span + shifted + sums
             loop = (2 + shifted + sums if span == 4 else 5 + shifted + 2 * sums) + 2
-            part_cost = (2 * part + sums) if part else 0
-        if part and shifted:
-            part_cost += 12
+            part_cost = (2 * part + shifted + sums) if part else 0
+        if lefts:
+            part_cost = 2 + part * (2 + shifted + sums)
         fixed = 11 + 4 * sums + (6 if sums and span == 4 else 0)
+        if straight_rounds(self.thumb1, run):
+            loop -= 2
+            fixed -= 8 * (not self.thumb1)
         return 24 + PIXELS * (fixed + loops * loop + words * word + part_cost)
 
     def row(self, core: Core, form: FieldsShape, depth: int) -> float:
@@ -190,11 +207,12 @@ class ThumbCosts(Costs):
         kh, kw = plane.kernel
         loads = kh * (ceil(kw / 3) if plane.dilation[1] == 1 else kw)
         if self.thumb1:
-            split = 3 * groups + 1 + 3 if groups > 1 else 4
+            split = 3 * groups + 1 + 3 if groups > 1 else 3
             return loads + 2 * plane.taps + plane.taps - groups + kh + split + 4 + 26 + 8
         moved = (kh - 1) * (plane.tap_row != plane.read)
         weights = kh * ceil(kw / 3)
-        return loads + weights + plane.taps + moved + 2 * groups + 6 + 12 + 2
+        split = 2 * groups + 2 if groups > 1 else 2
+        return loads + weights + plane.taps + moved + split + 4 + 12 + 2
 
     def fill(self, plane: Plane, centred: bool) -> float:
         """See `Costs`."""

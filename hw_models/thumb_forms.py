@@ -15,6 +15,7 @@ from math import ceil, lcm
 from typing import ClassVar
 
 from .thumb_core import Core
+from .thumb_costs import spread_step, straight_rounds
 
 LANE_MIN, LANE_MAX = -(1 << 15), (1 << 15) - 1
 
@@ -248,3 +249,31 @@ def lanes_shapes(grid: Grid) -> Iterator[LanesShape]:
             for group in (4, 2):
                 if group * min(corners) >= LANE_MIN and group * max(corners) <= LANE_MAX:
                     yield LanesShape(step, offset, group, centre)
+
+
+def gathers_lefts(core: Core, form: FieldsShape | LanesShape, runs: int, run: int) -> bool:
+    """Whether what whole words leave over of every run shares words, each run in a lane.
+
+    So the nine activations that a 3x3 window of three channels sees in a row take two words and a
+    lane instead of three words.
+
+    Args:
+        core: the family.
+        form: of the layer.
+        runs: pieces of adjacent activations in a column.
+        run: activations of one piece.
+    """
+    if not core.assembly or not isinstance(form, FieldsShape) or form.span != 4:
+        return False
+    whole, left = divmod(run, form.span)
+    straight = run < spread_step(core.thumb1) or straight_rounds(core.thumb1, run) > 0
+    # lanes are added up without a carry; a store reaches one word further
+    fits = (whole + left) * form.top < 1 << form.spacing and left <= 2
+    return straight and fits and whole > 0 and 0 < left < runs <= form.span
+
+
+def padded_depth(core: Core, form: FieldsShape | LanesShape, runs: int, run: int) -> int:
+    """Activations of a column, every run filled up to whole words or its lefts put together."""
+    if gathers_lefts(core, form, runs, run):
+        return runs * (run - run % form.unit) + run % form.unit * form.unit
+    return runs * ceil(run / form.unit) * form.unit

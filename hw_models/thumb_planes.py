@@ -24,6 +24,8 @@ HIGH = ("r11", "r12", "lr")
 """Registers that hold weights on ARMv6-M; the others stay on the stack."""
 BOTH, LOW, UPPER = 0, 1, 2
 """Which lanes of a plane's row lie inside the image."""
+STRAIGHT = 5
+"""Twos of columns that ARMv7-M gathers without a loop."""
 STRIDE_MAX = 255
 """Bytes between pixels that a load of ARMv7-M may step over."""
 
@@ -128,7 +130,7 @@ class Plane:
         """Instructions of the assembly that fills the words of one channel."""
         return core.costs.fill(self, centre != 0)
 
-    def paired(self, core: Core, channels: int, signed: bool) -> bool:
+    def paired(self, core: Core, channels: int, low: int, centre: int) -> bool:
         """Whether two channels are gathered together, each into a plane of its own.
 
         That halves the loads of a gather for twice the memory; it is worth it where windows move
@@ -137,26 +139,53 @@ class Plane:
         Args:
             core: the family.
             channels: of the input; an odd one would be left over.
-            signed: whether the activations are.
+            low: lowest activation; bytes are taken apart as what lies above it.
+            centre: subtracted from every activation.
         """
+        # ARMv6-M has one register, for sign bits or for a constant
+        return self.pairs(core, channels) and not (core.thumb1 and low < 0 and centre != low)
+
+    def pairs(self, core: Core, channels: int) -> bool:
+        """Whether so many channels may be gathered two at a time."""
         strided = self.step_x > 1 or self.step_y > self.width
         if not core.pairs or self.flat or not strided or channels % 2:
             return False
-        if core.thumb1:
-            return not signed  # no register is left for their sign
-        return channels <= STRIDE_MAX and self.filled > 1
+        return core.thumb1 or (channels <= STRIDE_MAX and self.filled > 1)
 
-    def pair_fill_cost(self, core: Core, centre: int, signed: bool) -> float:
+    def taps_group(self, core: Core, grid: Grid, channels: int) -> tuple[int, int]:
+        """(taps summed before the lanes are split, centre of the activations), from the widths.
+
+        Args:
+            core: the family.
+            grid: weights and activations.
+            channels: of the input.
+        """
+        if self.pairs(core, channels):
+            found = taps_group(grid, self.taps, grid.act_low)
+            if self.paired(core, channels, grid.act_low, found[1]):
+                return found
+        return taps_group(grid, self.taps)
+
+    def pair_fill_cost(self, core: Core, centre: int, low: int) -> float:
         """Instructions that fill the planes of two channels, calls and borders included."""
-        parts, lines = len(self.segments), sum(count for *_, count in self.segments)
-        moved, words = centre != 0 or signed, self.filled
+        moved, signed, words = centre != low, low < 0, self.filled
+        parts = [(kind, count) for kind, *_, count in self.segments]
+        edges = 0.0
+        if not moved and signed:
+            # zero is no byte of 0 then: one lane's constant is added by other code
+            cost = (12, 26) if core.thumb1 else (9, 20)
+            edges = sum(30 + n * (cost[0] * words + cost[1]) for kind, n in parts if kind != BOTH)
+            parts = [(kind, count) for kind, count in parts if kind == BOTH]
+        lines = sum(count for _, count in parts)
         if core.thumb1:
-            line = (10 + 2 * moved) * words + 2 * ceil(words / 4) + 10
-            return parts * 62 + lines * line
-        two, one = divmod(words, 2)
-        line = (12 + 4 * moved + 2 * signed) * two + 2 * ceil(two / 2)
-        line += (8 + 2 * moved + signed) * one + 10
-        return parts * 48 + lines * line
+            line = (10 + 2 * moved + 2 * signed) * words + 2 * ceil(words / 4) + 10
+            return len(parts) * 62 + lines * line + edges
+        loop = pair_loop(words)
+        twos = loop.rounds * loop.unrolled + loop.straight
+        line = (12 + 4 * moved + 2 * signed) * twos + (8 + 2 * moved + signed) * loop.odd + 2
+        line += (1 + 2 * loop.rounds) * (loop.rounds > 0)
+        line += 2 * (loop.straight + loop.odd == 0)
+        return len(parts) * 30 + lines * line + edges
 
     def edge_words(self) -> Pair:
         """(rows, words) of a channel that have one lane inside the image."""
@@ -205,16 +234,45 @@ def plane_of(
     )
 
 
-def taps_group(grid: Grid, taps: int) -> tuple[int, int]:
-    """(taps summed before the lanes are split, centre of the activations), from the widths."""
+@dataclass(frozen=True)
+class PairLoop:
+    """How a line of two channels goes on ARMv7-M, two columns at a time.
+
+    Attributes:
+        unrolled: twos of a round.
+        rounds: of the loop; 0 where there is none.
+        straight: twos without a loop.
+        odd: whether a column is left.
+    """
+
+    unrolled: int
+    rounds: int
+    straight: int
+    odd: int
+
+
+def pair_loop(columns: int) -> PairLoop:
+    """The loop over so many columns."""
+    twos, odd = divmod(columns, 2)
+    if twos <= STRAIGHT:
+        return PairLoop(0, 0, twos, odd)
+    unrolled = min((4, 3), key=lambda count: (twos < 2 * count, twos % count))
+    return PairLoop(unrolled, twos // unrolled, twos % unrolled, odd)
+
+
+def taps_group(grid: Grid, taps: int, free: int = 0) -> tuple[int, int]:
+    """(taps summed before the lanes are split, centre of the activations), from the widths.
+
+    free: the centre that costs nothing.
+    """
     found = []
-    for centre in {0, *grid.centres}:
+    for centre in {free, 0, *grid.centres}:
         products = [w * (x - centre) for w in grid.ends for x in grid.act_ends]
         low, high = min(products), max(products)
         group = taps
         while group * low < LANE_MIN or group * high > LANE_MAX:
             group -= 1
         if group:
-            found.append((ceil(taps / group), centre != 0, group, centre))
+            found.append((ceil(taps / group), centre != free, group, centre))
     best = min(found)
     return best[2], best[3]

@@ -21,21 +21,20 @@ from .thumb_choice import (
     choose_linear,
     filled,
     goes_by_plane,
-    padded_depth,
     row_passes,
 )
 from .thumb_core import CORES, Core
 from .thumb_costs import PIXELS
-from .thumb_forms import FieldsShape, LanesShape, usual_grid
-from .thumb_planes import BOTH, Plane, plane_of, taps_group
+from .thumb_forms import FieldsShape, Grid, LanesShape, padded_depth, usual_grid
+from .thumb_planes import BOTH, Plane, plane_of
 from .work import SPECIAL, Work, inside
 
 SMALL = 4
 """Taps of a pool that get a pointer each."""
 CALL = {True: 60, False: 25}
 """Instructions of a kernel around the channels of four pixels, by whether there is Thumb-1 only."""
-TAP, WORD = 16.0, 4.0
-"""Instructions around a tap that is read alone; to write a word of a plane."""
+TAP, WORD, OUTSIDE = 16.0, 4.0, 1.5
+"""Instructions around a tap that is read alone; to write a word of a plane; to write padding."""
 
 
 def _counted(features: Mapping[str, float]) -> dict[str, int]:
@@ -82,11 +81,11 @@ def conv2d(
             assert planes is not None
             return _by_plane(planes)
     form = choose_conv(core, grid, outputs, runs, run)
-    tiles, column = ceil(pixels / PIXELS) * groups, padded_depth(form, runs, run)
+    tiles, column = ceil(pixels / PIXELS) * groups, padded_depth(core, form, runs, run)
     touching, crossing = edges(
         in_shape[:2], out_shape[:2], kernel, stride, dilation, pad, PIXELS
     )
-    reading = core.costs.reading(form, runs, run, act_signed) + TAP * runs * tapwise
+    reading = core.costs.reading(core, form, runs, run, act_signed) + TAP * runs * tapwise
     channels = core.costs.passed(core, form, outputs)
     features = {
         "kernel": tiles * (channels * form.cost(core, column) + CALL[core.thumb1]),
@@ -115,7 +114,7 @@ def conv2d(
 def _by_plane(work: Work) -> Work:
     """The work of a depthwise layer as that of a convolution; few layers go this way."""
     done = work.features
-    around = (CHANNEL * done["channel"] + WORD * (done["plane"] + 2 * done.get("edge", 0)))
+    around = CHANNEL * done["channel"] + OUTSIDE * done["plane"] + 2 * WORD * done.get("edge", 0)
     features = {
         "kernel": done["kernel"],
         "multiply": done["multiply"],
@@ -160,11 +159,11 @@ def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
 
 
 def _filling(
-    core: Core, plane: Plane, inputs: int, centre: int, act_signed: bool
+    core: Core, plane: Plane, inputs: int, grid: Grid, centre: int
 ) -> dict[str, float]:
     """Features of the gather of all channels."""
-    if plane.paired(core, inputs, act_signed):
-        fill = inputs / 2 * plane.pair_fill_cost(core, centre, act_signed)
+    if plane.paired(core, inputs, grid.act_low, centre):
+        fill = inputs / 2 * plane.pair_fill_cost(core, centre, grid.act_low)
         return {"fill": fill, "plane": 2 * plane.words}
     rows, words = plane.edge_words()
     return {
@@ -184,10 +183,11 @@ def depthwise(
     plane = plane_of(in_shape[:2], out_shape[:2], kernel, stride, dilation, pad)
     if not plane.fits(core):
         return None
-    group, centre = taps_group(usual_grid(weight_bits, act_bits, act_signed), plane.taps)
     channels, inputs = out_shape[2], in_shape[2]
+    grid = usual_grid(weight_bits, act_bits, act_signed)
+    group, centre = plane.taps_group(core, grid, inputs)
     pairs = plane.rows * plane.columns
-    filling = _filling(core, plane, inputs, centre, act_signed)
+    filling = _filling(core, plane, inputs, grid, centre)
     line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
     features = {
         "kernel": channels * plane.rows * line,
@@ -240,6 +240,5 @@ for _name, _core in CORES.items():
     SPECIAL[_name, "conv2d"] = partial(conv2d, _core)
     SPECIAL[_name, "linear"] = partial(linear, _core)
     SPECIAL[_name, "depthwise_conv2d"] = partial(depthwise, _core)
-    if _core.pools:
-        SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
-        SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")
+    SPECIAL[_name, "maxpool2d"] = partial(pool2d, "maxpool2d")
+    SPECIAL[_name, "avgpool2d"] = partial(pool2d, "avgpool2d")

@@ -211,19 +211,24 @@ class ChannelFinder:
                     self._block(inputs[1])
                     return inputs[0]
                 return self._joined(*inputs)
+            case "extremum":
+                for other in inputs[1:]:
+                    self._joined(inputs[0], other)
+                return inputs[0]
             case "flatten":
                 pixels = prod(source.shape[1:])
                 return [(index, repeat * pixels) for index, repeat in inputs[0]]
             case "maxpool2d" | "avgpool2d" | "affine" | "upsample_bilinear" | "upsample_nearest":
                 return inputs[0]
-            case "pointwise" if "slopes" not in record.attrs:
+            case "pointwise" if not _per_channel(record):
                 return inputs[0]
             case "pad" if not any(record.attrs["channels"]):
                 return inputs[0]
             case "slice" if record.channels == source.channels:
                 return inputs[0]
         # groups, shuffles, slices of channels, scores: every channel keeps its place
-        self._block(inputs[0])
+        for spans in inputs:
+            self._block(spans)
         return self._new(record, blocked=True)
 
     def _joined(
@@ -252,6 +257,12 @@ class ChannelFinder:
                 self._block(self.spans[record.inputs[0]])
 
 
+def _per_channel(record: Record) -> bool:
+    """Whether a function of one value has numbers of its own for every channel."""
+    several = any(isinstance(v, tuple) and len(v) > 1 for v in record.attrs.values())
+    return several or "slopes" in record.attrs
+
+
 def plan_channels(
     network: Network, group: int
 ) -> tuple[ChannelPlan, list[BitWidth], dict[str, str]]:
@@ -270,7 +281,8 @@ def plan_channels(
         tied = [
             r.name
             for r in network.records
-            if r.kind in (*WEIGHTED, "add", "mul") and any(s.set == name for s in segments[r.name])
+            if r.kind in (*WEIGHTED, "add", "mul", "extremum")
+            and any(s.set == name for s in segments[r.name])
         ]
         if len(tied) > 1:
             ties[one.width.name] = f"the same channels in {', '.join(tied)}"

@@ -167,7 +167,7 @@ def _price(
 ) -> Prices:
     """Price of a node's module with ``act`` bits at its inputs and ``out`` bits at its output."""
     from ..deploy.rtl.cost import module_resources
-    from ..deploy.rtl.synthesis import slice_products
+    from ..deploy.rtl.dsp import products
 
     if all(node.name != name for node in graph.nodes):  # merged into another at these widths
         return dict.fromkeys(METRICS, 0.0)
@@ -184,5 +184,5 @@ def _price(
         output = replace(output, type=type_)
     plan = op.rtl_plan(inputs, output, fold)
     found = module_resources(plan, fabric)
-    slices = slice_products(plan, fabric) if fabric.dsp_flag else 0
+    slices = sum(p.slices for p in products(plan, fabric) if p.wide and fabric.dsp_synthesis)
     return {"lut": found.lut, "bram": float(found.bram), "dsp": float(slices)}

@@ -143,5 +143,5 @@ def is_tensor_tuple(node: fx.Node) -> bool:
 
 SUPPORTED = (
     "convolutions, linear, batch norm, pointwise functions, pooling, add, sub, mul, concat, split, "
-    "slice, pad, channel shuffle, upsampling, flatten, softmax and argmax"
+    "slice, pad, permute, channel shuffle, upsampling, flatten, softmax and argmax"
 )

@@ -85,6 +85,8 @@ def move(record: Record, inputs: list[Tensor]) -> Tensor | None:
         case "pad":
             top, left, bottom, right = attrs["pad"]
             return F.pad(x, (left, right, top, bottom, *attrs["channels"]))
+        case "permute":
+            return x.permute(0, *(axis + 1 for axis in attrs["axes"]))
         case "slice":
             keys = [
                 slice(a, a + (n - 1) * d + 1, d)

@@ -154,8 +154,8 @@ class TensorBoard:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write one event."""
         if event["phase"] == "done" and "accuracy" in event:
-            scalars = {f"test/{k}": v for k, v in event["accuracy"].items() if v is not None}
-            self._write(scalars, self.last)
+            found = {f"test/{k}": v for k, v in event["accuracy"].items() if v is not None}
+            self._write(found, self.last)
         if "epoch" not in event:
             return
         self.last = event["epoch"]

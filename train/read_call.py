@@ -13,14 +13,7 @@ from torch import fx, nn
 
 from .classes import make_argmax, make_softmax
 from .convs import make_conv, make_conv_transpose
-from .joins import (
-    make_concat,
-    make_extremum,
-    make_product,
-    make_quotient,
-    make_reshape,
-    make_sum,
-)
+from .joins import make_concat, make_extremum, make_product, make_quotient, make_reshape, make_sum
 from .moves import (
     INTERPOLATE,
     ITEM,
@@ -28,6 +21,7 @@ from .moves import (
     make_pad,
     make_shuffle,
     make_upsample,
+    read_permute,
 )
 from .nodes import (
     SUPPORTED,
@@ -45,6 +39,7 @@ from .pools import make_adaptive, make_average, make_mean, make_window
 from .read_module import read_module
 from .read_pointwise import POINTWISE
 from .records import BatchNorm
+from .shuffles import TRANSPOSES
 
 
 def _numbers(b: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -266,6 +261,7 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     **dict.fromkeys([F.softmax, torch.softmax, "softmax"], _read_softmax),
     **dict.fromkeys([torch.argmax, "argmax"], _read_argmax),
     **ITEM,
+    **dict.fromkeys(TRANSPOSES, read_permute),
     **dict.fromkeys([torch.cat, torch.concat, torch.concatenate], _read_concat),
     **dict.fromkeys(
         [F.dropout, F.dropout1d, F.dropout2d, "contiguous", "clone", "detach"], _identity

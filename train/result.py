@@ -113,7 +113,10 @@ def describe(
         figures["candidates"] = [asdict(trial) for trial in controller.trials]
         few = data.validation if len(data.validation[0]) else data.train
         found = reasons(module, controller, few, task)
-        figures["why"] = [{**asdict(reason), "why": reason.why()} for reason in found]
+        figures["why"] = [
+            {**asdict(reason), "breaks": list(reason.breaks), "why": reason.why()}
+            for reason in found
+        ]
         figures["probes"] = [asdict(verdict) for verdict in controller.verdicts()]
     return figures
 

@@ -185,7 +185,7 @@ class Run:
         if path is None or not path.exists():
             return None
         state, tensors = load_checkpoint(path, module, optimizer)
-        changes = differences(state.get("recipe", {}), self.recipe.model_dump(by_alias=True))
+        changes = differences(_completed(state["recipe"]), self.recipe.model_dump(by_alias=True))
         if state.get("table") != self.table:
             changes.append(f"cost table: {state.get('table')} -> {self.table}")
         if state.get("processes") != ranks.size():
@@ -204,6 +204,14 @@ class Run:
         if log is not None and log.exists() and not ranks.rank():
             with log.open("r+b") as file:
                 file.truncate(min(size, log.stat().st_size))
+
+
+def _completed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An older version's recipe with the defaults of options that it did not know."""
+    try:
+        return Recipe.parse(old).model_dump(by_alias=True)
+    except UsageError:
+        return old
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -103,7 +103,8 @@ class Segment(Task):
 
     def check_labels(self, data: Data) -> None:
         """See `Task.check_labels`."""
-        if data.train[1].shape[1:] != data.train[0].shape[2:]:
+        maps = data.train[1].dim() == 3
+        if not maps or data.train[1].shape[1:] != data.train[0].shape[2:]:
             raise UsageError(
                 f"task: segment with {data.name} found, which has no label for every pixel; "
                 "digits_scenes has; choose it or another task"

@@ -54,8 +54,7 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
 
     Args:
         module: what `adaqat.train.prepare` returned, calibrated and usually trained.
-        example_input: real inputs in the module's layout. They choose nothing in the graph; the
-            graph and the module's exact mode are compared on them, in every node.
+        example_input: real inputs in the module's layout, to compare graph and exact mode on.
         name: label of the graph.
 
     Returns:
@@ -82,8 +81,8 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
         builder.add(record)
     builder.check_output(module.network.output)
     graph = run_passes(Graph(name, tuple(builder.nodes.values()), module.network.output))
-    codes = reference.codes(example_input.to(device_of(module)))
-    _compare(graph, builder, codes, example_input.cpu())
+    expected = reference.codes(example_input.to(device_of(module)))
+    _compare(graph, builder, expected, example_input.cpu())
     return graph
 
 
@@ -109,11 +108,8 @@ class _Builder:
         """The nodes before the last one of a channel shuffle: split the channels and swap."""
         height, width, channels = inputs[0].output.shape
         groups = record.attrs["groups"]
-        steps = {
-            "split": Reshape((height * width, groups, channels // groups)),
-            "turned": Transpose((0, 2, 1)),
-        }
-        for name, op in steps.items():
+        split = Reshape((height * width, groups, channels // groups))
+        for name, op in (("split", split), ("turned", Transpose((0, 2, 1)))):
             node = Node.make(f"{record.name}_{name}", op, inputs, source=record.source)
             self.nodes[node.name] = node
             inputs = (node,)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ...hw_models.dsp_form import FEWEST_BLOCKS, unrolled_blocks
+from ...hw_models.dsp_column import FEWEST_BLOCKS
+from ...hw_models.dsp_form import unrolled_blocks
 from ..ops.base import Helper
 from ..ops.weighted import WeightedOp
 from . import dsp_packing as dsp

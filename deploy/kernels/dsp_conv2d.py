@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...hw_models.dsp_form import (
-    FEWEST_BLOCKS,
-    WINDOW_BLOCKS,
-    Loop,
-    loop_shape,
-    unrolled_blocks,
-)
+from ...hw_models.dsp_column import FEWEST_BLOCKS, WINDOW_BLOCKS, column_of
+from ...hw_models.dsp_form import Loop, loop_shape, unrolled_blocks
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d, window_values
 from . import dsp_columns as columns_of
@@ -36,9 +31,10 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     form = dsp_one_channel.form_of(op, source)
     if form is not None:
         return dsp_one_channel.plan(op, form, inputs, output)
-    scheme = dsp.choose(op, source.type)
     depth = source.shape[2] // op.groups
-    runs = runs_of(op, depth)
+    column = column_of(window.kernel, window.dilation, op.groups, depth)
+    scheme = dsp.choose(op, source.type, column)
+    runs = runs_of(op, column)
     columns = runs.blocks * scheme.words_per_block
     loop = loop_shape(columns, scheme.fields, scheme.packing.tile_word())
     tile = tile_helper(op, scheme, loop, output)

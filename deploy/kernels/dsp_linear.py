@@ -28,7 +28,7 @@ def plan(op: Op, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan | No
 def plan_rows(op: WeightedOp, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
     """Plan of any layer whose every output weighs the whole input in its own order."""
     source = inputs[0]
-    scheme = dsp.choose(op, source.type, whole_sums=True)
+    scheme = dsp.choose_rows(op, source.type)
     row = source.size
     blocks, left = divmod(row, 4)
     padded = -(-row // 4)

@@ -23,12 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...hw_models.dsp_column import Column
 from ...hw_models.dsp_form import (
     BYTE_MAX,
     HALF_MAX,
     Packing,
     cheapest,
+    cheapest_rows,
     group_length,
+    masked_sums,
     product_group,
 )
 from ..ops.base import Helper
@@ -88,30 +91,45 @@ class Scheme:
         return self.packing.words_per_block
 
 
-def choose(op: WeightedOp, act: IntType, *, whole_sums: bool = False) -> Scheme:
-    """The scheme that needs the fewest instructions for these weights and activations.
+def choose(op: WeightedOp, act: IntType, column: Column) -> Scheme:
+    """The scheme that needs the fewest instructions for a convolution.
 
     Args:
         op: the layer.
         act: type of its input.
-        whole_sums: the kernel keeps sums of product groups in whole words, not in half-words, and
-            makes groups of four accumulations at most.
+        column: what one output pixel reads.
+    """
+    found = _schemes(op, act, whole_sums=False)
+    outputs = op.weights.codes.shape[0] // getattr(op, "groups", 1)
+    packings = [scheme.packing for scheme in found]
+    masked = masked_sums(act.bits, act.signed)
+    return found[cheapest(packings, outputs, column, masked=masked)]
+
+
+def choose_rows(op: WeightedOp, act: IntType) -> Scheme:
+    """The same for a fully connected layer, which keeps sums of product groups in whole words."""
+    found = _schemes(op, act, whole_sums=True)
+    rows = op.weights.rows().shape
+    return found[cheapest_rows([scheme.packing for scheme in found], *rows)]
+
+
+def _schemes(op: WeightedOp, act: IntType, *, whole_sums: bool) -> list[Scheme]:
+    """The schemes that hold for these weights and activations, the densest first.
+
+    whole_sums: sums of product groups are kept in whole words, not in half-words, and groups have
+    four accumulations at most.
     """
     weights, p = op.weights, op.requant.p
     codes = weights.rows().astype(np.int64)
     shift = p + weights.step.bit_length() - 1
     late = ((1 << act.bits) - 1) << shift > HALF_MAX
-    # the densest first
     schemes = [_products(codes, weights, act, shift, whole_sums)]
     if weights.bits <= 5:
         fields = 16 // weights.bits
         schemes.append(Scheme("fields", weights.bits, fields, 0, codes, weights.step,
                               weights.offset, act, shift, late))  # fmt: skip
     schemes.append(_bytes(codes, weights, act, p))
-    found = [scheme for scheme in schemes if scheme is not None]
-    outputs = len(codes) // getattr(op, "groups", 1)
-    packings = [scheme.packing for scheme in found]
-    return found[cheapest(packings, outputs, codes.shape[1], rows=whole_sums)]
+    return [scheme for scheme in schemes if scheme is not None]
 
 
 def _bytes(codes: Int64, weights: Weights, act: IntType, p: int) -> Scheme:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...hw_models.dsp_form import column_of
+from ...hw_models.dsp_column import Column
 from ..ops.conv2d import Conv2d
 from ..requant import Int64
 
@@ -84,9 +84,8 @@ class Runs:
         return tuple(blocks)
 
 
-def runs_of(op: Conv2d, depth: int) -> Runs:
-    """The runs of a convolution's window over ``depth`` channels of every tap."""
+def runs_of(op: Conv2d, column: Column) -> Runs:
+    """The runs of the ``column`` of a convolution's window."""
     height, width = op.window.kernel
-    column = column_of(op.window.kernel, op.window.dilation, op.groups, depth)
     per_row = column.runs // height
     return Runs(column.runs, per_row, width // per_row, column.run, column.over)

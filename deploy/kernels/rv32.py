@@ -19,12 +19,13 @@ from .base import KernelFamily, Planner, register
 from .thumb import plan_convolution
 from .thumb_depthwise import plan_depthwise
 from .thumb_linear import plan_linear
-from .thumb_simple import plan_add
+from .thumb_simple import plan_add, plan_pool
 
 OWN = {
     "thumb_apart": "rv32_apart",
     "thumb_mulhi": "rv32_mulhi",
     "thumb_add": "rv32_add",
+    "thumb_plane": "rv32_plane",
     "thumb_spread_lanes": "rv32_spread_lanes",
 }
 """Shared functions that have a form of their own here."""
@@ -72,6 +73,8 @@ register(
             "depthwise_conv2d": partial(_own, partial(plan_depthwise, RV32)),
             "linear": partial(_own, partial(plan_linear, RV32)),
             "add": partial(_own, _add),
+            "maxpool2d": partial(_own, partial(plan_pool, RV32)),
+            "avgpool2d": partial(_own, partial(plan_pool, RV32)),
         },
         ("rv32/", "thumb/", "helpers/rv32_", "helpers/thumb_"),
     )

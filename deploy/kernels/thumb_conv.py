@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...hw_models.thumb_choice import padded_depth
 from ...hw_models.thumb_core import Core
+from ...hw_models.thumb_forms import gathers_lefts, padded_depth
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo
 from ..ops.conv2d import Conv2d
 from ..requant import Requant
@@ -19,6 +19,7 @@ from .thumb_forms import LANE_MAX, LANE_MIN, PIXELS, Fields, Form, Lanes, group_
 from .thumb_pack import (
     field_weights,
     lane_weights,
+    lefts_last,
     multiplier_is_signed,
     pad_runs,
     records,
@@ -66,7 +67,11 @@ def conv_plan(
     (dilation_y, dilation_x), channels = op.window.dilation, source.shape[2]
     outputs = output.shape[2] // op.groups
     runs = op.weights.rows().shape[1] // run
-    layout = column_layout(core, form, padded_depth(form, runs, run))
+    lefts = gathers_lefts(core, form, runs, run)
+    layout = column_layout(core, form, padded_depth(core, form, runs, run))
+    whole_bytes = 4 * PIXELS * (run // form.unit)
+    if lefts:
+        layout["tail_words"] = PIXELS * (run % form.unit)
     sums = form.offset != 0
     early = sums and form.step == 1 and form.form == "fields"
     shift = op.requant.p + (form.step == 2)
@@ -74,7 +79,7 @@ def conv_plan(
         form, shift = shifted(form, shift, source)
     rule = requant_literals(core, op.requant, shift, late=sums and not early)
     kernel = kernel_helper(core, form, rule, early)
-    spread = spread_helper(core, form, source, sums, run)
+    spread = spread_helper(core, form, source, sums, run, lefts)
     geometry = {
         **layout, "pixels": pixels, "advance": advance, "out_width": output.shape[1],
         "out_channels": output.shape[2], "pixel_stride": output.shape[2] if advance > 1 else 0,
@@ -89,13 +94,14 @@ def conv_plan(
         "room_x": source.shape[1] - (kernel_x - 1) * dilation_x,
         "pad_top": op.window.pad[0], "pad_left": op.window.pad[1], "pad_value": op.pad_value,
         "offset": form.offset, "pixel_shift": 0 if early else op.requant.p,
+        **({"left_at": runs * whole_bytes, "left_step": whole_bytes - 1} if lefts else {}),
     }  # fmt: skip
-    driver = driver_helper(source.type.c_name, tuple(geometry), padded, contiguous, sums)
+    driver = driver_helper(source.type.c_name, tuple(geometry), padded, contiguous, sums, lefts)
     copy: tuple[Helper, ...] = (
         (("thumb_copy", (("act", source.type.c_name),)),) if padded and contiguous else ()
     )
     numbers = tuple(value & 0xFFFFFFFF for value in geometry.values())
-    weights = weight_array(core, form, run, op.groups)
+    weights = weight_array(core, form, run, op.groups, lefts=lefts)
     return CPlan(
         "conv2d",
         {
@@ -127,13 +133,17 @@ def shifted(form: Lanes, shift: int, source: TensorInfo) -> tuple[Lanes, int]:
 
 
 def driver_helper(
-    act: str, names: tuple[str, ...], padded: bool, contiguous: bool, sums: bool
+    act: str, names: tuple[str, ...], padded: bool, contiguous: bool, sums: bool, lefts: bool
 ) -> Helper:
     """The shared function that walks over the pixels of convolutions of one kind."""
-    flags = f"{'p' if padded else ''}{'' if contiguous else 'd'}{'c' if sums else ''}"
+    flags = "".join(
+        letter
+        for letter, used in zip("pdcl", (padded, not contiguous, sums, lefts), strict=True)
+        if used
+    )
     values = {
         "act": act, "padded": padded, "contiguous": contiguous, "sums": sums,
-        "index": {name: i for i, name in enumerate(names)},
+        "lefts": lefts, "index": {name: i for i, name in enumerate(names)},
         "ident": f"conv_{act[0]}{flags}",
     }  # fmt: skip
     return "thumb_conv", (("k", values),)
@@ -232,10 +242,14 @@ def record_tag(record: dict[str, Any]) -> str:
     return f"p{record['shift']}z{zero}r{record['range']}o{lo}{flags}"
 
 
-def weight_array(core: Core, form: Form, run: int, groups: int = 1) -> CArray:
-    """The packed weights of a form, group after group."""
+def weight_array(
+    core: Core, form: Form, run: int, groups: int = 1, *, lefts: bool = False
+) -> CArray:
+    """The packed weights of a form, group after group; ``lefts`` of the runs come last."""
     if isinstance(form, Lanes):
         return lane_weights(form, core, groups)
+    if lefts:
+        return field_weights(form, lefts_last(form.codes, run, form.unit))
     codes = pad_runs(form.codes, run, form.unit)
     if quads(core, form):
         width = codes.shape[1] // (form.codes.shape[1] // run)

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hw_models.thumb_core import Core
-from ...hw_models.thumb_planes import HIGH, Plane, plane_of, taps_group
+from ...hw_models.thumb_planes import HIGH, Plane, plane_of
 from ..ops.base import CArray, CPlan, Helper, Op, TensorInfo, Window
 from ..ops.depthwise_conv2d import DepthwiseConv2d
 from ..ops.weighted import Weights
-from ..types import IntType
 from .thumb_conv import APART, ident_of, record_tag, requant_fits, requant_literals, rule_helpers
-from .thumb_fill import PART_WORDS, fill_of
+from .thumb_fill import PART_WORDS, Fill, fill_of
 from .thumb_forms import LANE_MAX, LANE_MIN, grid_of, group_range
 from .thumb_pack import records
 
@@ -36,7 +35,7 @@ def plan_depthwise(
     plane = geometry_of(op.window, source.shape, output.shape)
     if not plane.fits(core):
         return None
-    how = taps_group(grid_of(op.weights, source.type), plane.taps)
+    how = plane.taps_group(core, grid_of(op.weights, source.type), source.shape[2])
     return depthwise_plan(core, op, source, output, how)
 
 
@@ -46,11 +45,6 @@ def geometry_of(window: Window, source: tuple[int, ...], output: tuple[int, ...]
         (source[0], source[1]), (output[0], output[1]), window.kernel, window.stride,
         window.dilation, window.pad,
     )  # fmt: skip
-
-
-def best_group(weights: Weights, source: IntType, taps: int) -> tuple[int, int]:
-    """(taps summed before the lanes are split, centre of the activations), from the widths."""
-    return taps_group(grid_of(weights, source), taps)
 
 
 def depthwise_plan(
@@ -68,32 +62,35 @@ def depthwise_plan(
     if not (LANE_MIN < low << scale and high << scale <= LANE_MAX):
         scale = 0
     if core.byte_taps and np.abs(values << scale).max(initial=0) > LANE_MAX >> 8:
-        scale = 0  # no longer bytes
+        # no longer bytes: taps are shifted as they are unpacked, where these are fewer
+        scale = scale if plane.rows * plane.columns > plane.taps else 0
     low, high = low << scale, high << scale
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
-    biased = low <= LANE_MIN
+    # one group is split by its lower half alone
+    biased = low <= LANE_MIN and group < plane.taps
     kernel = _kernel(core, op, rule, group, biased, plane)
     fill = fill_of(core, source, centre, op.pad_value, plane)
+    words = -(-fill.words // 4) * 4  # four at a time get what lies outside
     if core.byte_taps:
         array, packing = _byte_weights(values, scale)
     else:
         array, packing = _weights(op.weights, plane.taps, scale)
     geometry = {
         "multiplier": channels // source.shape[2], "out_channels": channels,
-        "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": fill.words,
+        "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": words,
         "pad_word": (op.pad_value - centre) * 65537,
         "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
         "row_bytes": 4 * plane.columns * plane.step_x, "line_bytes": 4 * plane.step_y,
         "width": plane.width, "zero": rule["z"],
         "segments": len(plane.segments), **fill.numbers,
     }  # fmt: skip
-    driver = _driver(source, tuple(geometry), packing, rule, plane, fill.paired)
+    driver = _driver(source, tuple(geometry), packing, rule, plane, fill)
     numbers = tuple(value & 0xFFFFFFFF for value in (*geometry.values(), *fill.parts))
     return CPlan(
         "depthwise_conv2d",
         {
             "driver": ident_of(driver), "plane": ident_of(fill.helper), "paired": fill.paired,
-            "kernel_ident": ident_of(kernel),
+            "edges": fill.edges, "kernel_ident": ident_of(kernel),
         },
         (
             array,
@@ -103,7 +100,7 @@ def depthwise_plan(
         ),
         (APART, *rule_helpers(core, op.requant), ("thumb_plane_job", ()), fill.helper, kernel,
          driver),
-        4 * fill.words,
+        4 * words,
         (
             *op.proof([source]),
             f"{group} taps of two rows are summed before the 16-bit lanes are split, activations"
@@ -115,16 +112,17 @@ def depthwise_plan(
 
 def _driver(
     source: TensorInfo, names: tuple[str, ...], packing: dict[str, Any], rule: dict[str, Any],
-    plane: Plane, paired: bool,
+    plane: Plane, fill: Fill,
 ) -> Helper:  # fmt: skip
     flat, taps = plane.flat, plane.taps
     values = {
-        "act": source.type.c_name, "taps": taps, "paired": paired,
-        "part": PART_WORDS[paired], "thumb1": rule["thumb1"], "signed_m": rule["signed_m"],
+        "act": source.type.c_name, "taps": taps, "paired": fill.paired, "edges": fill.edges,
+        "part": PART_WORDS[fill.paired], "thumb1": rule["thumb1"], "signed_m": rule["signed_m"],
         "z_varies": rule["z_varies"], "record": rule["record"],
         "index": {name: i for i, name in enumerate(names)}, **packing, "flat": flat,
     }  # fmt: skip
-    tag = f"{'f' if flat else ''}{'p' if paired else ''}"
+    pairs = f"p{'e' if fill.edges else ''}" if fill.paired else ""
+    tag = f"{'f' if flat else ''}{pairs}"
     tag += f"{'v' if rule['z_varies'] else ''}{'n' if rule['signed_m'] else ''}"
     tag += f"t{taps}b{packing['bits']}"
     tag += f"s{packing['scale']}" if packing["scale"] else ""
@@ -185,12 +183,17 @@ def _tap(index: int, plane: Plane) -> dict[str, Any]:
 def _byte_weights(
     values: NDArray[np.int64], scale: int
 ) -> tuple[CArray, dict[str, Any]]:
-    """Weights of every channel as they are used, with the left shift: a byte each, if they fit."""
-    bits = 8 if -128 <= values.min(initial=0) and values.max(initial=0) <= 127 else 16
+    """Weights of every channel: a byte each, if they fit; where they fit with it, shifted."""
+    stored = values << scale
+    if np.abs(stored).max(initial=0) > LANE_MAX >> 8:
+        stored = values
+    else:
+        scale = 0
+    bits = 8 if -128 <= stored.min(initial=0) and stored.max(initial=0) <= 127 else 16
     packing = {"code": f"int{bits}_t", "each": 1, "bits": bits, "units": values.shape[1]}
-    data = tuple(int(v) for v in (values << scale).reshape(-1))
-    note = "weights, channel after channel" + (f", times {1 << scale}" if scale else "")
-    return CArray("w", f"int{bits}_t", data, note), packing | {"scale": 0}
+    note = "weights, channel after channel" + ("" if stored is values else ", times a power of 2")
+    data = tuple(int(v) for v in stored.reshape(-1))
+    return CArray("w", f"int{bits}_t", data, note), packing | {"scale": scale}
 
 
 def _weights(weights: Weights, taps: int, scale: int) -> tuple[CArray, dict[str, Any]]:

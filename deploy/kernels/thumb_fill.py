@@ -3,21 +3,23 @@
 
 One channel at a time, byte by byte; or two channels, whose bytes lie side by side in the image, so
 that one load of a half-word serves both and two masks take them apart. A mask also keeps the one
-lane whose image row exists where a window stands on the border, so no other code is needed there.
+lane whose image row exists where a window stands on the border, so no other code is needed there
+unless what lies outside takes a constant that the rest does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ...hw_models.thumb_core import Core
-from ...hw_models.thumb_planes import BOTH, LOW, UPPER, Plane
+from ...hw_models.thumb_planes import BOTH, LOW, REACH, UPPER, Plane, pair_loop
 from ..ops.base import Helper, TensorInfo
 
 PART_WORDS = {False: 4, True: 6}
 """Numbers of one part of a plane, by whether two channels are gathered together."""
-MASKS = {BOTH: 0x00FF00FF, LOW: 0x000000FF, UPPER: 0x00FF0000}
-"""The bytes of the lanes that come from the image."""
+LANES = {BOTH: 65537, LOW: 1, UPPER: 65536}
+"""A 1 in every lane that comes from the image."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Fill:
     Attributes:
         helper: the function.
         paired: whether it fills the planes of two channels.
+        edges: whether words with a lane outside the image have a function of their own.
         words: of the scratch memory.
         numbers: what the function reads, in order, by name.
         parts: numbers of every part of a plane.
@@ -34,6 +37,7 @@ class Fill:
 
     helper: Helper
     paired: bool
+    edges: bool
     words: int
     numbers: dict[str, int]
     parts: tuple[int, ...]
@@ -54,7 +58,7 @@ def fill_of(core: Core, source: TensorInfo, centre: int, pad_value: int, plane: 
         LOW: (pad_value - centre) * 65536 - centre,
         UPPER: pad_value - centre - centre * 65536,
     }
-    if plane.paired(core, source.shape[2], source.type.signed):
+    if plane.paired(core, source.shape[2], source.type.lo, centre):
         return _of_two(core, source, plane, fixed)
     return _of_one(core, source, centre, plane, fixed)
 
@@ -71,7 +75,8 @@ def _of_one(
     size = (6 + (centre != 0)) * 2 if core.thumb1 else (5 - (jump > 0) + (centre != 0)) * 4
     numbers = {
         "fill": plane.apart * line, "pitch": pitch, "start": -both * pitch,
-        "line": line - (both * pitch if jump else 0), "entry": skip * size,
+        "line": line - (both * pitch if jump else 0),
+        "entry": skip * size if core.assembly else both,
         "next": 4 * (plane.width - (both + skip if core.thumb1 else both)),
         "lead": 4 * skip if core.thumb1 else 0, "columns": plane.filled, "edge_line": line,
         "edge_next": plane.width, "fixed_low": fixed[LOW], "fixed_high": fixed[UPPER],
@@ -89,39 +94,60 @@ def _of_one(
         for kind, first, at, count in plane.segments
         for number in (kind, first * line, at * plane.at_step + plane.left, count)
     )
-    return Fill(("thumb_plane", (("k", values),)), False, plane.words, numbers, parts)
+    return Fill(("thumb_plane", (("k", values),)), False, True, plane.words, numbers, parts)
 
 
 def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int]) -> Fill:
     """Two channels together."""
     pitch, columns = source.shape[2], plane.filled
     line = source.shape[1] * pitch
-    signed = source.type.signed
-    # bytes are taken apart unsigned
-    added = {kind: fixed[kind] - 128 * (kind != UPPER) - (128 << 16) * (kind != LOW)
-             for kind in fixed} if signed else fixed  # fmt: skip
+    low, top = source.type.lo, source.type.hi - source.type.lo
+    # bytes are taken apart unsigned, as what lies above the lowest code
+    added = {kind: fixed[kind] + low * LANES[kind] for kind in fixed}
     kinds = {kind for kind, *_ in plane.segments}
-    moved = any(added[kind] for kind in kinds)
-    one, two = columns % 2, columns // 2
-    instructions = 10 + 2 * moved if core.thumb1 else 12 + 4 * moved + 2 * signed
-    entry = -columns % 4 * 2 if core.thumb1 else -two % 2 * 4
+    moved = BOTH in kinds and added[BOTH] != 0
+    outside = [] if moved else [kind for kind in (LOW, UPPER) if kind in kinds and added[kind]]
+    edges, shifts = bool(outside), {LOW: 0, UPPER: 16}
+    rest = line - columns * pitch
     numbers = {
         "fill": pitch, "columns": columns, "line": line, "next": plane.width,
-        "second": plane.words, "second_bytes": 4 * plane.words, "entry": entry * instructions,
-        "run": columns * pitch if core.thumb1 else 2 * two * pitch,
-        "run_line": line if core.thumb1 else line - columns * pitch,
-        "run_next": 4 * (plane.width - columns),
+        "second": plane.words, "second_bytes": 4 * plane.words,
+        "entry": -columns % 4 * 2 * (10 + 2 * moved + 2 * (low < 0)),
+        "run": columns * pitch, "run_line": line if core.thumb1 else rest,
+        "run_next": 4 * (plane.width - columns), "sign": -low * 0x01010101,
     }  # fmt: skip
     values = {
-        "act": source.type.c_name, "thumb1": core.thumb1, "signed": signed, "moved": moved,
-        "jump": 0 if core.thumb1 else pitch, "odd": one and not core.thumb1,
-        "ident": f"planes_{source.type.c_name[0]}{'m' if moved else ''}"
-                 + ("" if core.thumb1 else f"c{pitch}{'o' if one else ''}"),
+        "act": source.type.c_name, "thumb1": core.thumb1, "moved": moved,
+        "low": -low * 65537, "sign": -low * 0x01010101,
+        "edges": edges, "edge_shift": shifts[outside[0]] if len(outside) == 1 else None,
+        **({} if core.thumb1 else _line(plane, pitch, rest)),
     }  # fmt: skip
+    tag = f"{source.type.c_name[0]}{-low or ''}{'m' if moved else ''}"
+    tag += "e" + "".join(" lh"[kind] for kind in outside) if edges else ""
+    place = "" if core.thumb1 else f"c{pitch}n{columns}x{plane.width}{f'r{rest}' if rest else ''}"
+    values["ident"] = f"planes_{tag}{place}"
     parts = tuple(
         number
         for kind, first, at, count in plane.segments
-        for number in (first * line, at * plane.at_step + plane.left, count,
-                       plane.apart * line if kind == BOTH else 0, MASKS[kind], added[kind])
+        for number in (
+            first * line, at * plane.at_step + plane.left, count,
+            *((shifts[kind], 0, fixed[kind]) if kind in outside else
+              (plane.apart * line if kind == BOTH else 0, top * LANES[kind], added[kind])),
+        )
     )  # fmt: skip
-    return Fill(("thumb_planes", (("k", values),)), True, 2 * plane.words, numbers, parts)
+    return Fill(("thumb_planes", (("k", values),)), True, edges, 2 * plane.words, numbers, parts)
+
+
+def _line(plane: Plane, pitch: int, rest: int) -> dict[str, Any]:
+    """How one line goes on ARMv7-M, all literals: loads and stores step on where they can."""
+    loop = pair_loop(plane.filled)
+    step = 4 * (plane.width - plane.filled)
+    straight = loop.straight + loop.odd > 0
+    image = straight and pitch + rest <= 255
+    stored = straight and (8 + step <= 1020 if not loop.odd else 4 + step <= 255)
+    return {
+        "jump": pitch, "rounds": loop.rounds, "unrolled": loop.unrolled,
+        "straight": loop.straight, "odd": loop.odd, "far": not image and rest > REACH,
+        "fold_image": rest if image else 0, "image_step": 0 if image else rest,
+        "fold_plane": step if stored else 0, "plane_step": 0 if stored else step,
+    }  # fmt: skip

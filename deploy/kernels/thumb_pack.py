@@ -22,6 +22,16 @@ def pad_runs(codes: NDArray[np.integer], run: int, unit: int) -> NDArray[np.inte
     return np.pad(rows, ((0, 0), (0, 0), (0, -run % unit))).reshape(codes.shape[0], -1)
 
 
+def lefts_last(codes: NDArray[np.integer], run: int, unit: int) -> NDArray[np.integer]:
+    """Codes ``[OC, K]``: whole units of every run, then units of one code of every run, filled."""
+    rows = codes.reshape(codes.shape[0], -1, run)
+    whole = run - run % unit
+    lefts = rows[:, :, whole:].transpose(0, 2, 1)
+    lefts = np.pad(lefts, ((0, 0), (0, 0), (0, unit - lefts.shape[2])))
+    parts = [rows[:, :, :whole], lefts]
+    return np.concatenate([part.reshape(codes.shape[0], -1) for part in parts], axis=1)
+
+
 def lane_weights(form: Lanes, core: Core, groups: int = 1) -> CArray:
     """Signed weights of the lanes form, one group of output channels after the other.
 

@@ -75,12 +75,17 @@ def plan_pool(
     small = taps <= SMALL and not padded
     more: dict[str, Any] = {
         "average": isinstance(op, AvgPool2d),
+        # ARMv7-M chooses between two numbers without a branch
         "thumb1": core.thumb1,
+        "mulhi": not core.assembly,
+        "branchless": core.thumb1 or not core.assembly,
         "small": small,
         "far": core.thumb1 and not small and output.shape[2] > ADDED_MAX,
     }
     if op.window.kernel[1] == inputs[0].shape[1] and not padded:
         more["kernel"] = (1, taps)  # the rows of a window follow each other without a gap
-    # ARMv6-M limits the code where it is used, without branches
-    helpers = tuple(h for h in plan.helpers if not (core.thumb1 and h[0] == "clamp"))
+    # others limit the code where it is used, without branches
+    helpers = tuple(h for h in plan.helpers if not (more["branchless"] and h[0] == "clamp"))
+    if not core.assembly:
+        helpers = (("thumb_mulhi", ()),) if more["average"] else ()
     return replace(plan, values={**plan.values, **more}, helpers=helpers)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...hw_models.thumb_core import Core
-from ...hw_models.thumb_costs import spread_step
+from ...hw_models.thumb_costs import spread_step, straight_rounds
 from ..ops.base import Helper, TensorInfo
 from .thumb_forms import Form, Lanes
 
@@ -16,8 +16,10 @@ def quads(core: Core, form: Form) -> bool:
     return not core.thumb1 and form.unit == 2
 
 
-def spread_helper(core: Core, form: Form, source: TensorInfo, sums: bool, run: int) -> Helper:
-    """The shared function that writes column words."""
+def spread_helper(
+    core: Core, form: Form, source: TensorInfo, sums: bool, run: int, lefts: bool
+) -> Helper:
+    """The shared function that writes column words; ``lefts`` of a run go into a lane of others."""
     act = source.type.c_name
     tag = f"{'s' if source.type.signed else 'u'}{'c' if sums else ''}"
     values: dict[str, Any] = {"act": act, "sums": sums, "thumb1": core.thumb1}
@@ -38,16 +40,17 @@ def spread_helper(core: Core, form: Form, source: TensorInfo, sums: bool, run: i
         chunked = sums and run > chunk
         used = quad or form.shift_in
         part = run % form.span
+        rounds = straight_rounds(core.thumb1, run) if core.assembly else 0
         values |= {
             "span": form.span, "spacing": form.spacing, "shift_in": form.shift_in, "quad": quad,
             "step": step, "rest_words": rest // form.span, "part": part,
-            "loops": run >= step, "chunk": chunk if chunked else 0, "use_mask": bool(used),
-            "part_asm": bool(part) and not form.shift_in,
+            "whole": run - part, "lefts": lefts, "loops": run >= step, "rounds": rounds,
+            "chunk": chunk if chunked else 0, "use_mask": bool(used),
             "mask": digits * (form.top if not quad or form.shift_in else 255),
             "half": digits * form.shift_in,
         }  # fmt: skip
-        tag += f"{form.span}p{form.shift_in}r{rest}{'' if run >= step else 's'}"
-        tag += f"k{chunk}" if chunked else ""
+        tag += f"{form.span}p{form.shift_in}r{rest}{f's{rounds}' if rounds or run < step else ''}"
+        tag += f"k{chunk}" if chunked else "l" if lefts else ""
         tag += f"t{form.top}" if used and form.shift_in else ""
     values["ident"] = f"spread_{form.form}_{tag}"
     return f"thumb_spread_{form.form}", (("k", values),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..check import computes
 from ..graph import Graph, Node
 from ..ops.lookup import Lookup
 from ..ops.requantize import Requantize
@@ -19,7 +20,8 @@ def cancel_transposes(graph: Graph) -> Graph:
     treats all elements alike; after: ``x -> f -> ... -> transpose`` with the joined axes. A
     transpose that only moves axes of size 1 becomes a reshape (and the identity is dropped by
     `drop_identity`). Exact because f sees the same codes at other places, and because elements
-    keep their order in memory where only axes of size 1 move.
+    keep their order in memory where only axes of size 1 move. A network that would compute nothing
+    any more keeps its transposes.
     """
     while True:
         for node in graph.nodes:
@@ -28,7 +30,8 @@ def cancel_transposes(graph: Graph) -> Graph:
                 graph = _joined(graph, road)
                 break
         else:
-            return graph.with_nodes(tuple(_still(graph, node) for node in graph.nodes))
+            still = graph.with_nodes(tuple(_still(graph, node) for node in graph.nodes))
+            return still if computes(still) else graph
 
 
 def _road(graph: Graph, last: Node) -> list[Node]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..check import computes
 from ..graph import Graph, Node
 from ..ops.concat import Concat
 from ..ops.lookup import Lookup
@@ -25,7 +26,8 @@ def drop_identity(graph: Graph) -> Graph:
     Before: ``a -> same -> b``; after: ``a -> b``. Exact because the dropped node is the identity
     on every code its input can hold, which is checked by running it on all of them; a move keeps
     the shape and, where it could still reorder, has nothing to reorder. A reshape of a reshape
-    reads what that one read. The node that makes the network's output stays.
+    reads what that one read. The node that makes the network's output stays, and so does everything
+    in a network that would compute nothing any more.
     """
     renamed: dict[str, str] = {}
     kept: list[Node] = []
@@ -39,7 +41,8 @@ def drop_identity(graph: Graph) -> Graph:
             renamed[node.name] = node.inputs[0]
         else:
             kept.append(node)
-    return graph.with_nodes(tuple(kept))
+    found = graph.with_nodes(tuple(kept))
+    return found if computes(found) else graph
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:

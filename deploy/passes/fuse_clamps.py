@@ -47,8 +47,8 @@ def _limited(layer: Node, node: Node) -> Op | None:
         return None
     holder: Any = layer.op
     names = {item.name for item in fields(holder)}
-    inner = getattr(holder, "requant", None) if "requant" in names else None
-    rule = holder if {"lo", "hi"} <= names else inner
+    inner: Any = getattr(holder, "requant", None)
+    rule: Any = holder if {"lo", "hi"} <= names else inner
     if rule is None:
         return None
     codes: IntArray = np.arange(before.type.lo, before.type.hi + 1, dtype=before.type.dtype)
@@ -60,4 +60,4 @@ def _limited(layer: Node, node: Node) -> Op | None:
     limits = {"lo": max(rule.lo, low), "hi": min(rule.hi, high)}
     if rule is holder:
         return replace(holder, **limits)  # type: ignore[no-any-return]
-    return replace(holder, requant=replace(inner, **limits))  # type: ignore[no-any-return]
+    return replace(holder, requant=replace(rule, **limits))  # type: ignore[no-any-return]

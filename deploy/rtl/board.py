@@ -10,7 +10,8 @@ from ..targets import Target
 from .circuit import Circuit
 from .emit import facts, padded_width
 from .plan import Port
-from .synthesis import synthesis_command
+from .reload import bus_facts
+from .synthesis import synthesis_commands
 from .words import print_template
 
 BENCH_DIVIDE = 8
@@ -59,7 +60,7 @@ def board_sources(circuit: Circuit, board: FpgaBoard) -> dict[str, str]:
     return {
         f"{name}_board.v": print_template(
             "verilog/board/top.v.j2", name=name, board=board, design=facts(circuit.design),
-            depth=max(2, circuit.design.input.beats),
+            depth=max(2, circuit.design.input.beats), reload=bus_facts(circuit.design),
         ),
         pins_name(board, name): print_template(
             "verilog/board/pins.j2", board=board, ports=_ports(board)
@@ -83,8 +84,9 @@ def board_texts(
     fabric = for_board(load_fabric(design.target.name), board, name)
     sent = _bytes(beats[: BENCH_FRAMES * design.input.beats], design.input)
     expected = _bytes(results[: BENCH_FRAMES * design.output.beats], design.output)
-    bitstream = f"{name}_board.{fabric.bitstream}"
-    placed = f"{name}_board.txt"
+    top = f"{name}_board"
+    bitstream = f"{top}.{fabric.bitstream}"
+    placed = f"{top}.txt"
     stated = {
         "name": name, "board": board, "bitstream": bitstream, "pins": pins_name(board, name),
         "divide": BENCH_DIVIDE, "frames": BENCH_FRAMES, "in_bytes": len(sent) // BENCH_FRAMES,
@@ -93,7 +95,6 @@ def board_texts(
         "router": fabric.router, "router_flags": fabric.router_flags,
         "router_output": fabric.router_output, "packer": fabric.packer,
         "packing": fabric.packer_flags.format(placed=placed, bitstream=bitstream),
-        "synthesis": synthesis_command(design, fabric),
         "program": board.program.format(bitstream=bitstream),
     }  # fmt: skip
     return {
@@ -101,6 +102,11 @@ def board_texts(
         f"{name}_board_tb.v": print_template("verilog/board/bench.v.j2", **stated),
         f"{name}_board_input.hex": _hex(sent),
         f"{name}_board_expected.hex": _hex(expected),
+        f"{top}.ys": print_template(
+            "verilog/project/synth.ys.j2", top=top, files=f"{name}.v {top}.v",
+            design=facts(design), device=fabric.device,
+            commands=synthesis_commands(design, fabric, top),
+        ),
         "Makefile": print_template("verilog/board/Makefile.j2", **stated),
         "README.md": print_template("verilog/board/README.md.j2", **stated),
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...hw_models import Fabric
 from .design import Design, Edge
+from .dsp import LANES, RESCALE, SUMS, chosen, slices
 from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
 FEATURES = (
@@ -40,7 +41,10 @@ class Resources:
 
 
 def features(plan: RtlPlan) -> dict[str, float]:
-    """Counts of a module by feature, each in bits, products of bits, or modules."""
+    """Counts of a module by feature, each in bits, products of bits, or modules.
+
+    Products in DSP slices are no LUTs.
+    """
     v = plan.values
     found = dict.fromkeys(FEATURES, 0.0)
     found["module"] = 1.0
@@ -61,6 +65,9 @@ def features(plan: RtlPlan) -> dict[str, float]:
         found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
     if "combine" in v:
         _window(found, v)
+    for kind, name in ((LANES, "product"), (RESCALE, "rescale_product"), (SUMS, "add_product")):
+        if chosen(plan, kind):
+            found[name] = 0.0
     return found
 
 
@@ -178,7 +185,9 @@ def blocks(width: int, depth: int, fabric: Fabric) -> int:
 def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
     counts, v = features(plan), plan.values
-    made = Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    made = Resources(
+        fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
+    )
     if "adder_bits" in v:
         made += Resources(0.0, v["window_registers"]) + _adders(v, fabric)
         if v["rescale"]["form"] == "constant":

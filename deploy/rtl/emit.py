@@ -15,6 +15,7 @@ from ..types import IntArray
 from .design import INPUT, OUTPUT, Design, Edge, Module
 from .gather import Gather
 from .plan import Port, bits_for
+from .reload import bus_facts, stores
 from .words import print_template
 
 
@@ -45,15 +46,20 @@ def verilog(design: Design) -> str:
         print_template("verilog/top.v.j2", **_top(design)),
         print_template("verilog/library.v.j2", name=design.name),
     ]
+    bus = bus_facts(design)
+    if bus:
+        parts.append(print_template("verilog/store.v.j2", name=design.name))
+    placed = stores(design)
     for module in design.modules:
         plan = module.plan
+        mine = {store.rom.name: store.facts for store in placed if store.module is module}
         parts.append(
             print_template("verilog/node.v.j2", title=_title(design, module), proof=plan.proof)
         )
         parts.append(
             print_template(
                 _template(module), name=design.name, ident=module.ident, v=plan.values,
-                inputs=plan.inputs, output=plan.output,
+                inputs=plan.inputs, output=plan.output, stores=mine,
             )
         )  # fmt: skip
     for ident, edge, made in _repeats(design):
@@ -196,8 +202,9 @@ def _top(design: Design) -> dict[str, Any]:
         name = module.node.name
         sources = [ends[name, slot] for slot in range(len(module.plan.inputs))]
         instances.append(
-            {"kind": "node", "ident": module.ident, "sources": sources, "out": starts[name]}
-        )
+            {"kind": "node", "ident": module.ident, "sources": sources, "out": starts[name],
+             "reload": module.plan.values.get("reload")}
+        )  # fmt: skip
     taps = [
         {"wire": starts[module.node.name], "width": module.plan.output.width, "index": i}
         for i, module in enumerate(design.modules)
@@ -207,7 +214,8 @@ def _top(design: Design) -> dict[str, Any]:
     return {
         "name": design.name, "wires": wires, "instances": instances, "taps": taps,
         "unread": unread, "first": "input", "last": ends[OUTPUT, 0],
-        "design": facts(design), "count_bits": bits_for(design.output.beats - 1),
+        "design": facts(design), "reload": bus_facts(design),
+        "count_bits": bits_for(design.output.beats - 1),
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64
 from .elementwise import store_of
-from .plan import Port, RtlPlan, WindowTiming, bits_for, signed_bits, twos
+from .plan import Port, Rom, RtlPlan, WindowTiming, bits_for, signed_bits, twos
 from .rescale import Rescale
 from .weight_memory import weight_memory
 from .window import Ring
@@ -44,6 +44,9 @@ class Job:
         proof: lines about bounds.
         deep: whether what memories give is registered once more.
         ahead: doublings of the input ring.
+        grid: lowest and highest weight that the memory must hold and whether all are odd; those of
+            the weights where None.
+        reload: whether the memories can be written.
     """
 
     template: str
@@ -62,6 +65,8 @@ class Job:
     proof: tuple[str, ...] = ()
     deep: bool = False
     ahead: int = 0
+    grid: tuple[int, int, bool] | None = None
+    reload: bool = False
 
     @property
     def segments(self) -> int:
@@ -142,8 +147,13 @@ def group_beats(job: Job, lanes: int) -> list[int]:
     return found
 
 
-def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
-    """The module of a job whose results leave through ``rescale`` (None: unchanged codes)."""
+def plan_window(
+    job: Job, rescale: Rescale | None, lanes: int, roms: tuple[Rom, ...] = ()
+) -> RtlPlan:
+    """The module of a job whose results leave through ``rescale`` (None: unchanged codes).
+
+    ``roms`` are memories of the requantiser.
+    """
     ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
@@ -180,12 +190,12 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
-        **loops(job, ring), **pads(job), **weights,
+        **loops(job, ring), **pads(job), **weights, **({"reload": True} if job.reload else {}),
     }  # fmt: skip
     assert groups == job.segments * job.chunks
     output = Port(lanes, channels, channels, out_pixels, job.output.type.bits)
     return RtlPlan(
-        job.template, values, (source,), output, timing, (rom,) if rom else (), job.proof
+        job.template, values, (source,), output, timing, ((rom,) if rom else ()) + roms, job.proof
     )
 
 

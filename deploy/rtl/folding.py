@@ -46,8 +46,10 @@ def choices(
     Of the engines that ``goals`` leave, of both without goals. Unrolled forms are left out where
     they take more LUTs for certain than the goals allow or a folded one of their speed.
     """
-    engine = engine_of(node, goals.engines if goals else ())
-    found = _folded(graph, node, fabric) if engine != "unrolled" else []
+    reload = goals is not None and goals.reload
+    # the weights of an unrolled layer are wires
+    engine = "folded" if reload else engine_of(node, goals.engines if goals else ())
+    found = _folded(graph, node, fabric, reload) if engine != "unrolled" else []
     if engine == "unrolled":
         affordable = float("inf")
     else:
@@ -70,13 +72,13 @@ def _choice(fold: Fold, plan: RtlPlan, fabric: Fabric) -> Choice:
     return Choice(fold, busy(plan.timing), round(found.lut), found.bram)
 
 
-def _folded(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
+def _folded(graph: Graph, node: Node, fabric: Fabric, reload: bool) -> list[Choice]:
     """All foldings of a node; none where it has no Verilog."""
     inputs = graph.inputs_of(node)
     most_pe, most_simd = node.op.fold_limits(inputs, node.output)
     found: list[Choice] = []
     for pe, simd, serial in product(_counts(most_pe), _counts(most_simd), (False, True)):
-        fold = Fold(pe, simd, serial, fabric.deep)
+        fold = Fold(pe, simd, serial, fabric.deep, reload=reload)
         if pe * simd > MOST_PRODUCTS:
             continue
         try:

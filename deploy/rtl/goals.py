@@ -30,6 +30,7 @@ class Goals:
         lut: most LUTs, predicted.
         bram: most block memories, predicted.
         board: the board to emit for, whose oscillator is the clock.
+        reload: whether another network's weights can be written into folded layers.
         engines: which engines layers may have (`adaqat.deploy.rtl.engines`).
     """
 
@@ -39,6 +40,7 @@ class Goals:
     lut: int | None = None
     bram: int | None = None
     board: str | None = None
+    reload: bool = False
     engines: Engines = ()
 
     @classmethod

@@ -16,6 +16,21 @@ LUT_MEMORY_BITS = 1024
 
 
 @dataclass(frozen=True)
+class ScaleWidths:
+    """Widths of a multiplying requantiser that other networks' constants must fit.
+
+    Attributes:
+        shift: places of the point.
+        m_bits: bits of a factor.
+        b_bits: bits of an addend.
+    """
+
+    shift: int
+    m_bits: int
+    b_bits: int
+
+
+@dataclass(frozen=True)
 class Fold:
     """How much of a node works at once.
 
@@ -29,6 +44,8 @@ class Fold:
         unrolled: all products of a window at once, the weights as a graph of adders; ``pe`` is
             then the number of results that leave at once, ``simd`` means nothing.
         levels: adders between registers of such a graph.
+        reload: whether weights and requantisation are in memories that can be written.
+        widths: those of the requantiser of a circuit that exists, for networks written to it.
     """
 
     pe: int = 1
@@ -38,6 +55,8 @@ class Fold:
     ahead: int = 0
     unrolled: bool = False
     levels: int = 2
+    reload: bool = False
+    widths: ScaleWidths | None = None
 
 
 @dataclass(frozen=True)

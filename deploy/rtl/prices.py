@@ -71,12 +71,13 @@ def packed(netlist: Path, fabric: Fabric) -> int:
     Raises:
         ToolError: no packer, or it fails.
     """
-    log = call(
+    log = netlist.with_suffix(".log")
+    call(
         [*tool(fabric, fabric.router), *fabric.router_flags.split(), "--json", netlist.name,
-         "--pack-only"],
+         "--pack-only", "-q", "--log", log.name],
         f"packing for {fabric.device}", None, netlist.parent,
     )  # fmt: skip
-    found = re.search(rf"{fabric.logic_cell}:\s*(\d+)\s*/", log)
+    found = re.search(rf"{fabric.logic_cell}:\s*(\d+)\s*/", log.read_text())
     if not found:
         raise ToolError(
             f"{fabric.router} --pack-only: no count of {fabric.logic_cell} in its messages; another"

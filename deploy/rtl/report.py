@@ -75,6 +75,8 @@ def circuit_report(circuit: Circuit) -> Report:
             "clock_mhz": clock,
             "latency_ms": circuit.schedule.latency / clock / 1000,
             "frames_per_second": clock * 1e6 / circuit.schedule.interval,
+            "power_w": None,
+            "energy_per_frame_j": None,
         },
         nodes=nodes,
     )

@@ -50,15 +50,23 @@ def plan_rescale(
     ``rule`` may have one entry for all channels; ``deep`` puts registers behind every memory and
     every comparison.
     """
-    if len(rule.m) == 1 and channels != 1:
-        rule = replace(
-            rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
-            s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
-        )  # fmt: skip
-        low, high = np.repeat(low, channels), np.repeat(high, channels)
+    rule, low, high = spread(rule, low, high, channels)
     wide = _serial if serial else _multiplier
-    form = _thresholds if out.bits <= THRESHOLD_BITS else wide
+    form = thresholds if out.bits <= THRESHOLD_BITS else wide
     return form(rule, low, high, out, lanes, channels, deep)
+
+
+def spread(
+    rule: Requant, low: Int64, high: Int64, channels: int
+) -> tuple[Requant, Int64, Int64]:
+    """Constants and ranges of every channel where one set serves all."""
+    if len(rule.m) > 1 or channels == 1:
+        return rule, low, high
+    whole = replace(
+        rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
+        s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
+    )  # fmt: skip
+    return whole, np.repeat(low, channels), np.repeat(high, channels)
 
 
 def linear_form(rule: Requant) -> tuple[list[int], list[int], int]:
@@ -219,10 +227,11 @@ def channel_thresholds(
     return falling, found
 
 
-def _thresholds(
+def thresholds(
     rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
-    deep: bool,
+    deep: bool, flips: bool = False,
 ) -> Rescale:
+    """Binary search among thresholds; ``flips`` gives every channel a mark of falling."""
     depth = out.bits
     per_channel = [
         channel_thresholds(rule, c, int(low[c]), int(high[c])) for c in range(channels)
@@ -231,7 +240,7 @@ def _thresholds(
         min(int(low.min()), int((~high).min())), max(int(high.max()), int((~low).max())) + 1
     )
     never = (1 << (acc_bits - 1)) - 1
-    flips = any(falling for falling, _ in per_channel)
+    flips = flips or any(falling for falling, _ in per_channel)
     each = (1 << depth) - 1
     tables = []
     for lane in range(lanes):

@@ -58,6 +58,8 @@ def add_route(
         UsageError: a family without open place and route.
         ToolError: a tool is missing, or the circuit does not fit.
     """
+    from ..artefact import add_file
+
     fabric = load_fabric(circuit.design.target.name)
     name = circuit.design.name
     board = board_of(circuit)
@@ -79,6 +81,7 @@ def add_route(
              f"packing the bitstream for {fabric.device}", None, folder)  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / bits, out / bits)
+        add_file(out, bits)
     report.totals.update(
         fmax_mhz=min(clocks),
         fmax_median_mhz=statistics.median(clocks),

@@ -58,6 +58,9 @@ def circuit_grid(report: Report) -> Table:
             title, f"predicted {number(totals[f'predicted_{key}'])}",
             f"synthesised {number(totals[key])}",
         )  # fmt: skip
+    if totals["energy_per_frame_j"] is not None:
+        grid.add_row("energy", f"{totals['energy_per_frame_j']:.3g} J per frame",
+                     f"at {totals['power_w']:g} W, as given")  # fmt: skip
     if totals["fmax_mhz"] is not None:
         used = ", ".join(f"{n} {kind}" for kind, n in sorted(totals["route"]["used"].items()))
         grid.add_row("clock", f"{totals['fmax_mhz']:.1f} MHz at least",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...hw_models import Fabric
 from .design import Design
-from .plan import RtlPlan
+from .dsp import steering, uses_slices
 from .simulation import sources
 from .tools import call, yosys
 
@@ -78,9 +78,10 @@ def synthesise(
         found = json.loads((folder / "stat.json").read_text())["modules"]
         if netlist:
             shutil.copyfile(folder / "made.json", netlist)
-        for module in design.modules if parts else ():
-            file = f"{module.ident}.json"
-            shutil.copyfile(folder / file, parts / file)  # type: ignore[operator]
+        if parts:
+            for module in design.modules:
+                file = f"{module.ident}.json"
+                shutil.copyfile(folder / file, parts / file)
     return {
         name.lstrip("\\"): {
             kind: int(cell if isinstance(cell, int) else cell["count"])
@@ -102,36 +103,15 @@ def synthesis_commands(design: Design, fabric: Fabric, top: str = "") -> list[st
     equal dot products are made once, and time grows with the size of a module, not of the design.
     """
     command, top = synthesis_command(design, fabric), top or design.name
+    first = steering(design, top)
     if fabric.by_module:
-        return [f"{command}{_apart(fabric)} -top {top}", "flatten", "opt_clean"]
-    together = " -flatten" if "xilinx" in command else ""
-    return [f"{command}{together} -top {top}"]
+        return [*first, f"{command}{_apart(fabric)} -top {top}", "flatten", "opt_clean"]
+    return [*first, f"{command} -top {top}"]
 
 
 def synthesis_command(design: Design, fabric: Fabric) -> str:
-    """The family's synthesis command for a whole design.
-
-    Products go to DSP slices only where there are enough of them for all products that would.
-    """
-    products = sum(slice_products(module.plan, fabric) for module in design.modules)
-    if fabric.dsp_flag and products <= fabric.dsps:
-        return f"{fabric.synthesis} {fabric.dsp_flag}"
-    return fabric.synthesis
-
-
-def slice_products(plan: RtlPlan, fabric: Fabric) -> int:
-    """Products of a layer or of a parallel requantiser or sum that would go to DSP slices."""
-    v = plan.values
-    sizes: list[tuple[int, int, int]] = []
-    if v.get("combine") == "mac":
-        sizes.append((v["pe"] * v["simd"], v["act_bits"], v["weight_bits"]))
-    if v.get("rescale") and v["rescale"]["form"] == "multiplier":
-        r = v["rescale"]
-        # wider than one slice: four of them
-        sizes.append((4 * r["lanes"], r["acc_bits"], r["m_bits"]))
-    if v.get("form") == "parallel":
-        sizes += [(v["lanes"], x, m) for x, m in zip(v["in_bits"], v["m_bits"], strict=True)]
-    return sum(n for n, a, b in sizes if a + b >= fabric.dsp_bits and min(a, b) >= 3)
+    """The family's synthesis command: with DSP slices where any product of the design has one."""
+    return fabric.dsp_synthesis if uses_slices(design) else fabric.synthesis
 
 
 def counted(cells: Cells, module: str) -> Synthesised:

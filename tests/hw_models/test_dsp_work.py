@@ -11,7 +11,8 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.kernels import dsp_packing
 from adaqat.deploy.kernels.dsp_runs import runs_of
 from adaqat.deploy.targets import get
-from adaqat.hw_models.dsp_form import column_of, expected_packing
+from adaqat.hw_models.dsp_column import column_of
+from adaqat.hw_models.dsp_form import expected_packing
 from adaqat.hw_models.dsp_work import border
 from adaqat.hw_models.pool_work import pool2d_work
 from adaqat.hw_models.taps_form import row_steps, taps_form
@@ -30,8 +31,8 @@ def test_columns_hold_every_weight_once(kernel, dilation, groups, channels):
     x = input_node((9, 9, channels * groups), IntType(8, False))
     node = Maker(0, 4).conv("c", x, 2 * groups, IntType(8, False), kernel=kernel,
                             dilation=(dilation, dilation), pad=(0, 0, 0, 0), groups=groups)
-    runs = runs_of(node.op, channels)
     column = column_of(kernel, (dilation, dilation), groups, channels)
+    runs = runs_of(node.op, column)
     codes = node.op.weights.rows().astype("int64")
     assert runs.order(codes).shape[1] == 4 * column.blocks
     assert sorted(runs.order(codes + 1)[0].tolist()).count(0) == 4 * column.blocks - codes.shape[1]
@@ -72,12 +73,15 @@ def test_borders_equal_plain_loops(in_hw, kernel, stride, dilation, pad):
 
 @pytest.mark.parametrize("weight_bits", range(1, 9))
 @pytest.mark.parametrize("act_bits", range(1, 9))
-def test_packings_follow_the_widths(weight_bits, act_bits):
-    x = input_node((6, 6, 16), IntType(act_bits, False))
+@pytest.mark.parametrize("signed", [False, True])
+def test_packings_follow_the_widths(weight_bits, act_bits, signed):
+    x = input_node((6, 6, 16), IntType(act_bits, signed))
     make = Maker(3, weight_bits, extreme=True)
     node = make.conv("c", x, 24, IntType(8, False))
-    scheme = dsp_packing.choose(node.op, x.output.type)
-    assert scheme.packing.mode == expected_packing(weight_bits, act_bits, 24, 144).mode
+    column = column_of((3, 3), (1, 1), 1, 16)
+    scheme = dsp_packing.choose(node.op, x.output.type, column)
+    expected = expected_packing(weight_bits, act_bits, 24, column, act_signed=signed)
+    assert scheme.packing.mode == expected.mode
 
 
 def test_layers_have_the_kind_whose_code_they_share():

@@ -36,8 +36,6 @@ PAYS = ("cortex-m0plus", "cortex-m3", "riscv32")
 TOLERANCE = 1.02
 SLACK = {"riscv32": 32, "cortex-m55": 8, "cortex-m0plus": 16, "cortex-m3": 16}
 """Instructions of a node that are no matter of tolerance: entering a layer of a few hundred."""
-PORTABLE = {"riscv32": {"max", "average"}}
-"""Nodes without a kernel of the family: their branches follow the data."""
 BITS = tuple(range(8, 0, -1))
 FEW = [(w, a) for w in (8, 5, 4, 3, 2, 1) for a in (8, 4, 2)]
 ALL = [(w, a) for w in BITS for a in BITS]
@@ -146,7 +144,7 @@ def rising(core: str, pairs: list[tuple[int, int]], signed: bool) -> list[str]:
                 )
                 found += [
                     f"{name}: w{w}a{a} {narrow[name]}, w{wider_w}a{wider_a} {wide[name]}"
-                    for name in narrow.keys() - PORTABLE.get(core, set())
+                    for name in narrow
                     if narrow[name] > TOLERANCE * wide[name] + SLACK.get(core, 0)
                 ]
     return found
@@ -158,14 +156,12 @@ def test_fewer_bits_never_cost_instructions(core):
 
 
 MISSED = {
-    ("cortex-m3", True): "a dilated window at w4a2 and w3a3 costs 2.8 % more than at w5a5",
-    ("cortex-m0plus", False): "one channel at w2a6 and w5a7 costs 2.6 % more than at w7a6",
-    ("cortex-m0plus", True): "one channel at w2a7 costs 2.2 % more than at w6a7",
-    ("cortex-m4", True): "a dilated window at w4a7 costs 3.4 % more than at w8a8",
-    ("riscv32", False): "a window at w1a1 costs 2.2 % more than at w2a1",
-    ("riscv32", True): "one channel at w8a2 costs 2.2 % more than at w8a5",
+    ("riscv32", False): "a window at w1a1 costs 2.2 % more than at w2a1: codes of a word that is"
+    " not full take a loop of their own",
+    ("riscv32", True): "depthwise layers of 2-bit signed activations cost up to 2.9 % more: clang"
+    " makes a branch of the limit, which codes at the upper end take",
 }
-"""Where a layer that saves flash costs a little more than `TOLERANCE`: to be mended, not hidden."""
+"""Where fewer bits cost a little more than `TOLERANCE`: to be mended, not hidden."""
 
 
 @pytest.mark.sweep

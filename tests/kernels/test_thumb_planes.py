@@ -80,7 +80,10 @@ def test_what_is_gathered_in_pairs():
         assert paired(layer(geometry, (8, 8)), "cortex-m0plus")
         assert paired(layer(geometry, (8, 8)), "cortex-m3") != one_column
         assert paired(layer(geometry, (8, 8), signed=True), "cortex-m3") != one_column
-        assert not paired(layer(geometry, (8, 8), signed=True), "cortex-m0plus")
+        # with one register for sign bits and constants: not where the lanes need a centre
+        one_tap = geometry[1] == (1, 1)
+        assert paired(layer(geometry, (8, 8), signed=True), "cortex-m0plus") == one_tap
+        assert paired(layer(geometry, (4, 2), signed=True), "cortex-m0plus")
         assert not paired(layer(geometry, (8, 8)), "riscv32")
     # an odd channel would be left over, and where windows overlap much memory counts for more
     for shape, stride in (((16, 16, 5), (2, 2)), ((16, 16, 4), (1, 1))):
@@ -129,6 +132,8 @@ def test_an_odd_address_is_read_byte_by_byte(checked, monkeypatch):
         if not checked:  # the counter-test: half-words at odd addresses are refused
             with pytest.raises(ToolError, match="unaligned"):
                 emulate(*run, check_alignment=True)
+            with pytest.raises(ToolError, match="unaligned"):
+                device.trace(codes)  # so does every verification
             return
         assert emulate(*run, check_alignment=True).status == 0
         tally.add(codes, device.trace(codes))
@@ -137,13 +142,9 @@ def test_an_odd_address_is_read_byte_by_byte(checked, monkeypatch):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("bits", [(8, 8), (4, 8), (2, 2)])
-@pytest.mark.parametrize(
-    ("zero", "signed", "most"), [(0, False, 1.3), (1, False, 1.37), (0, True, 1.41)]
-)
-def test_strides_cost_at_most_a_third_more(target, bits, zero, signed, most):
-    # instructions per multiply-accumulate, against the same layer at stride 1; with a zero point
-    # Cortex-M3 misses the goal of 1.3 at narrow weights, where borders alone need a constant, and
-    # signed activations miss it because M0+ gathers them one channel at a time
+@pytest.mark.parametrize(("zero", "signed"), [(0, False), (1, False), (0, True)])
+def test_strides_cost_at_most_a_third_more(target, bits, zero, signed):
+    # instructions per multiply-accumulate, against the same layer at stride 1
     pytest.importorskip("unicorn")
     cost = []
     for stride, pad in (((1, 1), (1, 1, 1, 1)), ((2, 2), (0, 0, 1, 1))):
@@ -153,4 +154,4 @@ def test_strides_cost_at_most_a_third_more(target, bits, zero, signed, most):
             count = device.count(make_inputs(net, samples=1))
         assert count is not None
         cost.append(count.nodes["layer"].instructions / net["layer"].output.size)
-    assert cost[1] <= most * cost[0]
+    assert cost[1] <= 1.3 * cost[0]

@@ -14,7 +14,7 @@ from adaqat.deploy.emit import layout
 from adaqat.deploy.errors import ToolError
 from adaqat.deploy.kernels import FAMILIES, thumb_conv, thumb_depthwise
 from adaqat.deploy.kernels.thumb_choice import choose
-from adaqat.deploy.kernels.thumb_forms import Fields, fields_forms, lanes_forms
+from adaqat.deploy.kernels.thumb_forms import Fields, fields_forms, grid_of, lanes_forms
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.conv2d import Conv2d
 from adaqat.deploy.ops.depthwise_conv2d import DepthwiseConv2d
@@ -23,6 +23,7 @@ from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
 from adaqat.deploy.verification import compare_host
 from adaqat.hw_models.thumb_core import V6M, V7M
+from adaqat.hw_models.thumb_planes import taps_group
 
 
 def worst_layer(form_of, bits, act_bits, core):
@@ -90,7 +91,7 @@ def test_longer_groups_break_the_depthwise_lanes(monkeypatch):
     op = DepthwiseConv2d(weights, rule_for(weights, act), IntType(8, True), window)
     net = one_layer(op, (6, 6, 4), act)
     source, output = net.input_node.output, net.output_node.output
-    assert thumb_depthwise.best_group(weights, act, 9) == (2, 127)
+    assert taps_group(grid_of(weights, act), 9) == (2, 127)
     for group, wrong in ((2, False), (4, True)):
         plan = thumb_depthwise.depthwise_plan(V6M, op, source, output, (group, 127))
         found = host_mismatches(net, "cortex-m0plus", plan, monkeypatch)

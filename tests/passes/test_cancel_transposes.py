@@ -70,6 +70,13 @@ def test_axes_of_size_one_need_no_move():
     same(before, after)
 
 
+def test_a_network_of_moves_alone_stays_one():
+    x = input_node((1, 4, 5), U6)
+    moved = turn("moved", x, 1, 0, 2)
+    before = graph(x, moved, Node.make("flat", Reshape((20,)), (moved,)))
+    same(before, run_passes(before))
+
+
 @pytest.mark.parametrize("case", ["shared", "channels"])
 def test_what_does_not_commute_stays(case):
     make = MoreMaker(1, 4)

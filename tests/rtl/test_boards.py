@@ -12,6 +12,7 @@ from circuit_cases import simulator
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, Node, UsageError, build
+from adaqat.deploy.artefact import add_file
 from adaqat.deploy.ops.source import Reshape
 from adaqat.deploy.rtl import route
 from adaqat.deploy.rtl.board import check_circuit_board
@@ -111,6 +112,18 @@ def test_boards_of_other_families_and_unknown_ones_are_refused():
         check_circuit_board(get("fpga-ecp5"), "arty")
     with pytest.raises(UsageError, match=r"needs the pins of a board.*tang-nano-9k"):
         route.check_route(load_fabric("fpga-gowin"), False)
+
+
+def test_a_folder_with_a_bitstream_is_still_ours(tmp_path):
+    """What place and route adds is listed, so that the folder can be emitted anew."""
+    out = tmp_path / "out"
+    emitted("icebreaker", out)
+    (out / "tiny_board.bin").write_bytes(b"bits")
+    with pytest.raises(UsageError, match="holds files"):
+        emitted("icebreaker", out)
+    add_file(out, "tiny_board.bin")
+    emitted("icebreaker", out)
+    assert not (out / "tiny_board.bin").exists()
 
 
 @pytest.mark.sweep

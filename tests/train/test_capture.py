@@ -242,6 +242,7 @@ def test_every_problem_is_named_at_once() -> None:
         (lambda s, x: torch.cat([x, x], 2), "a concat along dimension 2"),
         (lambda s, x: x + x.mean((2, 3), keepdim=True), "an addition of shapes"),
         (lambda s, x: x.mean(1), "a mean over dimensions"),
+        (lambda s, x: x.permute(1, 0, 2, 3), r"axes \[1, 0, 2, 3\] of a tensor of shape"),
         (lambda s, x: F.adaptive_avg_pool2d(x, 3), "adaptive pooling from 8x8 to 3x3"),
         (lambda s, x: F.avg_pool2d(x, 3, 2, ceil_mode=True), "ceil_mode"),
         (lambda s, x: torch.maximum(x, x.mean((2, 3), keepdim=True)), "a maximum or minimum of"),

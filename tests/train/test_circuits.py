@@ -17,10 +17,10 @@ from adaqat.deploy import UsageError, lower
 from adaqat.deploy.budget import parse_budgets
 from adaqat.deploy.rtl.cost import Resources, design_resources
 from adaqat.deploy.rtl.design import Design, lay_out
+from adaqat.deploy.rtl.dsp import products
 from adaqat.deploy.rtl.folding import choose_folds
 from adaqat.deploy.rtl.goals import Goals
 from adaqat.deploy.rtl.schedule import schedule, with_deep_queues
-from adaqat.deploy.rtl.synthesis import slice_products
 from adaqat.deploy.targets import get
 from adaqat.hw_models import load_fabric
 from adaqat.train import AdaQAT, QuantModule, calibrate, circuits, prepare
@@ -77,7 +77,8 @@ def deployed(module: QuantModule, images: Tensor, bits: Mapping[BitWidth, int]) 
     fabric = load_fabric(TARGET)
     goals = Goals(fabric.clock_mhz, int(fabric.clock_mhz * 1e6 / RATE))
     design = folded(module, images, bits, goals)
-    slices = sum(slice_products(part.plan, fabric) for part in design.modules)
+    found = [p for part in design.modules for p in products(part.plan, fabric)]
+    slices = sum(p.slices for p in found if p.wide)
     return replace(design_resources(design, fabric), dsp=slices)
 
 

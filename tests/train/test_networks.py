@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch_networks import Excite, Tcn, UNet, trained
+from torch_networks import Excite, Folded, Tcn, Turned, UNet, trained
 
 from adaqat.deploy import UnsupportedError, dequantize_output, lower, quantize_input, simulate
 from adaqat.deploy.emit import layout
@@ -27,6 +27,8 @@ NETWORKS = {
     "tcn_steps": (lambda: Tcn(steps=True), (4, 23)),
     "tcn_one": (lambda: Tcn(steps=False), (4, 16)),
     "excite": (Excite, (3, 10, 12)),
+    "turned": (Turned, (12, 5)),
+    "folded": (Folded, (3, 5, 6)),
 }
 ZOO = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1",
