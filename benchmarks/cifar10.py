@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-8 on CIFAR-10: AdaQAT against uniform widths and a knapsack at the same measured cost.
+"""ResNets on CIFAR-10: AdaQAT against uniform widths and a knapsack at the same measured cost.
 
     python benchmarks/cifar10.py --data-root FOLDER -o runs [--only NAME,NAME] [--seeds 0,1,2]
     python benchmarks/cifar10.py -o runs --report [--plot FILE.svg]
+    python benchmarks/cifar10.py --grid benchmarks/resnet20.toml --data-root FOLDER -o runs20
 
-Runs stand in cifar10.toml. All begin with one float network per seed (with ``--float``, one for
-all seeds), so they differ in nothing but widths. Every run goes on where a killed one stopped;
+Runs stand in cifar10.toml (ResNet-8) or in another grid. All begin with one float network per seed
+(with ``--float``, one for all seeds), so they differ in nothing but widths; a run with ``scratch``
+begins with nothing. Every run goes on where a killed one stopped;
 several workers may share the folder: each run is taken by one of them. ``--report`` prints the
 table of all finished runs.
 """
@@ -23,13 +25,14 @@ from typing import Any
 GRID = Path(__file__).with_suffix(".toml")
 
 
-def recipes(seed: int) -> dict[str, dict[str, Any]]:
-    """Name -> values of a recipe; the two trainings of the float network come first."""
-    grid = tomllib.loads(GRID.read_text(encoding="utf-8"))
+def recipes(seed: int, file: Path = GRID) -> dict[str, dict[str, Any]]:
+    """Name -> values of a recipe; the trainings of the float network come first."""
+    grid = tomllib.loads(file.read_text(encoding="utf-8"))
     base = merged(grid["base"], {"seed": seed})
     short = {"train": {"epochs": 1, "lr": 1e-4, "distill": 0.0, "exact_epochs": 0}}
     found = {"float": merged(base, short)}
-    found["float_again"] = merged(found["float"], {"float": grid["again"]})
+    if "again" in grid:
+        found["float_again"] = merged(found["float"], {"float": grid["again"]})
     compared = merged(base, grid["compare"]["base"])
     runs = {name: merged(base, changes) for name, changes in grid["run"].items()}
     for budget, limits in grid["compare"]["budgets"].items():
@@ -52,7 +55,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def run(name: str, values: dict[str, Any], folder: Path, data_root: Path) -> None:
+def run(
+    name: str, values: dict[str, Any], folder: Path, data_root: Path, network: str = "resnet8"
+) -> None:
     """Train one recipe and save its integer model, unless another worker holds or did it."""
     from adaqat.deploy.frontends.torch import lower
     from adaqat.deploy.model_file import save
@@ -67,13 +72,13 @@ def run(name: str, values: dict[str, Any], folder: Path, data_root: Path) -> Non
     lock.write_text(str(os.getpid()))
     begun = any(folder.glob("*.safetensors"))
     result = fit(
-        Recipe.parse({"name": f"resnet8_{name}", **values}),
+        Recipe.parse({"name": f"{network}_{name}", **values}),
         folder,
         data_root=data_root,
         resume=begun,
         listener=lambda event: print(name, _line(event), flush=True),
     )
-    graph = lower(result.module, result.example, name=f"resnet8_{name}")
+    graph = lower(result.module, result.example, name=f"{network}_{name}")
     save(graph, folder / "model.adaqat")
     lock.unlink()
 
@@ -94,17 +99,26 @@ def report(out: Path) -> None:
         cost, right = figures["predicted"], figures["accuracy"]
         rows.append(
             (
-                cost["latency_ms"],
+                cost.get("latency_ms", 0.0),
                 f"| {path.parent.name} | {path.parent.parent.name.removeprefix('seed_')} "
                 f"| {right['integer']:.2f} | {figures['cross_entropy']['integer']:.4f} "
-                f"| {right['validation']:.2f} | {cost['latency_ms']:.1f} "
-                f"| {cost['instructions'] / 1e6:.2f} | {cost['flash_kb']:.1f} "
+                f"| {right['validation']:.2f} | {_number(cost, 'latency_ms', 1)} "
+                f"| {_number(cost, 'instructions', 2, 1e-6)} | {_number(cost, 'flash_kb', 1)} "
+                f"| {_number(cost, 'gbitops', 3)} "
                 f"| {figures['weight_bits']['mean_per_weight']:.2f} | {weights} | {acts} |",
             )
         )
-    print("| run | seed | test % | test CE | val. % | ms | M instr. | KiB | bits/weight | w | a |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| run | seed | test % | test CE | val. % | ms | M instr. | KiB | GBitOPs | bits/weight "
+        "| w | a |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     print("\n".join(text for _, text in sorted(rows)))
+
+
+def _number(cost: Mapping[str, float], metric: str, digits: int, unit: float = 1.0) -> str:
+    """A cost, or a dash where the run's target does not price it."""
+    return f"{cost[metric] * unit:.{digits}f}" if metric in cost else "-"
 
 
 def plot(out: Path, file: Path) -> None:
@@ -134,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-root", type=Path, default=os.environ.get("ADAQAT_DATA"))
     parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--grid", type=Path, default=GRID, help="TOML file of the runs")
     parser.add_argument("--only", default="", help="names of runs, with commas")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--float", type=Path, help="seed 0's float network, for every seed")
@@ -147,26 +162,31 @@ def main() -> None:
         return
     if options.data_root is None:
         parser.error("--data-root or ADAQAT_DATA: the folder that holds CIFAR-10 is needed")
+    network = tomllib.loads(options.grid.read_text(encoding="utf-8")).get("name", "resnet8")
     wanted = [name for name in options.only.split(",") if name]
     for seed in (int(s) for s in options.seeds.split(",")):
         folder = options.out / f"seed_{seed}"
-        known = recipes(seed)
+        known = recipes(seed, options.grid)
         unknown = sorted(set(wanted) - set(known))
         if unknown:
             parser.error(f"--only: {', '.join(unknown)} found; known are {', '.join(known)}")
-        first, again = known.pop("float"), known.pop("float_again")
+        first, again = known.pop("float"), known.pop("float_again", None)
         start = options.float
         if start is None:
-            run("float", first, folder / "float", options.data_root)
+            run("float", first, folder / "float", options.data_root, network)
             start = folder / "float" / "float.safetensors"
+        if options.float is None and again is not None:
             again = merged(again, {"float": {"start": str(start)}})
-            run("float_again", again, folder / "float_again", options.data_root)
+            run("float_again", again, folder / "float_again", options.data_root, network)
             start = folder / "float_again" / "float.safetensors"
         for name in wanted or known:
-            values = merged(known[name], {"float": {"epochs": 0, "start": str(start)}})
+            begin: dict[str, Any] = {"epochs": 0}
+            if not known[name].pop("scratch", False):
+                begin["start"] = str(start)
+            values = merged(known[name], {"float": begin})
             if options.float is not None:
                 values["data"]["split"] = 0
-            run(name, values, folder / name, options.data_root)
+            run(name, values, folder / name, options.data_root, network)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from nets import every_operator  # noqa: E402
 from adaqat.deploy.errors import UnsupportedError  # noqa: E402
 from adaqat.deploy.rtl.design import Design, lay_out  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold  # noqa: E402
-from adaqat.deploy.rtl.synthesis import Fit, fit  # noqa: E402
+from adaqat.deploy.rtl.prices import Fit, fit  # noqa: E402
 from adaqat.deploy.rtl.tools import yosys_version  # noqa: E402
 from adaqat.deploy.targets import get  # noqa: E402
 from adaqat.hw_models import load_fabric  # noqa: E402

@@ -163,6 +163,16 @@ def _write(folder: Path, texts: dict[str, str], graph: Graph) -> dict[str, str]:
     }
 
 
+def add_file(folder: Path, name: str) -> None:
+    """List a file that came into an emitted folder later; nothing to do without a manifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def _write_manifest(
     folder: Path, files: dict[str, str], graph: Graph, target: str, name: str
 ) -> None:

@@ -7,8 +7,7 @@ import math
 
 from .errors import UnsupportedError
 from .graph import Graph, Node
-
-INT32_MAX = (1 << 31) - 1
+from .ops.base import INT32_MAX
 
 
 def check(graph: Graph, after: str = "") -> Graph:
@@ -51,14 +50,15 @@ def _structure(graph: Graph) -> list[str]:
         seen.add(node.name)
     if graph.output not in seen:
         problems.append(f"output: {graph.output!r} is no node of the graph")
-    elif not problems and not _computes(graph):
+    elif not problems and not computes(graph):
         problems.append(
             f"{graph.output}: the output is the input itself; at least one computing node is needed"
         )
     return problems
 
 
-def _computes(graph: Graph) -> bool:
+def computes(graph: Graph) -> bool:
+    """Whether a node that computes something stands between input and output."""
     node = graph.output_node
     while node.op.passes_through:
         node = graph[node.inputs[0]]
@@ -80,15 +80,18 @@ def _node_problems(graph: Graph, node: Node) -> list[str]:
         )
     if not (math.isfinite(declared.scale) and declared.scale > 0):
         problems.append(f"{node.source}: scale {declared.scale}; positive finite scales only")
-    if not declared.type.bits <= 8:
+    bits = max(info.type.bits for info in (*inputs, declared))
+    if bits > node.op.widest:
         problems.append(
-            f"{node.source}: {declared.type.bits}-bit activations; 1 to 8 bits are supported;"
-            " lower act_bits"
+            f"{node.source}: {bits}-bit activations; 1 to {node.op.widest} bits are supported by"
+            f" {node.op.kind}; lower act_bits or requantise before it"
         )
     for bound in node.op.bounds(inputs):
-        if bound.magnitude > INT32_MAX:
+        if bound.magnitude > bound.limit:
+            holds = f"int32 holds {bound.limit}" if bound.limit == INT32_MAX else (
+                f"the rule takes up to {bound.limit}")  # fmt: skip
             problems.append(
-                f"{node.source}: {bound.what} can reach {bound.magnitude}; int32 holds {INT32_MAX};"
+                f"{node.source}: {bound.what} can reach {bound.magnitude}; {holds};"
                 " use fewer bits or fewer inputs per output in this layer"
             )
     return problems

@@ -95,15 +95,41 @@ def deploy(
             " repeated: interval, frames_per_second, latency, lut, bram, clock_mhz."
         ),
     ] = None,
+    reloadable_weights: Annotated[
+        bool,
+        typer.Option(
+            "--reloadable-weights",
+            help="Weights of a circuit's layers can be written over AXI4-Lite (FPGA targets).",
+        ),
+    ] = False,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How circuits compute layers with weights: 'folded' (weights in a memory),"
+            " 'unrolled' (weights as shared adders) or 'auto' (by predicted LUTs), for all layers"
+            " or one, as in conv1=unrolled; may be repeated.",
+            show_default="auto",
+        ),
+    ] = None,
     synth: Annotated[
         bool, typer.Option("--synth", help="Count cells with yosys (FPGA targets, minutes).")
     ] = False,
     pnr: Annotated[
-        bool, typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40; minutes).")
+        bool,
+        typer.Option("--pnr", help="Place and route, three seeds (ECP5, iCE40, Gowin; minutes)."),
     ] = False,
+    power_w: Annotated[
+        float | None,
+        typer.Option(
+            help="Watts that were measured on an FPGA while it computes: joules per frame are"
+            " reported then.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Emit a trained network for a device and prove every integer of every node equal."""
+    from ..hw_models import load as load_table
     from . import targets
 
     chosen = targets.get(target)
@@ -112,15 +138,26 @@ def deploy(
     from .console import print_report, progress
     from .imported import second_opinion
     from .model_source import open_model, verification_inputs
-    from .report import Report, check_board, model_report
-    from .rtl.options import add_figures, check_synthesis, circuit_goals
+    from .passes import clean
+    from .report import Report, model_report
+    from .rtl.options import (
+        add_energy,
+        add_figures,
+        check_power,
+        check_synthesis,
+        circuit_goals,
+    )
     from .verification import verify as run
 
-    goals = circuit_goals(chosen, name, goal or [])
-    check_synthesis(chosen, synth, pnr)
-    check_board(chosen, board)
+    goals = circuit_goals(chosen, name, goal or [], engine, board, reloadable_weights)
+    check_synthesis(chosen, synth, pnr, board)
+    check_power(chosen, power_w)
+    if goals is not None:
+        board = None  # no cost table has it
     check_destination(out)
     graph = open_model(model, rounding, output_scale)
+    fast = chosen.table if chosen.family == "c" and optimise is Setting.speed else None
+    graph = clean(graph, load_table(fast, board) if fast else None)
     report: Report | None = None
     if wanted:
         codes = verification_inputs(graph, model, samples, seed, inputs)
@@ -137,6 +174,7 @@ def deploy(
         second_opinion(report, model, graph, codes, rounding)
     if synth or pnr:
         add_figures(report, artefact.model, pnr, out)
+    add_energy(report, power_w)
     path = report.write(out)
     if as_json:
         print(json.dumps(report.to_json(), indent=2))
@@ -194,8 +232,8 @@ def inspect(
     output_scale: OutputScale = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a model file holds: nodes, shapes, bit-widths, multiply-accumulates."""
-    from .model_source import open_model
+    """Show what a model holds: nodes, shapes, bit-widths; of a training run, why they are so."""
+    from .model_source import open_model, run_reasons
 
     graph = open_model(model, output_scale=output_scale)
     if dump:
@@ -204,9 +242,12 @@ def inspect(
     from .console import graph_rows, print_graph
 
     if as_json:
-        print(json.dumps({"id": graph.model_id, "nodes": graph_rows(graph)}, indent=2))
+        rows = {"id": graph.model_id, "nodes": graph_rows(graph), "why": run_reasons(model)}
+        print(json.dumps(rows, indent=2))
     else:
         print_graph(graph)
+        for row in run_reasons(model):
+            print(f"{row['name']}: {row['why']}")
 
 
 @app.command()

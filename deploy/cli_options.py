@@ -22,7 +22,8 @@ BoardName = Annotated[
     str | None,
     typer.Option(
         help="A board with the target's core: its clock and energy count, and the waits for its"
-        " flash; 'adaqat targets' lists them.",
+        " flash. With an FPGA of the target's family: a project with its pins and serial line is"
+        " emitted. 'adaqat targets' lists them.",
         show_default=False,
     ),
 ]

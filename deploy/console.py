@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..hw_models import fpga_boards_of
 from ..hw_models.board import boards_of
 from . import targets
 from .graph import Graph
@@ -191,7 +192,9 @@ def target_rows() -> list[dict[str, Any]]:
             "family": target.family,
             "core": target.core,
             "cost_table": target.table,
-            "boards": list(boards_of(target.core)) if target.core else [],
+            "boards": list(
+                boards_of(target.core) if target.core else fpga_boards_of(target.name)
+            ),
         }
         for target in (targets.get(name) for name in targets.names())
     ]

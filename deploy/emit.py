@@ -71,7 +71,8 @@ class CModel:
 
 def array_bytes(plan: CPlan) -> int:
     """Bytes of a node's constant arrays and records."""
-    sizes = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "int32_t": 4, "uint32_t": 4}
+    sizes = {"uint8_t": 1, "int8_t": 1, "uint16_t": 2, "int16_t": 2, "int32_t": 4, "uint32_t": 4,
+             "int64_t": 8}  # fmt: skip
     arrays = sum(sizes[array.c_type] * len(array.values) for array in plan.arrays)
     return arrays + plan.record_bytes
 

@@ -152,7 +152,8 @@ def compare_export(
     for n in range(len(codes)):
         expected = simulate(graph, codes[n : n + 1], keep=True)
         sample = codes[n].astype(np.int64) + exported.shifts[graph.input_node.name]
-        read = reference.run(sample.astype(np.int8))
+        wide = graph.input_node.output.wide
+        read = reference.run(sample.astype(np.int16 if wide else np.int8))
         for name, index in exported.tensors.items():
             raw = read(index)
             shift = exported.shifts[name] if raw.dtype == np.int8 else 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from .verification import as_codes
 
 RUN_MODEL = "model.adaqat"
 """The deployable model inside a training run's folder."""
+RUN_RESULT = "result.json"
+"""Its figures, with a reason for every width."""
 NOT_READ = {".pt": "PyTorch", ".pth": "PyTorch"}
 
 
@@ -64,6 +67,20 @@ def open_model(
             )
         path = path / RUN_MODEL
     return load(path)
+
+
+def run_reasons(model: Path | None) -> list[dict[str, str]]:
+    """``name`` and ``why`` of every width of a training run; empty where the model is no run."""
+    if model is None or not (model / RUN_RESULT).is_file():
+        return []
+    try:
+        found = json.loads((model / RUN_RESULT).read_text(encoding="utf-8")).get("why", [])
+        return [{"name": str(row["name"]), "why": str(row["why"])} for row in found]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{model / RUN_RESULT}: cannot be read ({error!r}); the figures of a training run are "
+            "expected; train again, or give the .adaqat file in it"
+        ) from error
 
 
 def is_tflite(model: Path | None) -> bool:

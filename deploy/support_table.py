@@ -37,7 +37,8 @@ def table() -> str:
             free.append(f"`{kind}`")
             continue
         weights = BITS if issubclass(op, WeightedOp) else "none"
-        rows.append(f"| `{kind}` | {weights} | {BITS} | {_kernels(kind)} | {_verilog(kind)} |")
+        acts = f"1 to {op.widest}"
+        rows.append(f"| `{kind}` | {weights} | {acts} | {_kernels(kind)} | {_verilog(kind)} |")
     text = "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
     return f"{text}\n\nWithout code of their own: {', '.join(free)}.\n"
 

@@ -6,6 +6,10 @@ A real factor becomes ``m * 2^(shift - 31)`` with ``2^30 <= m < 2^31``. Two roun
     high(x, m) = floor((x*m + 2^30) / 2^31)
     double:  nearest(high(x << max(shift, 0), m) / 2^max(-shift, 0)), ties away from zero
     single:  floor((x*m + 2^(30-shift)) / 2^(31-shift))
+    short:   floor((x*n + 2^(14-shift)) / 2^(15-shift)),  n = min(floor((m + 2^15) / 2^16), 32767)
+    long:    as single, of a sum of more than 32 bits
+
+``short`` and ``long`` serve 16-bit activations: x has 64 bits there, of which 48 may be used.
 
 Networks trained here never use them (`requant.py` is cheaper on every core); they serve imported
 models that must keep their bytes.
@@ -21,7 +25,13 @@ import numpy as np
 from .requant import Float64, Int64
 
 INT32 = 1 << 31
-ROUNDINGS = ("double", "single")
+WIDE = ("short", "long")
+"""Roundings of sums of up to 48 bits."""
+ROUNDINGS = ("double", "single", *WIDE)
+WIDE_LIMIT = (1 << 47) - 1
+"""Largest accumulator of the wide roundings."""
+WIDE_SHIFT = 7
+"""Largest shift of the wide roundings."""
 
 
 def quantize_multiplier(factor: float) -> tuple[int, int]:
@@ -56,8 +66,22 @@ def divide_power(x: Int64, exponent: Int64 | int) -> Int64:
     return result
 
 
+def short_multiplier(m: Int64 | int) -> Int64:
+    """The 15-bit multiplier of the rounding ``short``."""
+    short: Int64 = np.minimum((np.asarray(m, np.int64) + (1 << 15)) >> 16, 0x7FFF)
+    return short
+
+
 def scale(x: Int64, m: Int64 | int, shift: Int64 | int, rounding: str) -> Int64:
-    """``x * m * 2^(shift - 31)`` in one of the two roundings."""
+    """``x * m * 2^(shift - 31)`` in one of the four roundings."""
+    if rounding == "short":
+        right = 15 - np.asarray(shift, np.int64)
+        wide: Int64 = (x * short_multiplier(m) + (np.int64(1) << (right - 1))) >> right
+        return wide
+    if rounding == "long":  # the low 16 bits of x apart, so that both products fit 64 bits
+        right = 31 - np.asarray(shift, np.int64)
+        part = (x >> 16) * m + (((x & 0xFFFF) * m) >> 16) + (np.int64(1) << (right - 17))
+        return np.asarray(part >> (right - 16), np.int64)
     left = np.maximum(shift, 0)
     if rounding == "single":
         total = 31 - np.asarray(shift, np.int64)
@@ -77,7 +101,7 @@ class TfliteRequant:
         z: zero point of the output.
         lo: smallest output code.
         hi: largest output code.
-        rounding: ``double`` or ``single``.
+        rounding: one of `ROUNDINGS`.
     """
 
     bias: Int64
@@ -96,6 +120,10 @@ class TfliteRequant:
     def reach(self, acc_lo: Int64, acc_hi: Int64) -> int:
         """Largest magnitude of any int32 that the rule forms for accumulators within bounds."""
         ends = np.stack([acc_lo, acc_hi]) + self.bias
+        if self.rounding in WIDE:
+            ends = np.clip(ends, -WIDE_LIMIT, WIDE_LIMIT)
+            wide = np.abs(scale(ends, self.m, self.shift, self.rounding)) + abs(self.z)
+            return int(wide.max(initial=0))
         shifted = np.abs(ends) << np.maximum(self.shift, 0)
         scaled = np.abs(scale(ends, self.m, self.shift, self.rounding)) + abs(self.z)
         return int(max(shifted.max(initial=0), scaled.max(initial=0)))
@@ -109,7 +137,12 @@ class TfliteRequant:
             found.append("a multiplier outside 0..2^31-1")
         if self.shift.min(initial=0) < -31 or self.shift.max(initial=0) > 30:
             found.append("a shift outside -31..30")
-        if np.abs(self.bias).max(initial=0) >= INT32:
+        if self.rounding in WIDE:
+            if self.shift.max(initial=0) > WIDE_SHIFT:
+                found.append(f"a shift above {WIDE_SHIFT}, the largest with wide sums")
+            if np.abs(self.bias).max(initial=0) > WIDE_LIMIT:
+                found.append("a bias above 2^47")
+        elif np.abs(self.bias).max(initial=0) >= INT32:
             found.append("a bias outside int32")
         return found
 
@@ -118,7 +151,7 @@ def rounding_problems(rounding: str, lo: int, hi: int) -> list[str]:
     """Broken rules that every operator with TFLite's arithmetic shares."""
     found = []
     if rounding not in ROUNDINGS:
-        found.append(f"rounding {rounding!r}; {' and '.join(ROUNDINGS)} are supported")
+        found.append(f"rounding {rounding!r}; {', '.join(ROUNDINGS)} are supported")
     if lo > hi:
         found.append(f"empty output range {lo}..{hi}")
     return found
@@ -126,6 +159,6 @@ def rounding_problems(rounding: str, lo: int, hi: int) -> list[str]:
 
 def rounding_helpers(rounding: str) -> tuple[tuple[str, tuple[()]], ...]:
     """Shared C functions that apply `scale`, those called first in front."""
-    if rounding == "single":
-        return (("clamp", ()), ("tflite_single", ()))
+    if rounding != "double":
+        return (("clamp", ()), (f"tflite_{rounding}", ()))
     return (("clamp", ()), ("tflite_divide", ()), ("tflite_double", ()))

@@ -12,6 +12,7 @@ from .core import Architecture, Core, core_names, load_core
 from .core_timing import Timing, load_timing, timing_hash, timing_names
 from .errors import HwModelError
 from .fabric import Fabric, fabric_names, load_fabric
+from .fpga_board import FpgaBoard, fpga_board_names, fpga_boards_of, load_fpga_board
 from .model import Cost, HwModel, NodeCost, Widths, load, load_table, names
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Core",
     "Cost",
     "Fabric",
+    "FpgaBoard",
     "HwModel",
     "HwModelError",
     "NodeCost",
@@ -26,9 +28,12 @@ __all__ = [
     "Widths",
     "core_names",
     "fabric_names",
+    "fpga_board_names",
+    "fpga_boards_of",
     "load",
     "load_core",
     "load_fabric",
+    "load_fpga_board",
     "load_table",
     "load_timing",
     "names",

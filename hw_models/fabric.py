@@ -28,17 +28,25 @@ class Fabric(Record):
         family's LUTs are no memories.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
-    deep: whether products get a register between them and the block memories, which are slow there.
-    dsp_flag: what the synthesis command takes in addition so that products use DSP slices, where
-        all products of the circuit that it would put there fit; empty where they are kept off.
+    by_module: whether modules are synthesised one by one and joined afterwards.
+    logic_cell: what place and route calls a cell of one LUT, empty where none is open.
+    deep: whether registers stand behind block memories, which are slow there, and comparisons.
+    dsp_synthesis: the yosys command with which products that it finds go to DSP slices.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
+    dsp_width: bits of a slice's signed operands.
     router, router_flags: the place and route program for the device, empty where none is open.
     measured: whether the prices were fitted to this family; where not, they are another family's,
         good enough to compare foldings, and no figure of theirs is reported.
     router_output, packer, bitstream: its flag for the placed circuit, the program that makes a
         bitstream of it, and that file's suffix.
+    constrained: whether the router takes no circuit without the pins of a board.
+    packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
+    adder_levels: adders between registers in the constant graphs of unrolled layers.
+    adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
+        per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
-    modules, mean_error, max_error: the fit over synthesised modules, relative errors of LUTs.
+    modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
+        are logic cells after packing where the family has open place and route.
     """
 
     name: str
@@ -52,15 +60,24 @@ class Fabric(Record):
     lut_ram_bits: int = Field(ge=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
+    by_module: bool
+    logic_cell: str
     measured: bool
     deep: bool
-    dsp_flag: str
+    dsp_synthesis: str
     dsp_bits: int = Field(ge=0)
+    dsp_width: int = Field(ge=2)
     router: str
     router_flags: str
     router_output: str
+    adder_levels: int = Field(ge=1)
+    adder_bit: float = Field(ge=0)
+    adder_each: float = Field(ge=0)
+    adder_negated: float = Field(ge=0)
     packer: str
     bitstream: str
+    packer_flags: str = "{placed} {bitstream}"
+    constrained: bool = False
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)
@@ -71,6 +88,10 @@ class Fabric(Record):
     def price(self, features: Mapping[str, float]) -> float:
         """LUTs of a module with these features; a feature without price raises KeyError."""
         return sum(self.lut[name] * count for name, count in features.items())
+
+    def adders(self, bits: int, count: int, negated: int) -> float:
+        """LUTs of a constant adder graph."""
+        return self.adder_bit * bits + self.adder_each * count + self.adder_negated * negated
 
     def flip_flops(self, features: Mapping[str, float]) -> float:
         """Flip-flops of a module with these features."""

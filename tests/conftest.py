@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import types
@@ -117,3 +118,26 @@ def tiny_model(tiny_graph: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("model") / "tiny.adaqat"
     save(tiny_graph, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a clean copy, so that no build folder of this checkout leaks in."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("deploy", "hw_models", "templates", "train"):
+        shutil.copytree(
+            root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    out = tmp_path_factory.mktemp("wheel")
+    pytest.importorskip("build")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.glob("*.whl")
+    return built

@@ -13,6 +13,7 @@ from adaqat.deploy import Graph, IntType, Node
 from adaqat.deploy.ops.argmax import ArgMax
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.concat import Concat
+from adaqat.deploy.ops.extremum import Extremum
 from adaqat.deploy.ops.pad import Pad
 from adaqat.deploy.ops.pool2d import MaxPool2d
 from adaqat.deploy.ops.slice import Slice
@@ -40,7 +41,7 @@ class Grower:
         self.make = MoreMaker(seed, 8, extreme=bool(self.rng.integers(4) == 0),
                               zero=int(self.rng.integers(-2, 2)))  # fmt: skip
         shape = (self.pick(1, 9), self.pick(1, 9), self.pick(1, 9))
-        type_ = self.type()
+        type_ = self.narrow()
         zero = min(max(self.make._zero(type_), type_.lo), type_.hi)
         self.nodes = [input_node(shape, type_, zero)]
 
@@ -51,7 +52,13 @@ class Grower:
     def type(self) -> IntType:
         if self.pick(0, 4) == 0:
             return S8
-        return IntType(self.pick(1, 9), bool(self.pick(0, 2)))
+        wide = self.pick(0, 12) == 0
+        return IntType(self.pick(9, 17) if wide else self.pick(1, 9), bool(self.pick(0, 2)))
+
+    def narrow(self) -> IntType:
+        """A type of at most 8 bits."""
+        found = self.type()
+        return IntType(min(found.bits, 8), found.signed)
 
     def source(self) -> Node:
         recent = self.nodes[-4:]
@@ -63,10 +70,19 @@ class Grower:
             self.make.bits = self.pick(1, 9)
             source = self.source()
             kinds = KINDS[len(source.output.shape)]
+            if source.output.wide:
+                kinds = [kind for kind in kinds if kind in WIDE]
             node = kinds[self.pick(0, len(kinds))](self, name, source)
-            if node is not None and 0 < node.output.size <= LIMIT:
+            if node is not None and 0 < node.output.size <= LIMIT and self.fits(node):
                 self.nodes.append(node)
         return graph(*self.nodes)
+
+    def fits(self, node: Node) -> bool:
+        """Whether the operator takes these widths: sums of wide tensors may leave int32."""
+        by_name = {n.name: n.output for n in self.nodes}
+        infos = [by_name[name] for name in node.inputs]
+        narrow = max(info.type.bits for info in (*infos, node.output)) <= node.op.widest
+        return narrow and all(b.magnitude <= b.limit for b in node.op.bounds(infos))
 
     def window(self, source: Node, *, dilated: bool) -> Window | None:
         height, width, _ = source.output.shape
@@ -115,7 +131,7 @@ class Grower:
         if min(size) < 1 or size[0] * size[1] * 4 > LIMIT:
             return None
         groups = 2 if source.output.shape[2] % 2 == 0 and self.pick(0, 2) else 1
-        return self.make.conv_transpose(name, source, 4, self.type(), kernel=kernel, gap=gap,
+        return self.make.conv_transpose(name, source, 4, self.narrow(), kernel=kernel, gap=gap,
                                         pad=pad, groups=groups, dilation=dilation)  # fmt: skip
 
     def maxpool(self, name: str, source: Node) -> Node | None:
@@ -167,11 +183,21 @@ class Grower:
         same = [n for n in self.nodes if grid(n) == grid(source)]
         return Node.make(name, Concat(), (source, same[self.pick(0, len(same))]))
 
+    def extremum(self, name: str, source: Node) -> Node | None:
+        out = source.output
+        same = [n for n in self.nodes if (n.output.shape, n.output.type, n.output.scale,
+                n.output.zero) == (out.shape, out.type, out.scale, out.zero)]  # fmt: skip
+        other = same[self.pick(0, len(same))]
+        return Node.make(name, Extremum(self.pick(0, 2)), (source, other))
+
     def regrid(self, name: str, source: Node) -> Node | None:
         if self.pick(0, 2):
             return self.make.requantize(name, source, self.type())
         rows = source.output.shape[-1] if self.pick(0, 2) else 1
-        return self.make.lookup(name, source, self.type(), rows=rows)
+        return self.make.lookup(name, source, self.narrow(), rows=rows)
+
+    def requantize(self, name: str, source: Node) -> Node | None:
+        return self.make.requantize(name, source, self.type())
 
     def pad(self, name: str, source: Node) -> Node | None:
         rank, type_ = len(source.output.shape), source.output.type
@@ -195,7 +221,7 @@ class Grower:
         size = (self.pick(1, 12), self.pick(1, 12))
         if self.pick(0, 2):
             return Node.make(name, UpsampleNearest(size), (source,))
-        return self.make.bilinear(name, source, self.type(), size, self.pick(0, 2))
+        return self.make.bilinear(name, source, self.narrow(), size, self.pick(0, 2))
 
     def reshape(self, name: str, source: Node) -> Node | None:
         return Node.make(name, Reshape((source.output.size,)), (source,))
@@ -233,17 +259,24 @@ class Grower:
 
 
 Step = Callable[[Grower, str, Node], Node | None]
-ANY: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.regrid, Grower.pad, Grower.cut,
-                   Grower.turn, Grower.soft, Grower.best]  # fmt: skip
+ANY: list[Step] = [Grower.join, Grower.concat, Grower.extremum, Grower.regrid, Grower.requantize,
+                   Grower.pad, Grower.cut, Grower.turn, Grower.soft, Grower.best]  # fmt: skip
 IMAGE: list[Step] = [*ANY, *[Grower.conv] * 4, *[Grower.depthwise] * 2, Grower.transposed,
                      Grower.maxpool, Grower.avgpool, Grower.larger, Grower.excite,
                      Grower.reshape, Grower.fold]  # fmt: skip
 VECTOR: list[Step] = [*ANY, *[Grower.linear] * 3, Grower.image, Grower.fold]
 PLANE: list[Step] = [*ANY, Grower.reshape, Grower.fold, Grower.image]
-DEEP: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.turn, Grower.soft,
-                    Grower.reshape, Grower.fold, Grower.image]  # fmt: skip
+DEEP: list[Step] = [Grower.join, Grower.concat, Grower.regrid, Grower.requantize, Grower.turn,
+                    Grower.soft, Grower.reshape, Grower.fold, Grower.image]  # fmt: skip
 KINDS = {1: VECTOR, 2: PLANE, 3: IMAGE, 4: DEEP, 5: DEEP}
 """What may follow a tensor, by the number of its axes."""
+
+
+WIDE: list[Step] = [Grower.extremum, Grower.conv, Grower.depthwise, Grower.linear, Grower.join,
+                    Grower.concat, Grower.requantize, Grower.avgpool, Grower.maxpool, Grower.pad,
+                    Grower.cut, Grower.turn, Grower.reshape, Grower.fold, Grower.image,
+                    Grower.excite]  # fmt: skip
+"""What may follow a tensor of more than 8 bits."""
 
 
 def random_graph(seed: int, steps: int = 9) -> Graph:

@@ -103,11 +103,21 @@ def test_training_run_folder(run_python: Run, tiny_model: Path, tmp_path: Path) 
     assert "not verified" in done.stdout
 
 
-def test_inspect(run_python: Run, tiny_model: Path, tiny_graph: Any) -> None:
+def test_inspect(
+    run_python: Run, tiny_model: Path, tiny_graph: Any, tmp_path: Path
+) -> None:
     assert adaqat(run_python, "inspect", str(tiny_model), "--dump").stdout == tiny_graph.dump()
     rows = json.loads(adaqat(run_python, "inspect", str(tiny_model), "--json").stdout)["nodes"]
     assert [row["weight_bits"] for row in rows if row["weight_bits"]] == [3, 2, 4]
     assert "conv2d" in adaqat(run_python, "inspect", str(tiny_model)).stdout
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.adaqat").write_bytes(tiny_model.read_bytes())
+    (run / "result.json").write_text('{"why": [{"name": "w:conv", "why": "3 bits would cost"}]}')
+    assert "w:conv: 3 bits would cost" in adaqat(run_python, "inspect", str(run)).stdout
+    (run / "result.json").write_text('{"why": [1]}')
+    done = adaqat(run_python, "inspect", str(run))
+    assert done.returncode == 2 and "result.json: cannot be read" in done.stderr
 
 
 def test_trainer_help_through_adaqat(run_python: Run) -> None:

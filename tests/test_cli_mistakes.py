@@ -95,6 +95,21 @@ def mistakes(model: str, tmp: Path) -> dict[str, tuple[list[str], int, tuple[str
         "goal of C": ([model, *c99, *out, "--goal", "lut=9"], 2, ("--goal", "emits C")),
         "bad goal": ([model, "-t", "fpga", *out, "--goal", "speed=9"], 2, ("NAME=NUMBER",)),
         "tight goal": ([model, "-t", "fpga", *out, "--goal", "interval=3"], 2, ("at its fastest",)),
+        "board of a family": (
+            [model, "-t", "fpga", *out, "--board", "icebreaker"], 2, ("fpga-ice40", "fpga-ecp5"),
+        ),
+        "board unknown": (
+            [model, "-t", "fpga", *out, "--board", "arty"], 2, ("'arty'", "icebreaker"),
+        ),
+        "pins for gowin": (
+            [model, "-t", "fpga-gowin", *out, "--pnr"], 2, ("pins of a board", "tang-nano-9k"),
+        ),
+        "written C": ([model, *c99, *out, "--reloadable-weights"], 2, ("emits C",)),
+        "written wires": (
+            [model, "-t", "fpga", *out, "--reloadable-weights", "--engine", "unrolled"], 2,
+            ("are wires",),
+        ),
+        "no power": ([model, "-t", "fpga", *out, "--power-w", "0"], 2, ("number of watts",)),
         "unknown executor": ([model, *c99, *out, "--verify", "fpga"], 2, ("'fpga'",)),
         "none and more": (
             [model, *c99, *out, "--verify", "none", "--verify", "host"], 2, ("stands alone",)

@@ -32,6 +32,7 @@ JOINS = {
         "deploy.rtl.goals",
         "deploy.rtl.plan",
         "deploy.rtl.schedule",
+        "deploy.rtl.synthesis",
         "deploy.targets",
     },
     "train/cli.py": {

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.metadata as metadata
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -57,29 +56,6 @@ def test_constraints_satisfy_the_declared_ranges(root: Path) -> None:
             assert requirement.specifier.contains(version), f"{text} against {version}"
     for text in declared["dependencies"] + declared["optional-dependencies"]["train"]:
         assert _key(Requirement(text).name) in pinned, f"{text}: no exact version in constraints"
-
-
-@pytest.fixture(scope="module")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a clean copy, so that no build folder of this checkout leaks in."""
-    copy = tmp_path_factory.mktemp("checkout")
-    for name in PACKAGES:
-        shutil.copytree(
-            root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, copy)
-    out = tmp_path_factory.mktemp("wheel")
-    pytest.importorskip("build")
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(out), str(copy)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = out.glob("*.whl")
-    return built
 
 
 def test_wheel_holds_every_file_of_the_packages(root: Path, wheel: Path) -> None:

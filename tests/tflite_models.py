@@ -12,7 +12,7 @@ import pytest
 S = pytest.importorskip("ai_edge_litert.schema_py_generated")
 flatbuffers = pytest.importorskip("flatbuffers")
 
-DTYPES = {"int4": 17, "int8": 9, "int32": 2, "uint8": 3, "float32": 0, "int16": 7}
+DTYPES = {"int4": 17, "int8": 9, "int32": 2, "uint8": 3, "float32": 0, "int16": 7, "int64": 4}
 
 
 class TfMaker:

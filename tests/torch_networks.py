@@ -77,6 +77,32 @@ class Tcn(nn.Module):
         return self.head(y) if self.steps else self.head(y.mean(-1))
 
 
+class Turned(nn.Module):
+    """Features last, as audio and sensor networks have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv1d(5, 6, 3), nn.Conv1d(10, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.one(x.transpose(1, 2)))  # from N x L x C
+        return self.two(y.permute(0, 2, 1))
+
+
+class Folded(nn.Module):
+    """A map whose axes change places before it is flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(6, 2, 1)
+        self.fc = nn.Linear(2 * 4 * 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.conv(x)).permute(0, 3, 1, 2)  # N x W x C x H
+        y = self.last(torch.sigmoid(y)).transpose(2, 3)
+        return self.fc(y.flatten(1))
+
+
 class Excite(nn.Module):
     """Squeeze-excite with a choice of functions, and a channel shuffle."""
 
@@ -98,7 +124,7 @@ class Excite(nn.Module):
         y = torch.cat([left, F.gelu(self.dw(right))], 1)
         n, c, h, w = y.size()
         y = y.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, -1, h, w)
-        y = self.shuffle(y) - x
+        y = torch.maximum(self.shuffle(y) - x, y)
         y = torch.sigmoid(y) * torch.tanh(y)
         return self.fc(F.adaptive_avg_pool2d(y, 1).flatten(1))
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .calibration import calibrate, reestimate_batch_norm
     from .controller import AdaQAT
     from .exact_mode import ExactModule, exact
-    from .module import Group, QuantModule
+    from .groups import Group
+    from .module import QuantModule
     from .preparation import prepare
     from .recipe import Recipe
     from .result import RunResult
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AdaQAT": "controller",
     "ExactModule": "exact_mode",
-    "Group": "module",
+    "Group": "groups",
     "QuantModule": "module",
     "Recipe": "recipe",
     "RunResult": "result",

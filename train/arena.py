@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from ..deploy.errors import UsageError
-from .bits import BitWidth, override
+from .bits import MAX_BITS, BitWidth, override
 from .module import QuantModule
 
 POINTS = (2, 4, 8)
@@ -48,11 +48,12 @@ class Arena:
         return self._known[key]
 
     def smallest(self, widths: Iterable[BitWidth]) -> tuple[float, dict[BitWidth, int]]:
-        """The smallest arena of the uniform `POINTS`, and its widths."""
+        """The smallest arena of the uniform `POINTS` with all channels, and its widths."""
         found = []
         for weight in POINTS:
             for act in POINTS:
-                bits = {w: w.at_least(weight if w.kind == "weight" else act) for w in widths}
+                wanted = {"weight": weight, "act": act, "channels": MAX_BITS}
+                bits = {w: w.at_least(wanted[w.kind]) for w in widths}
                 found.append((self.kilobytes(bits), weight, act, bits))
         size, _, _, bits = min(found, key=lambda entry: (entry[0], -entry[1] - entry[2]))
         return size, bits

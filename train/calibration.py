@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..deploy.errors import UsageError
+from .importance import rank_channels
 from .module import QuantModule
 from .pointwise import nonnegative as pointwise_nonnegative
 from .records import GRID_KINDS, UNIT_KINDS, WEIGHTED
@@ -30,6 +31,7 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
         UsageError: no batches, or values that are not finite.
     """
     seen: dict[str, list[Tensor]] = {}
+    squares: dict[str, Tensor] = {}
     lowest = float("inf")
     first = module.network.records[0].name
 
@@ -39,6 +41,9 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
         # Extremes always belong to the sample; the rest is thinned evenly.
         sample = torch.cat([flat[::step], flat.amin()[None], flat.amax()[None]])
         seen.setdefault(module.grids[name], []).append(sample)
+        if module.channels is not None:
+            power = value.double().square().mean([d for d in range(value.dim()) if d != 1])
+            squares[name] = squares.get(name, torch.zeros_like(power)) + power
         nonlocal lowest
         if name == first:
             lowest = min(lowest, float(flat.min()))
@@ -61,6 +66,7 @@ def calibrate(module: QuantModule, batches: Iterable[Tensor]) -> None:
     if module.input_signed is None:
         module.input_signed = lowest < 0
     set_signs(module, module.input_signed)
+    rank_channels(module, squares)
     for grid, samples in seen.items():
         values = torch.cat(samples)
         if not torch.isfinite(values).all():

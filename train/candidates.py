@@ -61,7 +61,7 @@ def list_trials(
             name,
             {w.name: b for w, b in bits.items()},
             scores.get(name),
-            {m: cost.total(m, bits) for m in cost.metrics},
+            {m: cost.total(m, bits) for m in cost.limited},
             name == best,
         )
         for name, bits in found.items()
@@ -76,14 +76,18 @@ class Sensitivity:
     batches: int = 0
 
     def measure(
-        self, widths: Iterable[BitWidth], probe: Probe, here: tuple[Tensor, Tensor | None]
+        self,
+        widths: Iterable[BitWidth],
+        probe: Probe,
+        here: tuple[Tensor, Tensor | None],
+        signal: str = "kl",
     ) -> None:
         """Probe every allowed width of every variable on the current mini-batch."""
         for width in widths:
             known = self.total.setdefault(width.name, {})
             for bits in width.allowed:
-                if bits != width.integer and (bits <= MEASURED or len(width.allowed) < 4):
-                    signal = "loss" if here[1] is None else "kl"
+                needed = bits <= MEASURED or len(width.allowed) < 4 or width.kind == "channels"
+                if bits != width.integer and needed:
                     value = ranks.mean(bit_worth(here, probe({width: bits}), signal))
                     known[bits] = known.get(bits, 0.0) + value
         self.batches += 1
@@ -97,7 +101,9 @@ class Sensitivity:
         damage = {}
         for bits in width.allowed:
             value = known.get(bits)
-            if value is None:  # above what was measured: a quarter of the error per bit
+            if value is None and width.kind == "channels":
+                value = 0.0
+            elif value is None:  # above what was measured: a quarter of the error per bit
                 near = max((b for b in known if b < bits), default=None)
                 value = 0.0 if near is None else known[near] * 4.0 ** (near - bits)
             damage[bits] = max(value, 0.0) + 1e-9 * (MAX_BITS - bits)
@@ -116,7 +122,8 @@ def uniform_points(
     kinds = {w.kind for w in widths}
     for weight in UNIFORM if "weight" in kinds else (MAX_BITS,):
         for act in UNIFORM if "act" in kinds else (MAX_BITS,):
-            bits = {w: w.at_least(weight if w.kind == "weight" else act) for w in widths}
+            wanted = {"weight": weight, "act": act, "channels": MAX_BITS}
+            bits = {w: w.at_least(wanted[w.kind]) for w in widths}
             if all(cost.total(m, bits) <= limit * (1 + 1e-12) for m, limit in budget.items()):
                 fitting[weight, act] = bits
     return {
@@ -136,10 +143,15 @@ def even_point(points: Mapping[str, Assignment]) -> str | None:
     return max(points, key=rank, default=None)
 
 
-def fill(cost: NetworkCost, bits: Mapping[BitWidth, int]) -> Assignment:
-    """Raise every width that costs nothing: no metric of the table gets worse."""
-    limits = {m: cost.total(m, bits) for m in cost.metrics}
-    domains = {w: [b for b in w.allowed if b >= now] for w, now in bits.items()}
+def fill(
+    cost: NetworkCost, bits: Mapping[BitWidth, int], budget: Iterable[str] = ()
+) -> Assignment:
+    """Raise every width that costs nothing: no metric of the table or the budget gets worse."""
+    limits = {m: cost.total(m, bits) for m in dict.fromkeys((*cost.metrics, *budget))}
+    domains = {
+        w: [now] if w.kind == "channels" else [b for b in w.allowed if b >= now]
+        for w, now in bits.items()
+    }
     damage = {w: {b: float(MAX_BITS - b) for b in domain} for w, domain in domains.items()}
     return solve(cost, {m: v for m, v in limits.items() if v > 0}, domains, damage) or dict(bits)
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from ..deploy.errors import UnsupportedError
+from .constants import apply, is_constant, plain_normalize
+from .exported import export
 from .moves import is_split
-from .nodes import Call, Unsupported, is_sequence, shape_of
+from .nodes import Call, Unsupported, identifier, is_sequence, is_tensor_tuple, shape_of
 from .read_call import read_node
 from .records import GRID_KINDS, NO_CLAMP, UNIT_KINDS, WEIGHTED, Record
 from .shuffles import find_shuffles
+from .traced import run_once, shaped
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Network:
 def capture(model: nn.Module, example_input: Tensor) -> Network:
     """Trace ``model`` and return its fused records.
 
+    torch.fx is asked first. What it cannot follow (branches and loops over sizes, unpacked shapes)
+    or leaves unreadable is captured by torch.export, with every size of the example.
+
     Args:
         model: any module built from the supported modules, functions and methods.
         example_input: a batch in PyTorch layout (N x C x H x W or N x F); only shapes matter.
@@ -47,42 +52,52 @@ def capture(model: nn.Module, example_input: Tensor) -> Network:
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    # Two samples, so that a reshape to (-1, features) cannot be mistaken for (1, features).
+    one = len(example_input) == 1
+    batch = torch.cat([example_input, example_input]) if one else example_input
     try:
-        graph = _trace(model, example_input)
+        with plain_normalize(model):
+            return _capture(model, batch)
     finally:
         for module, training in modes:
             module.training = training
-    return _Fuser(model, graph).run()
 
 
-def _trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
+def _capture(model: nn.Module, batch: Tensor) -> Network:
     try:
-        graph = fx.symbolic_trace(model)
+        traced: fx.GraphModule = fx.symbolic_trace(model)
     except Exception as error:
+        return _exported(model, batch, error)
+    try:
+        return _Fuser(model, shaped(model, traced, batch)).run()
+    except UnsupportedError as error:
+        try:
+            return _exported(model, batch, error)
+        except UnsupportedError:
+            raise error from None
+
+
+def _exported(model: nn.Module, batch: Tensor, before: Exception) -> Network:
+    """The network as torch.export sees it; ``before`` is why torch.fx did not do."""
+    try:
+        graph = export(model, batch)
+    except Exception as error:
+        run_once(model, batch)
+        first = str(before if isinstance(before, UnsupportedError) else error).strip()
         raise UnsupportedError(
             [
-                f"{type(model).__name__}: control flow that depends on data ({error}); a fixed "
-                "sequence of operations is supported; remove the branch or trace a part"
+                f"{type(model).__name__}: control flow that depends on data "
+                f"({first.splitlines()[0]}); a fixed sequence of operations is supported; "
+                "remove the branch or trace a part"
             ]
         ) from error
-    graph.graph.eliminate_dead_code()
-    # Two samples, so that a reshape to (-1, features) cannot be mistaken for (1, features).
-    batch = torch.cat([example, example]) if len(example) == 1 else example
-    try:
-        with torch.no_grad():
-            ShapeProp(graph).propagate(batch)
-    except Exception as error:
-        raise UnsupportedError(
-            [
-                f"{type(model).__name__}: the example input of shape {tuple(example.shape)} fails "
-                f"({error}); an input the network accepts is needed; pass another example"
-            ]
-        ) from error
-    return graph
+    return _Fuser(model, shaped(model, graph, batch)).run()
 
 
 def _source(node: fx.Node) -> str:
     """Module path of a node, with the function where it is no module of its own."""
+    if "source" in node.meta:
+        return str(node.meta["source"])
     if node.op in ("call_module", "get_attr", "placeholder"):
         return str(node.target)
     stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
@@ -106,6 +121,8 @@ class _Fuser:
 
     def __init__(self, model: nn.Module, graph: fx.GraphModule) -> None:
         self.modules = dict(model.named_modules())
+        self.paths = {p for p, _ in [*model.named_parameters(remove_duplicate=False),
+                                     *model.named_buffers(remove_duplicate=False)]}  # fmt: skip
         self.graph = graph
         self.records: dict[str, Record] = {}
         self.names: dict[fx.Node, str] = {}
@@ -130,7 +147,7 @@ class _Fuser:
         inputs = 0
         shuffles, hidden = find_shuffles(self.graph.graph)
         for node in self.graph.graph.nodes:
-            if node in hidden or is_split(node):
+            if node in hidden or is_split(node) or is_constant(node):
                 continue
             if node in shuffles:
                 calls.append((node, shuffles[node]))
@@ -142,7 +159,9 @@ class _Fuser:
             elif node.op.startswith("call") and shape_of(node) is not None:
                 module = self.modules[str(node.target)] if node.op == "call_module" else None
                 try:
-                    calls.append((node, read_node(node, module)))
+                    call = read_node(node, module)
+                    self._check_paths(call)
+                    calls.append((node, call))
                 except Unsupported as error:
                     self.problems.append(f"{_source(node)}: {error}")
                 except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -150,7 +169,7 @@ class _Fuser:
                         f"{_source(node)}: arguments that cannot be read ({error!r}); plain "
                         "tensors and numbers are supported; use the module form"
                     )
-            elif node.op.startswith("call") and _is_tensor_tuple(node):
+            elif node.op.startswith("call") and is_tensor_tuple(node):
                 self.problems.append(
                     f"{_source(node)}: several outputs; one tensor per node is "
                     "supported; split the network"
@@ -161,6 +180,14 @@ class _Fuser:
                 "the inputs outside the network"
             )
         return calls
+
+    def _check_paths(self, call: Call) -> None:
+        bn = (call.bn.weight, call.bn.bias, call.bn.mean, call.bn.var) if call.bn else ()
+        if {call.weight, call.bias, call.attrs.get("slopes"), *bn} - {None} - self.paths:
+            raise Unsupported(
+                "a weight or bias that is made inside forward; parameters of the module are "
+                "supported; register it as a parameter or buffer"
+            )
 
     def _output(self, node: fx.Node) -> Call:
         value = node.args[0]
@@ -189,10 +216,12 @@ class _Fuser:
             return
         if call.kind in ("batchnorm", "clamp") and self._absorb(node, call):
             return
+        if call.attrs.get("function") == "affine" and self._join(node, call):
+            return
         kind = "affine" if call.kind in ("batchnorm", "clamp") else call.kind
         shape = shape_of(node)
         assert shape is not None
-        name = _identifier(node.name)
+        name = identifier(node.name)
         attrs: dict[str, Any] = dict(call.attrs)
         squeeze = attrs.pop("squeeze", False)
         inside = attrs.pop("shape", shape[1:])
@@ -241,18 +270,25 @@ class _Fuser:
         self._alias(node, name)
         return True
 
+    def _join(self, node: fx.Node, call: Call) -> bool:
+        """Make one product and sum of two that follow each other; True where that was possible."""
+        before = call.inputs[0]
+        record = self.records[self.names[before]]
+        if (
+            self.uses[before.name] != 1
+            or record.clamp != NO_CLAMP
+            or (record.attrs.get("function") != "affine")
+        ):
+            return False
+        old, new = record.attrs, call.attrs
+        factor = apply(lambda a, b: a * b, old["factor"], new["factor"])
+        shift = apply(lambda s, f, t: s * f + t, old["shift"], new["factor"], new["shift"])
+        attrs = {**old, "factor": factor, "shift": shift}
+        self.records[record.name] = replace(record, attrs=attrs)
+        self._alias(node, record.name)
+        return True
+
     def _readers(self, name: str) -> int:
         """Nodes of the network that read the tensor of record ``name`` in its final form."""
         last = [n for n, value in self.names.items() if value == name][-1]
         return self.uses[last.name]
-
-
-def _identifier(name: str) -> str:
-    """A record name that is a plain ASCII identifier, as the emitted code needs it."""
-    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-    return text if text and not text[0].isdigit() else f"n{text}"
-
-
-def _is_tensor_tuple(node: fx.Node) -> bool:
-    meta = node.meta.get("tensor_meta")
-    return isinstance(meta, tuple | list) and any(hasattr(m, "shape") for m in meta)

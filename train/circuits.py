@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prices a prepared network as a streaming circuit: LUTs and block memories by width.
+"""Prices a prepared network as a streaming circuit: LUTs, block memories, DSP slices by width.
 
 The folding of every layer is the smallest one that keeps the frame rate at 8 bits; widths then
 change what a folded layer takes. Each price is that of the very plan that the FPGA back end prints,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..deploy.rtl.plan import Fold
     from ..hw_models import Fabric
 
-METRICS = ("lut", "bram")
+METRICS = ("lut", "bram", "dsp")
 PREFIX = "fpga-"
 """Targets whose names begin so are circuits."""
 MIDDLE = 4
@@ -36,22 +36,30 @@ Prices = dict[str, float]
 
 
 def circuit_cost(
-    module: QuantModule, target: str, frames_per_second: float | None = None
+    module: QuantModule,
+    target: str,
+    frames_per_second: float | None = None,
+    latency_ms: float | None = None,
 ) -> NetworkCost:
     """LUTs and block memories of a calibrated module, as predicted from the family's prices.
+
+    DSP slices are counted: the products that synthesis puts there, if all of them fit the device
+    (`adaqat.deploy.rtl.synthesis`); 0 where the family's command keeps products off them.
 
     Args:
         module: the network.
         target: an FPGA target with measured prices.
         frames_per_second: what the circuit must reach at the family's clock; default: the rate
             that the back end aims at by itself.
+        latency_ms: most time from the first input to the last output of a frame.
 
     Raises:
-        UsageError: no measured prices, or a rate that no folding reaches.
+        UsageError: no measured prices, or a rate or latency that no folding reaches.
         UnsupportedError: operators without Verilog, all of them.
     """
     from ..deploy.rtl.cost import edge_resources
     from ..deploy.rtl.design import lay_out
+    from ..deploy.rtl.engines import EVERY
     from ..deploy.rtl.folding import choose_folds
     from ..deploy.rtl.goals import USUAL_RATE, Goals
     from ..deploy.rtl.schedule import with_deep_queues
@@ -64,19 +72,34 @@ def circuit_cost(
             f"cost: no measured LUT prices for {target}; train for fpga-ecp5 or fpga-ice40, or run "
             f"python benchmarks/fabrics.py {target} first"
         )
-    rate = USUAL_RATE if frames_per_second is None else frames_per_second
-    if not rate > 0:
-        raise UsageError(f"budget: frames_per_second = {rate:g}; a positive number is needed")
+    rate = frames_per_second
+    if rate is None and latency_ms is None:
+        rate = USUAL_RATE
+    for name, limit in (("frames_per_second", rate), ("latency_ms", latency_ms)):
+        if limit is not None and not limit > 0:
+            raise UsageError(f"budget: {name} = {limit:g}; a positive number is needed")
     graphs = _graphs(module)
     widest = graphs[MAX_BITS]
-    interval = max(1, int(fabric.clock_mhz * 1e6 / rate))
-    goals = Goals(fabric.clock_mhz, interval)
-    folds = choose_folds(widest, get(target), goals)
+    goals = Goals(
+        fabric.clock_mhz,
+        None if rate is None else max(1, int(fabric.clock_mhz * 1e6 / rate)),
+        None if latency_ms is None else int(fabric.clock_mhz * 1e3 * latency_ms),
+        # an unrolled layer's size follows its weights, which training changes: priced as folded
+        engines=((EVERY, "folded"),),
+    )
+    try:
+        folds = choose_folds(widest, get(target), goals)
+    except UsageError as error:
+        raise UsageError(
+            f"budget: no folding on {target} keeps the frames_per_second and latency_ms asked for "
+            f"at 8 bits ({error}); allow fewer frames or more time"
+        ) from error
     design = with_deep_queues(lay_out(widest, get(target), "net", folds))
     fixed: Prices = dict.fromkeys(METRICS, 0.0)
     for edge in design.edges:
         found = edge_resources(edge, fabric)
-        fixed = {"lut": fixed["lut"] + found.lut, "bram": fixed["bram"] + found.bram}
+        fixed["lut"] += found.lut
+        fixed["bram"] += found.bram
     terms: list[Term] = []
     for part in design.modules:
         terms += _terms(module, part.node.name, part.fold, graphs, fabric)
@@ -144,6 +167,7 @@ def _price(
 ) -> Prices:
     """Price of a node's module with ``act`` bits at its inputs and ``out`` bits at its output."""
     from ..deploy.rtl.cost import module_resources
+    from ..deploy.rtl.dsp import products
 
     if all(node.name != name for node in graph.nodes):  # merged into another at these widths
         return dict.fromkeys(METRICS, 0.0)
@@ -160,4 +184,5 @@ def _price(
         output = replace(output, type=type_)
     plan = op.rtl_plan(inputs, output, fold)
     found = module_resources(plan, fabric)
-    return {"lut": found.lut, "bram": float(found.bram)}
+    slices = sum(p.slices for p in products(plan, fabric) if p.wide and fabric.dsp_synthesis)
+    return {"lut": found.lut, "bram": float(found.bram), "dsp": float(slices)}

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RECIPES = (
     "digits",
     "digits_fpga",
+    "digits_autoencoder",
+    "digits_tcn",
+    "digits_unet",
     "fashion_mnist",
     "fashion_mnist_ds_cnn",
     "cifar10_resnet8",
@@ -120,7 +123,7 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="network by name, or file.py:function of (channels, classes)")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="digits, fashion_mnist or cifar10")] = None,
+    data: Annotated[str | None, typer.Option(help="data set, as digits or cifar10")] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="folder of the image sets [default: $ADAQAT_DATA]")
     ] = None,
@@ -128,8 +131,8 @@ def run(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="metric=number, repeatable: latency_ms, cycles, energy_uj, flash_kb, ram_kb; "
-            "FPGA: lut, bram, frames_per_second"
+            help="metric=number, repeatable: latency_ms, cycles, instructions, energy_uj, "
+            "flash_kb, ram_kb, gbitops; FPGA: lut, bram, dsp, frames_per_second, latency_ms"
         ),
     ] = None,
     board: Annotated[
@@ -182,8 +185,8 @@ def _train(recipe: Recipe, out: Path, data_root: Path | None, resume: bool, as_j
         return
     scores, bits = figures["accuracy"], figures["weight_bits"]
     typer.echo(
-        f"accuracy on {figures['data']['test']} test samples: float {scores['float']:.2f} %"
-        f", integer {scores['integer']:.2f} %"
+        f"{figures['metric']} on {figures['data']['test']} test samples: "
+        f"float {scores['float']:.2f} %, integer {scores['integer']:.2f} %"
     )
     typer.echo(
         f"mean weight bits: {bits['mean_per_weight']:.2f} per weight, "
@@ -194,9 +197,13 @@ def _train(recipe: Recipe, out: Path, data_root: Path | None, resume: bool, as_j
     for trial in figures.get("candidates", []):
         score = "" if trial["score"] is None else f" cross-entropy {trial['score']:.4f}"
         typer.echo(f"candidate {trial['name']}:{score}{' (kept)' if trial['chosen'] else ''}")
+    whys = {reason["name"]: reason["why"] for reason in figures.get("why", [])}
     for group in figures["widths"]:
-        note = f"  ({group['reason']})" if group["reason"] else ""
-        typer.echo(f"  {group['name']:<28} {group['bits']} bits{note}")
+        tied = group["reason"] if group["kept"] else ""
+        notes = [text for text in (tied, whys.get(group["name"], group["reason"])) if text]
+        note = f"  ({'; '.join(notes)})" if notes else ""
+        size = f"{group['kept']} channels" if group["kept"] else f"{group['bits']} bits"
+        typer.echo(f"  {group['name']:<28} {size}{note}")
     typer.echo(f"model: {out / 'model.adaqat'}")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,8 +25,8 @@ from .candidates import (
 from .controller_state import controller_state, load_controller_state
 from .cost import NetworkCost
 from .module import QuantModule
-from .options import check_options, first_strengths
-from .pricing import network_cost
+from .options import check_options, check_pruning, first_strengths, searched_widths, sort_budget
+from .pricing import is_circuit, network_cost
 from .project import check_budget
 from .proposals import propose
 from .relaxed import RelaxedSearch
@@ -58,7 +59,8 @@ class AdaQAT:
         module: prepared and calibrated.
         target: cost table (a model, a name) or ``bitops``; default: the one given to `prepare`.
         budget: hard limits by metric (``latency_ms``, ``cycles``, ``instructions``, ``energy_uj``,
-            ``flash_kb``, ``ram_kb``; FPGA: ``lut``, ``bram`` at ``frames_per_second``).
+            ``flash_kb``, ``ram_kb``, ``gbitops``; FPGA: ``lut``, ``bram``, ``dsp`` at
+            ``frames_per_second`` and ``latency_ms``).
         strength: nats per 1x of the all-8 cost, one number or by metric; instead of a budget.
         method: ``adaqat``, or a rival for comparison: ``uniform`` (the widest uniform point),
             ``knapsack`` (sensitivities and an integer program), ``fracbits``, ``softmax``.
@@ -69,7 +71,8 @@ class AdaQAT:
         probes: probes per step (``repaired``), round-robin over the open widths.
         eta: step size; default 0.4 (``repaired``) or 0.1 (``adaqat``).
         smoothing: of the signal (``repaired``).
-        signal: ``kl`` or ``loss``; ``adaqat`` always uses the loss.
+        signal: ``kl``, ``squares`` (outputs that are no class scores) or ``loss`` (always that of
+            ``adaqat``).
         freeze: ``upper``, ``lower`` or ``break_even`` (``adaqat``).
         max_crossings: rises tolerated before a width freezes (``adaqat``).
         margin: part of a budget held back where possible: predicted costs are that uncertain.
@@ -108,11 +111,12 @@ class AdaQAT:
         check_options(method, mode, signal, freeze, budget, strength, steps)
         chosen = target if target is not None else module.target
         self.module, self.method, self.mode, self.freeze_rule = module, method, mode, freeze
-        self.budget = dict(budget or {})
-        rate = self.budget.pop("frames_per_second", None)
-        self.cost: NetworkCost = network_cost(module, chosen, rate)  # type: ignore[arg-type]
-        # checked on the planned code itself; the other metrics come from the table
-        self.ram_kb = self.budget.pop("ram_kb", None)
+        check_pruning(module.channels is not None, method, mode, chosen)
+        limits = sort_budget(budget, is_circuit(chosen))
+        self.budget, self.ram_kb = limits.steering, limits.ram_kb
+        self.cost: NetworkCost = network_cost(
+            module, chosen, limits.frames_per_second, limits.latency_ms  # type: ignore[arg-type]
+        )
         self.aim = {metric: limit * (1 - margin) for metric, limit in self.budget.items()}
         self.warm_up, self.steps = warm_up, steps
         self.signal = "loss" if mode == "adaqat" else signal
@@ -121,11 +125,7 @@ class AdaQAT:
         self.search_steps = look.get(method, max(1, int(steps * search)))
         self.strength = first_strengths(self.cost, self.budget, strength, mode)
         self.reference = {m: self.cost.reference(m) or 1.0 for m in self.strength}
-        self.widths = {
-            w.name: w
-            for w in module.widths
-            if not w.fixed and any(self.cost.share(m, w) > 0 for m in self.strength)
-        }
+        self.widths = searched_widths(module, self.cost, self.strength, method)
         check_budget(self.cost, self.budget, list(self.widths.values()))
         self.arena = Arena(module, self.cost.name)
         if self.ram_kb is not None:
@@ -150,12 +150,10 @@ class AdaQAT:
         self.trials: list[Trial] = []
         self.pending: dict[str, Assignment] = {}
         self.scores: dict[str, float] = {}
-        self.looks = 0
-        self.count = 0
+        self.looks = self.count = self.averaged = 0
         self.done = not self.widths
         self.smooth_n = {name: w.n for name, w in self.widths.items()}
         self.sum_n = dict.fromkeys(self.widths, 0.0)
-        self.averaged = 0
         self._attach()
 
     def _attach(self) -> None:
@@ -192,7 +190,7 @@ class AdaQAT:
         if self.pending:
             self._look(closure)
         elif self.count > self.warm_up and self.method != "uniform":
-            if loss is None or (self.signal == "kl" and output is None):
+            if loss is None or (self.signal != "loss" and output is None):
                 loss, output = self._run(closure, {})
             self._advance(closure, loss.detach(), None if output is None else output.detach())
         if self.module.replay is not None:
@@ -204,14 +202,14 @@ class AdaQAT:
 
     def _advance(self, closure: Closure, loss: Tensor, output: Tensor | None) -> None:
         """One step of the search."""
+        probe = partial(self._run, closure)
         needed = self.comparing or self.method == "knapsack"
         if needed and self.sensitivity.batches < SENSITIVITY_STEPS:
-            self.sensitivity.measure(
-                self.widths.values(), lambda bits: self._run(closure, bits), (loss, output)
-            )
+            change = "squares" if self.signal == "squares" else "kl"
+            self.sensitivity.measure(self.widths.values(), probe, (loss, output), change)
         if self.method == "knapsack":
             return
-        self.search.update(lambda bits: self._run(closure, bits), loss, output)
+        self.search.update(probe, loss, output)
         if not isinstance(self.search, RelaxedSearch):
             self._average()
             self._control()
@@ -221,10 +219,10 @@ class AdaQAT:
             result = closure()
         if isinstance(result, tuple):
             return result
-        if self.signal == "kl":
+        if self.signal != "loss":
             raise UsageError(
                 "step: the closure returned one tensor; (loss, output) is needed for "
-                "signal='kl'; return both or use signal='loss'"
+                f"signal={self.signal!r}; return both or use signal='loss'"
             )
         return result, None
 
@@ -288,7 +286,7 @@ class AdaQAT:
 
     def costs(self) -> dict[str, float]:
         """Cost of the network as it is now, every metric of the target."""
-        return {metric: self.cost.total(metric) for metric in self.cost.metrics}
+        return {metric: self.cost.total(metric) for metric in self.cost.limited}
 
     def state(self) -> dict[str, Any]:
         """Everything but the widths themselves (the module holds those), as plain JSON values."""

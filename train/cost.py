@@ -3,13 +3,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .bits import MAX_BITS, BitWidth
 from .module import QuantModule
 
 Assignment = Mapping[BitWidth, int]
+
+
+Cell = tuple[Mapping[str, float], frozenset[str]]
+"""Cost of a node by metric, and the shared functions it needs."""
+
+
+class Cells:
+    """Cells of a term that are priced when first asked for: of many widths, most never are."""
+
+    def __init__(self, price: Callable[[tuple[int, ...]], Cell]) -> None:
+        self.price, self.known = price, dict[tuple[int, ...], Cell]()
+
+    def __getitem__(self, bits: tuple[int, ...]) -> Cell:
+        """Cost and shared functions at these bits."""
+        if bits not in self.known:
+            self.known[bits] = self.price(bits)
+        return self.known[bits]
+
+    def costs(self) -> Mapping[tuple[int, ...], Mapping[str, float]]:
+        """The first part of the cells."""
+        return _Part(self, 0)
+
+    def calls(self) -> Mapping[tuple[int, ...], frozenset[str]]:
+        """The second part."""
+        return _Part(self, 1)
+
+
+class _Part(Mapping[tuple[int, ...], Any]):
+    """One half of every cell."""
+
+    def __init__(self, cells: Cells, part: int) -> None:
+        self.cells, self.part = cells, part
+
+    def __getitem__(self, bits: tuple[int, ...]) -> Any:
+        return self.cells[bits][self.part]
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        return iter(self.cells.known)
+
+    def __len__(self) -> int:
+        return len(self.cells.known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +60,8 @@ class Term:
 
     Attributes:
         name: the node.
-        widths: its weight and activation width, or only one of them.
+        widths: its weight and activation width, or only one of them; then the numbers of channels
+            of its input and output where these may be pruned.
         table: metrics by the bits of ``widths``, in that order.
         calls: shared functions that the node needs, by the same bits.
     """
@@ -42,11 +85,13 @@ class Term:
 
 
 class NetworkCost:
-    """Cost as a sum of terms, each over at most two widths, and of functions that they share.
+    """Cost as a sum of terms, each over a few widths, and of functions that they share.
 
     Attributes:
         name: the target.
         metrics: metrics it can price.
+        proxies: further metrics that a budget may limit; no device pays them, so bits that cost
+            only these count as free.
         terms: one per node.
         shared: cost of a shared function, by name and metric; a network pays it once.
         fixed: what any network pays, by metric.
@@ -59,17 +104,24 @@ class NetworkCost:
         terms: Iterable[Term],
         shared: Mapping[str, Mapping[str, float]] | None = None,
         fixed: Mapping[str, float] | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.metrics = tuple(metrics)
+        self.proxies = tuple(proxies)
         self.terms = tuple(terms)
-        self.shared = dict(shared or {})
+        self.shared = shared if shared is not None else {}  # tables that are filled later add to it
         self.fixed = dict(fixed or {})
         self._of: dict[BitWidth, list[Term]] = {}
         for term in self.terms:
             for width in dict.fromkeys(term.widths):
                 self._of.setdefault(width, []).append(term)
         self._all = {w: MAX_BITS if not w.fixed else w.integer for w in self._of}
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """Everything that a budget may limit."""
+        return (*self.metrics, *self.proxies)
 
     def total(self, metric: str, bits: Assignment | None = None) -> float:
         """Cost of the network; widths not in ``bits`` count as they are now."""
@@ -107,7 +159,7 @@ class NetworkCost:
 
     @staticmethod
     def _chord(term: Term, metric: str, width: BitWidth, bits: int) -> float:
-        other = next((w for w in term.widths if w is not width), None)
+        other = _partner(term, width)
         positions: list[dict[BitWidth, int]] = [{}]
         if other is not None and not other.frozen:
             positions = [{other: theirs} for theirs in other.allowed if theirs <= other.integer]
@@ -126,7 +178,7 @@ class NetworkCost:
             return 0.0
         total = 0.0
         for term in self._of.get(width, []):
-            other = next((w for w in term.widths if w is not width), None)
+            other = _partner(term, width)
             ends: list[dict[BitWidth, int]] = (
                 [{}] if other is None or other.frozen else [{other: other.hi}, {other: other.lo}]
             )
@@ -136,6 +188,13 @@ class NetworkCost:
                 for end in ends
             ) / len(ends)
         return total / (width.hi - width.lo)
+
+
+def _partner(term: Term, width: BitWidth) -> BitWidth | None:
+    """The width of bits that makes plateaus with another one; numbers of channels make none."""
+    if width.kind == "channels":
+        return None
+    return next((w for w in term.widths if w is not width and w.kind != "channels"), None)
 
 
 class BitOps(NetworkCost):

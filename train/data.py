@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets with fixed, seeded splits: digits (always there), Fashion-MNIST and CIFAR-10."""
+"""Data sets with seeded splits: digits in several forms, Fashion-MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..deploy.errors import UsageError
+from .digits import SCENE_CLASSES, digits_pair, digits_scenes, digits_sequence, digits_vectors
 from .vision import torchvision
 
 ROOT_VARIABLE = "ADAQAT_DATA"
@@ -22,7 +22,10 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Data:
-    """Images (N x C x H x W, float32) and labels (int64) of three disjoint splits."""
+    """Images (N x C x H x W, or N x F, float32) and labels (int64) of three disjoint splits.
+
+    Labels are N, or N x H x W where every pixel has one.
+    """
 
     name: str
     classes: int
@@ -47,11 +50,7 @@ def _root(root: Path | None, name: str) -> Path:
 
 
 def _digits(root: Path | None) -> tuple[Pair, Pair | None, int]:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.from_numpy(digits.images.astype(np.float32))[:, None] / 16
-    return (images, torch.from_numpy(digits.target).long()), None, 10
+    return digits_pair(), None, 10
 
 
 def _fashion_mnist(root: Path | None) -> tuple[Pair, Pair | None, int]:
@@ -89,7 +88,15 @@ def _image_folder(
     return pairs[0], pairs[1], 10
 
 
-LOADERS = {"digits": _digits, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10}
+Loader = Callable[[Path | None], tuple[Pair, Pair | None, int]]
+LOADERS: dict[str, Loader] = {
+    "digits": _digits,
+    "digits_vectors": lambda root: (digits_vectors(), None, 10),
+    "digits_sequence": lambda root: (digits_sequence(), None, 10),
+    "digits_scenes": lambda root: (*digits_scenes(), SCENE_CLASSES),
+    "fashion_mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+}
 
 
 def load_data(
@@ -98,7 +105,8 @@ def load_data(
     """Load and split.
 
     Args:
-        name: ``digits`` (part of scikit-learn), ``fashion_mnist`` or ``cifar10``.
+        name: ``digits`` (part of scikit-learn; `digits` has more forms of it), ``fashion_mnist``
+            or ``cifar10``.
         root: folder of the image sets, default ``$ADAQAT_DATA``; nothing is downloaded.
         seed: of the split.
         validation: part of the training images; digits also set a fifth apart for testing.

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from ..deploy.requant import AddRequant, Requant
 from ..deploy.types import IntType
 from .classes import first_largest, whole_softmax
+from .devices import device_of, whole_sums
 from .module import QuantModule
 from .operations import apply_weights, bilinear_sum, move, window_sum
 from .records import Record
 from .rounding import PIECE
+from .shrink import kept_index, shrunk
 from .snap import Constants, snap_network
 
 FLOAT32_WHOLE = 1 << 24
@@ -37,12 +39,20 @@ class ExactModule(nn.Module):
 
     def __init__(self, module: QuantModule) -> None:
         super().__init__()
-        self.network = module.network
-        self.constants = snap_network(module)
-        first, last = module.network.records[0].name, module.network.output
+        small = shrunk(module)
+        self.network = small.network
+        self.constants = snap_network(small)
+        self._places = {} if small is module else {
+            r.name: (r.channels, kept_index(module, r.name)) for r in module.network.records
+        }
+        first, last = self.network.records[0].name, self.network.output
         self.input_scale = self.constants[first].scale
         self.output_scale = self.constants[last].scale
-        self._rules = {r.name: _tensors(r, self.constants) for r in self.network.records}
+        device = device_of(module)
+        self._rules = {
+            r.name: {k: t.to(device) for k, t in _tensors(r, self.constants, device).items()}
+            for r in self.network.records
+        }
         self._last_use = {n: i for i, r in enumerate(self.network.records) for n in r.inputs}
 
     def quantize(self, x: Tensor) -> Tensor:
@@ -61,7 +71,10 @@ class ExactModule(nn.Module):
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> dict[str, Tensor]:
-        """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch."""
+        """Every record's codes (float64 whole numbers, PyTorch layout) for a real batch.
+
+        Channels that are pruned hold zeros.
+        """
         return self.codes_from_codes(self.quantize(x))
 
     @torch.no_grad()
@@ -69,16 +82,28 @@ class ExactModule(nn.Module):
         """Every record's real values (float32) for a real batch."""
         codes = self._run(self.quantize(x).float(), True)
         # one rounding: the scale is a float32 number
-        return {name: code * self.constants[name].scale for name, code in codes.items()}
+        return {
+            name: self._full(name, code * self.constants[name].scale)
+            for name, code in codes.items()
+        }
 
     @torch.no_grad()
     def codes_from_codes(self, codes: Tensor) -> dict[str, Tensor]:
         """The same for a batch of input codes in PyTorch layout."""
-        return {name: code.double() for name, code in self._run(codes.float(), True).items()}
+        found = self._run(codes.float(), True)
+        return {name: self._full(name, code.double()) for name, code in found.items()}
+
+    def _full(self, name: str, x: Tensor) -> Tensor:
+        """A tensor with pruned channels put back as zeros."""
+        if name not in self._places or self._places[name][0] == x.shape[1]:
+            return x
+        channels, index = self._places[name]
+        full = x.new_zeros(len(x), channels, *x.shape[2:])
+        full[:, index] = x
+        return full
 
     def _run(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
-        # bfloat16 sums would not be whole numbers, whatever the training around this uses
-        with torch.autocast(codes.device.type, enabled=False):
+        with whole_sums(codes.device):
             return self._all(codes, keep)
 
     def _all(self, codes: Tensor, keep: bool) -> dict[str, Tensor]:
@@ -156,7 +181,9 @@ def _add(add: AddRequant, parts: tuple[Tensor, ...]) -> Tensor:
     )
 
 
-def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]:
+def _tensors(
+    record: Record, network: dict[str, Constants], device: torch.device
+) -> dict[str, Tensor]:
     """Constants as float64 tensors; ``s`` as the power of two."""
     constants = network[record.name]
     rule: dict[str, Tensor] = {}
@@ -178,7 +205,9 @@ def _tensors(record: Record, network: dict[str, Constants]) -> dict[str, Tensor]
         source = network[record.inputs[0]].type
         rows = np.abs(grid).reshape(len(grid), -1).sum(axis=1)
         bound = int(rows.max(initial=0)) * max(-source.lo, source.hi)
-        kind = np.float32 if bound <= FLOAT32_WHOLE else np.float64
+        # a GPU's float32 matrix products may round their inputs
+        narrow = bound <= FLOAT32_WHOLE and device.type == "cpu"
+        kind = np.float32 if narrow else np.float64
         rule["weight"] = torch.from_numpy(grid.astype(kind))
     return rule
 
@@ -188,7 +217,7 @@ def _looked_up(table: Tensor, codes: Tensor, type_: IntType) -> Tensor:
     index = (codes - type_.lo).long()
     if len(table) == 1:
         return table[0][index]
-    rows = torch.arange(len(table)).reshape(1, -1, *[1] * (codes.dim() - 2))
+    rows = torch.arange(len(table), device=codes.device).reshape(1, -1, *[1] * (codes.dim() - 2))
     return table[rows, index]
 
 

@@ -8,18 +8,19 @@ from typing import Any
 
 from torch import fx
 
+from .constants import Numbers, apply, is_constant, numbers
 from .nodes import Call, Unsupported, is_sequence, real_shape, shape_of
 
 
 def make_sum(node: fx.Node, a: Any, b: Any, alpha: Any, sign: int) -> Call:
-    """A sum or difference of two computed tensors, or of one and a number."""
-    number = _number(b), _number(a)
+    """A sum or difference of two computed tensors, or of one and constants."""
     if alpha not in (None, 1, 1.0):
         raise Unsupported("an addition with alpha; alpha 1 is supported; scale the branch before")
-    if number[0] is not None and _computed(a):
-        return _affine(a, 1.0, sign * number[0])
-    if number[1] is not None and _computed(b):
-        return _affine(b, float(sign), number[1])
+    behind, front = numbers(b, a), numbers(a, b)
+    if behind is not None and _computed(a):
+        return _affine(a, 1.0, apply(lambda v: sign * v, behind))
+    if front is not None and _computed(b):
+        return _affine(b, float(sign), front)
     _both(node, a, b, "an addition")
     if shape_of(a) != shape_of(b):
         raise Unsupported(
@@ -32,7 +33,7 @@ def make_sum(node: fx.Node, a: Any, b: Any, alpha: Any, sign: int) -> Call:
 def make_product(node: fx.Node, a: Any, b: Any) -> Call:
     """A product of two computed tensors, one of which may have one value per channel or pixel."""
     for value, other in ((b, a), (a, b)):
-        number = _number(value)
+        number = numbers(value, other)
         if number is not None and _computed(other):
             return _affine(other, number, 0.0)
     _both(node, a, b, "a product")
@@ -50,31 +51,45 @@ def make_product(node: fx.Node, a: Any, b: Any) -> Call:
 
 
 def make_quotient(node: fx.Node, a: Any, b: Any) -> Call:
-    """Division by a number."""
-    number = _number(b)
-    if number is None or number == 0 or not _computed(a):
+    """Division by a number, or by one per channel."""
+    number = numbers(b, a)
+    zero = number is not None and 0.0 in (number if isinstance(number, tuple) else (number,))
+    if number is None or zero or not _computed(a):
         raise Unsupported("a division by a tensor; division by a number is supported; use one")
-    return _affine(a, 1.0 / number, 0.0)
+    return _affine(a, apply(lambda v: 1.0 / v, number), 0.0)
 
 
-def _affine(inp: fx.Node, factor: float, shift: float) -> Call:
+def _affine(inp: fx.Node, factor: Numbers, shift: Numbers) -> Call:
     return Call("pointwise", [inp], {"function": "affine", "factor": factor, "shift": shift})
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
 def _computed(value: Any) -> bool:
-    return isinstance(value, fx.Node) and value.op != "get_attr" and shape_of(value) is not None
+    tensor = isinstance(value, fx.Node) and value.op != "get_attr" and shape_of(value) is not None
+    return tensor and not is_constant(value)
 
 
 def _both(node: fx.Node, a: Any, b: Any, what: str) -> None:
     if not (_computed(a) and _computed(b)):
         raise Unsupported(
-            f"{what} of a constant tensor; computed tensors and numbers are supported; put the "
-            "constant into a bias or a BatchNorm"
+            f"{what} of a constant tensor; computed tensors, numbers and buffers of one number per "
+            "channel are supported; put the constant into a bias or a BatchNorm"
         )
+
+
+def make_extremum(node: fx.Node, a: Any, b: Any, largest: int) -> Call:
+    """The larger or smaller of two computed tensors, or a clamp by a number."""
+    for value, other in ((b, a), (a, b)):
+        number = numbers(value, other)
+        if isinstance(number, float) and _computed(other):
+            limits = (number, math.inf) if largest else (-math.inf, number)
+            return Call("clamp", [other], clamp=limits)
+    _both(node, a, b, "a maximum or minimum")
+    if shape_of(a) != shape_of(b):
+        raise Unsupported(
+            f"a maximum or minimum of shapes {shape_of(a)} and {shape_of(b)}; equal shapes are "
+            "supported; expand before"
+        )
+    return Call("extremum", [a, b], {"largest": largest})
 
 
 def make_concat(bound: dict[str, Any]) -> Call:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,9 @@ from ..deploy.errors import UsageError
 from .batch_norm import batch_norm
 from .bits import BitWidth, override
 from .capture import Network
+from .channels import ChannelPlan
 from .classes import scores
+from .groups import Group, list_groups
 from .operations import apply_weights, move, out_first, window_sum
 from .pointwise import evaluate
 from .quantizers import ActQuantizer, WeightQuantizer
@@ -23,31 +24,12 @@ from .records import GRID_KINDS, Record
 from .replay import Replay
 from .rounding import Substitute
 
-SETTINGS = ("granularity", "input_signed", "mixture", "mode", "replay", "stats", "target")
+SETTINGS = (
+    "channels", "granularity", "input_signed", "mixture", "mode", "replay", "stats", "target",
+)  # fmt: skip
 Observer = Callable[[str, Tensor], None]
 Mixture = Callable[[BitWidth], "list[tuple[int, Tensor]] | None"]
 """Bits and shares of a width's tensors; None for a width that is not mixed."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """One width and everything it rules.
-
-    Attributes:
-        name: name of the width variable.
-        kind: ``weight`` or ``act``.
-        bits: the integer width now.
-        fixed: not searched, and why not in ``reason``.
-        reason: why it is fixed or shared; empty for a free single tensor.
-        members: record names.
-    """
-
-    name: str
-    kind: str
-    bits: int
-    fixed: bool
-    reason: str
-    members: tuple[str, ...]
 
 
 class QuantModule(nn.Module):
@@ -64,6 +46,7 @@ class QuantModule(nn.Module):
             ``freeze`` (running statistics are used, also in training).
         input_signed: whether the input needs negative codes; None lets calibration decide.
         granularity: ``layer`` or ``network``.
+        channels: which output channels may be pruned; None where none may.
         target: default target of the controller.
     """
 
@@ -76,6 +59,7 @@ class QuantModule(nn.Module):
         weight_quantizers: Mapping[str, WeightQuantizer],
         act_quantizers: Mapping[str, ActQuantizer],
         reasons: Mapping[str, str],
+        channels: ChannelPlan | None = None,
     ) -> None:
         super().__init__()
         for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]:
@@ -97,6 +81,9 @@ class QuantModule(nn.Module):
         self.adaqat_widths = self._table("width", widths)
         self.adaqat_weights = self._table("weight", weight_quantizers)
         self.adaqat_acts = self._table("act", act_quantizers)
+        self.channels = channels
+        if channels is not None:
+            self.adaqat_channels = self._table("channel", channels.sets)
         self._last_use = {name: i for i, r in enumerate(network.records) for name in r.inputs}
         self.replay: Replay | None = None
         self.mixture: Mixture | None = None
@@ -128,10 +115,14 @@ class QuantModule(nn.Module):
         assert isinstance(found, ActQuantizer)
         return found
 
+    def replace_act_quantizer(self, name: str, quantizer: ActQuantizer) -> None:
+        """Put another quantiser on the grid of record ``name``."""
+        self.adaqat_acts[self._keys["act"][self.grids[name]]] = quantizer
+
     @property
     def calibrated(self) -> bool:
         """Whether ranges have been set from data (never needed again on resume)."""
-        return bool(self.act_quantizer(self.network.records[0].name).calibrated)
+        return all(bool(quantizer.calibrated) for quantizer in self.adaqat_acts.values())
 
     def tensor(self, path: str) -> Tensor:
         """Parameter or buffer by path."""
@@ -149,23 +140,7 @@ class QuantModule(nn.Module):
 
     def groups(self) -> list[Group]:
         """Every width with what it rules, for people: ``print`` them."""
-        members: dict[str, list[str]] = {width.name: [] for width in self.widths}
-        for record in self.network.records:
-            if record.weight is not None:
-                members[self.weight_quantizer(record).width.name].append(record.name)
-            if record.kind in GRID_KINDS:
-                members[self.act_quantizer(record.name).width.name].append(record.name)
-        return [
-            Group(
-                w.name,
-                w.kind,
-                w.bits,
-                w.fixed,
-                self.reasons.get(w.name, ""),
-                tuple(members[w.name]),
-            )
-            for w in self.widths
-        ]
+        return list_groups(self)
 
     def quantizer_parameters(self) -> list[nn.Parameter]:
         """Learned ranges: their own optimiser group, no weight decay."""
@@ -212,6 +187,8 @@ class QuantModule(nn.Module):
                     if self.mode == "quant"
                     else out.clamp(*record.clamp)
                 )
+                if self.channels is not None and self.mode == "quant":
+                    out = self.channels.masked(record.name, out)
                 if codes is not None:
                     out = Substitute.apply(out, codes[record.name])  # type: ignore[no-untyped-call]
             values[record.name] = out
@@ -228,6 +205,10 @@ class QuantModule(nn.Module):
         """First record that computes with the width of a probe; None outside probes."""
         for i, record in enumerate(self.network.records):
             if record.kind in GRID_KINDS and self.act_quantizer(record.name).width.probing:
+                return i
+            if self.channels is not None and any(
+                width.probing for width in self.channels.widths(record.name)
+            ):
                 return i
             if record.weight is not None and self.weight_quantizer(record).width.probing:
                 return i

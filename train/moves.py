@@ -139,6 +139,39 @@ def make_upsample(
     return Call("upsample_bilinear", [source], {"size": size, "corners": bool(corners)})
 
 
+def make_permute(node: fx.Node, source: fx.Node, axes: list[int]) -> Call:
+    """Another order of the axes behind the batch; ``axes`` counts the batch as 0."""
+    shape = real_shape(source)
+    if shape is None or len(shape) not in (2, 3, 4) or axes[0] != 0:
+        raise Unsupported(
+            f"axes {axes} of a tensor of shape {shape}; those behind the batch of N x C x H x W and"
+            " N x C x L are supported; leave the batch in front"
+        )
+    if axes == sorted(axes):
+        return Call("identity", [source])
+    if len(shape) == 3:  # (C, L) counts as (C, 1, L)
+        return Call("permute", [source], {"axes": (2, 1, 0)})
+    return Call("permute", [source], {"axes": tuple(axis - 1 for axis in axes[1:])})
+
+
+def read_permute(node: fx.Node) -> Call:
+    """``permute``, ``transpose`` and ``swapaxes``."""
+    source, *rest = node.args
+    assert isinstance(source, fx.Node)
+    rank = len(real_shape(source) or ())
+    values: list[Any] = [*rest, *node.kwargs.values()]
+    given = values[0] if len(values) == 1 and isinstance(values[0], tuple | list) else values
+    if not rank or any(not isinstance(v, int) for v in given):
+        raise Unsupported("computed axes; constant axes are supported; use numbers")
+    axes = [int(v) % rank for v in given]
+    name = node.target if isinstance(node.target, str) else node.target.__name__  # type: ignore[union-attr]
+    if name != "permute":
+        first, second = axes
+        axes = list(range(rank))
+        axes[first], axes[second] = second, first
+    return make_permute(node, source, axes)
+
+
 def make_shuffle(source: fx.Node, groups: int) -> Call:
     """A channel shuffle."""
     return Call("shuffle", [source], {"groups": int(groups)})

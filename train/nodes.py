@@ -129,7 +129,19 @@ def first_input(n: fx.Node) -> fx.Node:
     return inp
 
 
+def identifier(name: str) -> str:
+    """A record name that is a plain ASCII identifier, as the emitted code needs it."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    return text if text and not text[0].isdigit() else f"n{text}"
+
+
+def is_tensor_tuple(node: fx.Node) -> bool:
+    """Whether a node gives several tensors."""
+    meta = node.meta.get("tensor_meta")
+    return isinstance(meta, tuple | list) and any(hasattr(m, "shape") for m in meta)
+
+
 SUPPORTED = (
     "convolutions, linear, batch norm, pointwise functions, pooling, add, sub, mul, concat, split, "
-    "slice, pad, channel shuffle, upsampling, flatten, softmax and argmax"
+    "slice, pad, permute, channel shuffle, upsampling, flatten, softmax and argmax"
 )

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import ranks
@@ -20,8 +19,8 @@ class Batch:
 
     Attributes:
         x: inputs.
-        targets: class probabilities, N x classes.
-        soft: the teacher's probabilities, or None.
+        targets: what the task's loss compares with, class probabilities on axis 1 or the input.
+        soft: the same from the teacher, or None.
     """
 
     x: Tensor
@@ -48,13 +47,14 @@ class Objective:
         distill: float = 0.0,
     ) -> None:
         self.run, self.section = run, section
+        self.task = run.task
         self.teacher = teacher if distill > 0 else None
         self.distill = distill
 
     def batch(self, x: Tensor, y: Tensor) -> Batch:
         """Mix, smooth, share between ranks, ask the teacher."""
         classes, smooth = self.run.data.classes, self.section.label_smoothing
-        targets = F.one_hot(y, classes).float()
+        targets = self.task.targets(x, y, classes)
         if self.section.mixup > 0:
             one = torch.full((), self.section.mixup)
             part = float(torch.distributions.Beta(one, one).sample())
@@ -63,22 +63,21 @@ class Objective:
             targets = targets.lerp(targets[order], 1 - part)
         if smooth > 0:
             targets = targets * (1 - smooth) + smooth / classes
-        x = ranks.share(x).contiguous(
-            memory_format=self.run.layout if x.dim() == 4 else torch.contiguous_format
-        )
+        # drawn, mixed and shared on the processor: every device sees the same batches
+        x = self.run.place(ranks.share(x))
         soft = None
         if self.teacher is not None:
             with torch.no_grad(), self.run.narrow():
-                soft = self.teacher(x).float().softmax(1)
-        return Batch(x, ranks.share(targets), soft)
+                soft = self.task.soft_targets(self.teacher(x).float())
+        return Batch(x, ranks.share(targets).to(self.run.device), soft)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy, a part of it against the teacher."""
+        """The task's loss, a part of it against the teacher."""
         output = output.float()
-        hard = F.cross_entropy(output, batch.targets)
+        hard = self.task.loss(output, batch.targets)
         if batch.soft is None:
             return hard
-        return (1 - self.distill) * hard + self.distill * F.cross_entropy(output, batch.soft)
+        return (1 - self.distill) * hard + self.distill * self.task.loss(output, batch.soft)
 
 
 class Average:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,7 +54,10 @@ def apply_weights(record: Record, x: Tensor, weight: Tensor, bias: Tensor | None
 
 def max_pool(record: Record, x: Tensor) -> Tensor:
     """Largest value of each window; padding never wins."""
-    return F.max_pool2d(x, record.attrs["kernel"], record.attrs["stride"], record.attrs["pad"][:2])
+    attrs = record.attrs
+    pad = attrs["pad"]
+    partial = pad[:2] != pad[2:]  # windows that hang over the end, as ceil_mode gives them
+    return F.max_pool2d(x, attrs["kernel"], attrs["stride"], pad[:2], ceil_mode=partial)
 
 
 def window_sum(record: Record, x: Tensor) -> Tensor:
@@ -71,6 +76,8 @@ def move(record: Record, inputs: list[Tensor]) -> Tensor | None:
     match record.kind:
         case "concat":
             return torch.cat(inputs, 1)
+        case "extremum":
+            return reduce(torch.maximum if attrs["largest"] else torch.minimum, inputs)
         case "flatten":
             return x.reshape(len(x), *record.shape)
         case "maxpool2d":
@@ -78,6 +85,8 @@ def move(record: Record, inputs: list[Tensor]) -> Tensor | None:
         case "pad":
             top, left, bottom, right = attrs["pad"]
             return F.pad(x, (left, right, top, bottom, *attrs["channels"]))
+        case "permute":
+            return x.permute(0, *(axis + 1 for axis in attrs["axes"]))
         case "slice":
             keys = [
                 slice(a, a + (n - 1) * d + 1, d)

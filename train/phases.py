@@ -13,11 +13,12 @@ from .bits import MAX_BITS
 from .calibration import reestimate_batch_norm
 from .controller import AdaQAT
 from .data import batches
+from .devices import set_random_state
+from .events import epoch_figures
 from .exact_mode import exact
 from .module import QuantModule
 from .objective import Average, Batch, Objective
 from .refine import refine
-from .result import accuracy
 from .session import RAMP, Progress, Run, cosine, make_optimizer, set_rates
 from .trials import judge, origin_of, origin_tensors
 
@@ -36,11 +37,11 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
     optimizer = make_optimizer(section, [{"params": list(model.parameters())}])
     average = Average(model, section.ema) if section.ema > 0 else None
     progress = Progress()
-    random: Tensor | None = None
+    random: dict[str, Tensor] = {}
     found = run.restore(FLOAT_FILE, model, optimizer) if resume else None
     if found is not None:
         progress, state, tensors = found
-        random = tensors["random"]
+        random = tensors
         if average is not None:
             average.load(tensors)
         if rewind:
@@ -52,7 +53,7 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
     while progress.epoch < section.epochs:
         model.train()
         data = run.epoch(run.recipe.seed * 100_003 + progress.epoch, progress.index)
-        _go_on(progress, random)
+        _go_on(run, progress, random)
         for x, y in data:
             step = progress.epoch * per_epoch + progress.index
             set_rates(
@@ -80,7 +81,7 @@ def float_phase(run: Run, model: nn.Module, resume: bool, *, rewind: bool = True
             epoch=progress.epoch,
             epochs=section.epochs,
             loss=loss_mean,
-            validation=accuracy(model.eval(), run.data.validation),
+            validation=run.score(model.eval(), run.data.validation)[0],
         )
         _save_float(run, model, optimizer, progress, average)
 
@@ -92,10 +93,10 @@ def _save_float(
     run.save(FLOAT_FILE, model, optimizer, "float", progress, extra)
 
 
-def _go_on(progress: Progress, random: Tensor | None) -> None:
+def _go_on(run: Run, progress: Progress, random: dict[str, Tensor]) -> None:
     """In the middle of an epoch, go on with the random numbers of the checkpoint."""
-    if progress.index and random is not None:
-        torch.set_rng_state(random)
+    if progress.index and random:
+        set_random_state(random, run.device)
 
 
 class QuantisedPhase:
@@ -137,7 +138,7 @@ class QuantisedPhase:
         self.average = Average(module, section.ema) if section.ema > 0 else None
         self.objective = Objective(run, section, teacher, section.distill)
         self.progress = Progress()
-        self.random: Tensor | None = None
+        self.random: dict[str, Tensor] = {}
         self.tail = section.epochs - section.exact_epochs
         self.final: dict[str, int] = {}
         self.net = ranks.spread(module)
@@ -153,7 +154,7 @@ class QuantisedPhase:
             return
         run.restore(FILE, module, self.optimizer)
         self.progress, state, tensors = found
-        self.random, self.final = tensors["random"], state["final"]
+        self.random, self.final = tensors, state["final"]
         if self.average is not None:
             self.average.load(tensors)
         if controller is not None:
@@ -171,7 +172,7 @@ class QuantisedPhase:
             module.train()
             seed = run.recipe.seed * 100_003 + 50_000 + progress.epoch
             data = run.epoch(seed, progress.index)
-            _go_on(progress, self.random)
+            _go_on(run, progress, self.random)
             for x, y in data:
                 self._step(self.objective.batch(x, y), in_tail)
                 step = progress.epoch * run.per_epoch + progress.index - 1
@@ -195,7 +196,7 @@ class QuantisedPhase:
         reestimate_batch_norm(
             self.module,
             [
-                x.contiguous(memory_format=self.run.layout) if x.dim() == 4 else x
+                self.run.place(x)
                 for x, _ in batches(few, 256, seed=0, augment=augment)
             ],
         )
@@ -226,7 +227,7 @@ class QuantisedPhase:
 
     def _descend(self, step: int, arrived: bool) -> None:
         """Progressive widths: frozen ones come down to their values bit by bit."""
-        free = [w for w in self.module.widths if not w.fixed]
+        free = [w for w in self.module.widths if not w.fixed and w.kind != "channels"]
         if not self.final:
             self.final = {w.name: w.integer for w in free}
         start = self.progress.frozen_at
@@ -266,17 +267,7 @@ class QuantisedPhase:
             epoch=progress.epoch,
             epochs=self.section.epochs,
             loss=loss,
-            validation=accuracy(self.module.eval(), self.run.data.validation),
-            widths={w.name: round(w.n, 3) for w in self.module.widths if not w.fixed},
-            costs={} if controller is None else controller.costs(),
-            strength={} if controller is None else dict(controller.strength),
-            probes={}
-            if controller is None
-            else {
-                v.name: [v.probed, v.worth, v.price]
-                for v in controller.verdicts()
-                if v.probed is not None
-            },
+            **epoch_figures(self.run, self.module, controller),
         )
         self._save()
 

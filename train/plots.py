@@ -48,20 +48,28 @@ def plot_widths(run: Path) -> list[Path]:
         raise UsageError(f"plot: {run} has no widths in its log; a run with free widths is needed")
     epochs = [e["epoch"] for e in events]
     figure = _figure(8, 6)
-    for axes, kind, title in zip(
-        figure.subplots(2, 1, sharex=True), "wa", ("weights", "activations"), strict=True
+    kinds = ["bits of weights", "bits of activations"]
+    if any(_kind(name) == 2 for name in events[0]["widths"]):
+        kinds.append("eighths of channels")
+    for place, (axes, title) in enumerate(
+        zip(figure.subplots(len(kinds), 1, sharex=True), kinds, strict=True)
     ):
         for name in events[0]["widths"]:
-            if name[0] == kind or (kind == "w") == name.startswith("weights"):
+            if _kind(name) == place:
                 values = [e["widths"][name] for e in events]
                 axes.plot(epochs, values, drawstyle="steps-post", label=name[2:])
-        axes.set_ylabel(f"bits of {title}")
+        axes.set_ylabel(title)
         axes.set_ylim(0.5, 8.5)
         axes.grid(alpha=0.3)
         if axes.get_lines():
             axes.legend(fontsize=6, ncols=3)
     axes.set_xlabel("epoch")
     return _save(figure, run / "widths")
+
+
+def _kind(name: str) -> int:
+    """Weights, activations or channels, from a width's name."""
+    return 0 if name.startswith("w") else 2 if name.startswith("c:") else 1
 
 
 def plot_pareto(runs: Sequence[Path], metric: str, out: Path) -> list[Path]:
@@ -124,9 +132,14 @@ def _save(figure: Any, stem: Path) -> list[Path]:
 
 
 class TensorBoard:
-    """A listener that repeats the events as TensorBoard scalars in the run's folder."""
+    """A listener that repeats the events as TensorBoard scalars in the run's folder.
 
-    def __init__(self, out: Path) -> None:
+    Args:
+        out: the run's folder.
+        budget: limits; costs are shown as parts of them too.
+    """
+
+    def __init__(self, out: Path, budget: Mapping[str, float] | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -134,19 +147,35 @@ class TensorBoard:
                 "watch.tensorboard: the package tensorboard is not installed; it writes these "
                 "logs; install adaqat-deploy[tensorboard] or switch the option off"
             ) from error
+        self.budget = dict(budget or {})
+        self.last = 0
         self.writer = SummaryWriter(str(out / "tensorboard"))
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write one event."""
+        if event["phase"] == "done" and "accuracy" in event:
+            found = {f"test/{k}": v for k, v in event["accuracy"].items() if v is not None}
+            self._write(found, self.last)
         if "epoch" not in event:
             return
+        self.last = event["epoch"]
         step, part = event["epoch"], "float" if event["phase"] == "float" else "quantised"
         scalars: dict[str, float] = {f"{part}/{k}": event[k] for k in ("loss", "validation")}
         scalars |= {f"widths/{k}": v for k, v in event.get("widths", {}).items()}
         scalars |= {f"cost/{k}": v for k, v in event.get("costs", {}).items()}
+        if "integer" in event:
+            scalars[f"{part}/validation of the integers"] = event["integer"]
+        scalars |= {
+            f"cost of budget/{k}": v / self.budget[k]
+            for k, v in event.get("costs", {}).items()
+            if k in self.budget
+        }
         scalars |= {f"strength/{k}": v for k, v in event.get("strength", {}).items()}
         for name, (_, worth, price) in event.get("probes", {}).items():
             scalars |= {f"probe worth/{name}": worth, f"probe price/{name}": price}
+        self._write(scalars, step)
+
+    def _write(self, scalars: Mapping[str, float], step: int) -> None:
         for name, value in scalars.items():
             self.writer.add_scalar(name, value, step)
         self.writer.flush()

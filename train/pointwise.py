@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "affine": lambda x, factor=1.0, shift=0.0: x * factor + shift,
     "prelu": lambda x, slopes: F.prelu(x, slopes),
 }
-"""By name; ``slopes`` of prelu is a parameter, everything else numbers."""
+"""By name; ``slopes`` of prelu is a parameter, everything else numbers, or one per channel."""
 
 NONNEGATIVE = frozenset({"sigmoid", "hardsigmoid", "softplus", "abs", "square"})
 """Never below zero."""
@@ -42,11 +42,15 @@ def evaluate(attrs: Mapping[str, Any], x: Tensor, slopes: Tensor | None) -> Tens
     """The function of a pointwise record; channels on axis 1.
 
     Args:
-        attrs: ``function`` and its numbers.
+        attrs: ``function`` and its numbers; a tuple holds one per channel.
         x: real values.
         slopes: the parameter of a prelu.
     """
     numbers = {key: v for key, v in attrs.items() if key not in ("function", "slopes")}
+    for key, value in numbers.items():
+        if isinstance(value, tuple):  # one per channel
+            given = torch.tensor(value, dtype=x.dtype, device=x.device)
+            numbers[key] = given.reshape(-1, *[1] * (x.dim() - 2))
     if attrs["function"] == "prelu":
         assert slopes is not None
         numbers["slopes"] = slopes.to(x.dtype)
@@ -57,5 +61,6 @@ def nonnegative(attrs: Mapping[str, Any], before: bool) -> bool:
     """Whether the result is never below zero, given whether the input never is."""
     name = attrs["function"]
     if name == "affine":
-        return before and attrs.get("factor", 1.0) >= 0 and attrs.get("shift", 0.0) >= 0
+        numbers = (attrs.get("factor", 1.0), attrs.get("shift", 0.0))
+        return before and all(min(v) >= 0 if isinstance(v, tuple) else v >= 0 for v in numbers)
     return name in NONNEGATIVE or (name in KEEPS_SIGN and before)

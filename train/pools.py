@@ -35,16 +35,23 @@ def make_window(
         (s + 2 * p - k) // t + 1
         for s, p, k, t in zip(shape[2:], padding, kernel, stride, strict=True)
     ]
+    more = [0, 0]
     if ceil_mode and tuple(floor) != out[2:]:
-        raise Unsupported(
-            "ceil_mode that adds a partial window; full windows are supported; "
-            "pad the map or use ceil_mode=False"
-        )
+        if kind != "maxpool2d":
+            raise Unsupported(
+                "ceil_mode that adds a partial window to an average; full windows are supported; "
+                "pad the map or use ceil_mode=False"
+            )
+        # the last window hangs over the end; padding never wins
+        more = [
+            max(0, (o - 1) * t + k - s - 2 * p)
+            for o, s, p, k, t in zip(out[2:], shape[2:], padding, kernel, stride, strict=True)
+        ]
     attrs = {
         "kernel": kernel,
         "stride": stride,
         "dilation": (1, 1),
-        "pad": (*padding, *padding),
+        "pad": (*padding, padding[0] + more[0], padding[1] + more[1]),
         "in": shape[1],
     }
     return Call(kind, [inp], attrs)
@@ -80,10 +87,13 @@ def make_adaptive(kind: str, inp: fx.Node, out: Shape | None) -> Call:
             "an adaptive pooling of an unbatched map; N x C x H x W is supported; "
             "add the batch dimension"
         )
+    if not (out[2] % shape[2] or out[3] % shape[3]) and out != shape:
+        return Call("upsample_nearest", [inp], {"size": (out[2], out[3])})
     if shape[2] % out[2] or shape[3] % out[3]:
         raise Unsupported(
             f"adaptive pooling from {shape[2]}x{shape[3]} to {out[2]}x{out[3]}; "
-            "outputs that divide the input are supported; use a fixed window"
+            "outputs that divide the input, or the other way round, are supported; use a "
+            "fixed window"
         )
     kernel = (shape[2] // out[2], shape[3] // out[3])
     call = make_window(kind, inp, kernel, kernel, 0, 1, False, out)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,20 @@ from torch import Tensor, nn
 
 from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
+from .camera import Camera
 from .capture import Network, capture
+from .channels import plan_channels
+from .grids import share_grids, starts
 from .module import QuantModule
 from .operations import out_first
-from .quantizers import ActQuantizer, DorefaWeights, LsqWeights, UnitGrid, WeightQuantizer
+from .quantizers import (
+    ActQuantizer,
+    DorefaWeights,
+    FixedGrid,
+    LsqWeights,
+    UnitGrid,
+    WeightQuantizer,
+)
 from .records import GRID_KINDS, UNIT_KINDS, WEIGHTED, Record
 
 if TYPE_CHECKING:
@@ -51,6 +61,9 @@ def prepare(
     min_bits: int = 2,
     on_width_change: str | None = None,
     input_signed: bool | None = None,
+    input_scale: float | None = None,
+    input_normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    prune: int = 0,
 ) -> QuantModule:
     """Attach quantisers and trainable bit-widths to a copy of ``model``.
 
@@ -74,6 +87,12 @@ def prepare(
         on_width_change: ``refit`` (the range follows a table of best ranges per width) or
             ``keep``; default: refit for LSQ, keep for PACT.
         input_signed: whether the input needs negative codes; default: what calibration sees.
+        input_scale: the input is unsigned bytes of this real size each (1/255 for images in 0..1
+            out of a camera) instead of a grid that calibration chooses.
+        input_normalisation: (mean, std) per channel, which the network expects to be applied to
+            its input; they become an exact table per channel, and the module takes plain images.
+            Without ``input_scale``, bytes of 1/255 each.
+        prune: let the search remove output channels, so many at a time; 0 keeps all.
 
     Raises:
         UnsupportedError: every node that cannot be expressed, at once.
@@ -102,7 +121,13 @@ def prepare(
     ]:
         if not 1 <= bits <= MAX_BITS:
             raise UsageError(f"{label}: {bits} bits found; 1 to {MAX_BITS} are supported")
-    network, grids = _grids(capture(model, example_input))
+    if prune < 0 or (prune and weight_quantizer == "dorefa"):
+        raise UsageError(
+            f"prune: {prune} with {weight_quantizer} weights found; 0 or a number of channels, with"
+            " lsq weights, is supported (dorefa scales all channels of a layer together)"
+        )
+    camera = Camera.of(input_scale, input_normalisation)
+    network, grids = share_grids(camera.placed(capture(model, example_input)))
     copied = copy.deepcopy(model)
     plan = _WidthPlan(network, grids, options)
     weights: dict[str, WeightQuantizer] = {}
@@ -125,9 +150,21 @@ def prepare(
         else ActQuantizer(width, rule=act_quantizer, refit=refit)
         for grid, width in plan.acts.items()
     }
+    channels, kept, ties = plan_channels(network, prune) if prune else (None, [], {})
     module = QuantModule(
-        copied, network, grids, {w.name: w for w in plan.all}, weights, acts, plan.reasons
+        copied,
+        network,
+        grids,
+        {w.name: w for w in [*plan.all, *kept]},
+        weights,
+        acts,
+        plan.reasons | ties,
+        channels,
     )
+    first = network.records[0].name
+    if camera.scale is not None:
+        input_signed = False
+        module.replace_act_quantizer(first, FixedGrid(plan.acts[grids[first]], camera.scale))
     module.input_signed = input_signed
     module.granularity = granularity
     module.target = target
@@ -139,52 +176,6 @@ def _one_of(label: str, value: str | None, known: tuple[str | None, ...]) -> Non
     if value not in known:
         names = ", ".join(str(k) for k in known if k is not None)
         raise UsageError(f"{label}: {value!r} found; {names} are supported")
-
-
-def _grids(network: Network) -> tuple[Network, dict[str, str]]:
-    """The grid (named after one producer) of every tensor; concats share one.
-
-    The network's input and a softmax never share: a concat of them gets a change of grid in front.
-    """
-    records: list[Record] = []
-    parent: dict[str, str] = {}
-    grid_of: dict[str, str] = {}
-    by_name: dict[str, Record] = {}
-
-    def find(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for original in network.records:
-        record = original
-        if record.kind in GRID_KINDS:
-            parent[record.name] = record.name
-            grid_of[record.name] = record.name
-        elif record.kind == "concat":
-            inputs = []
-            for i, name in enumerate(record.inputs):
-                source = by_name[name]
-                root = find(grid_of[name])
-                if root == find(records[0].name) or by_name[root].kind in UNIT_KINDS:
-                    regrid = f"{record.name}_in{i}"
-                    records.append(Record(regrid, "affine", record.source, (name,), source.shape))
-                    parent[regrid] = grid_of[regrid] = regrid
-                    name = regrid
-                inputs.append(name)
-            record = replace(record, inputs=tuple(inputs))
-            roots = [find(grid_of[name]) for name in inputs]
-            for root in roots[1:]:
-                parent[find(root)] = find(roots[0])
-            grid_of[record.name] = roots[0]
-        else:
-            grid_of[record.name] = grid_of[record.inputs[0]]
-        records.append(record)
-        by_name[record.name] = record
-    return (
-        replace(network, records=tuple(records)),
-        {name: find(grid) for name, grid in grid_of.items()},
-    )
 
 
 class _WidthPlan:
@@ -202,6 +193,7 @@ class _WidthPlan:
         while end.kind in UNIT_KINDS or (end.kind == "flatten" and end.inputs):
             end = self.records[end.inputs[0]]
         self.end = grids[end.name]
+        self.start = starts(network, grids)
         for record in network.records:
             if record.weight is not None and record.weight not in self.weights:
                 self.weights[record.weight] = self._weight(record)
@@ -255,7 +247,7 @@ class _WidthPlan:
         return self._free(name, "weight")
 
     def _is_first(self, record: Record) -> bool:
-        return self.grids[record.inputs[0]] == self.network.records[0].name
+        return self.grids[record.inputs[0]] in self.start
 
     def _is_last(self, record: Record) -> bool:
         return self.grids[record.name] == self.end
@@ -272,7 +264,7 @@ class _WidthPlan:
             return self._new(name, "act", bits or 8 if share else 8, f"result of {kind}")
         if bits is not None:
             return self._new(name, "act", bits, "fixed by the user")
-        if grid == self.network.records[0].name:
+        if grid in self.start:
             return self._new(name, "act", 8, "network input")
         if grid in (self.end, self.grids[self.network.output]):
             return self._new(name, "act", 8, "network output")

@@ -7,7 +7,8 @@ report with, so the cost that steers the widths is the cost that the report pred
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 
 from ..deploy.errors import UsageError
 from ..hw_models import HwModel, HwModelError, load, load_fabric
@@ -22,7 +23,7 @@ from ..hw_models.work import (
 )
 from . import circuits
 from .bits import BitWidth
-from .cost import BitOps, NetworkCost, Term
+from .cost import BitOps, Cell, Cells, NetworkCost, Term
 from .module import QuantModule
 from .records import Record
 
@@ -30,10 +31,16 @@ TABLE_KIND = {"affine": "requantize", "pointwise": "lookup", "shuffle": "transpo
 """Kinds of table rows that are called otherwise than the records."""
 METRICS = ("latency_ms", "cycles", "instructions", "energy_uj", "flash_kb")
 """What a table prices; kB is 1024 bytes."""
+PROXIES = ("gbitops",)
+"""Products of bits in billions, as papers count them: the sum of multiply-accumulates times weight
+bits times activation bits. A budget may hold it, no device pays it."""
 
 
 def network_cost(
-    module: QuantModule, target: HwModel | str | None, frames_per_second: float | None = None
+    module: QuantModule,
+    target: HwModel | str | None,
+    frames_per_second: float | None = None,
+    latency_ms: float | None = None,
 ) -> NetworkCost:
     """Cost model of a calibrated module on a target (a model, a table's name, or ``bitops``).
 
@@ -41,13 +48,14 @@ def network_cost(
         module: the network.
         target: what prices it.
         frames_per_second: the rate a circuit must reach (`circuits`); FPGA targets only.
+        latency_ms: most time of one frame in a circuit; FPGA targets only.
 
     Raises:
         HwModelError: an unknown target, or widths that its table does not hold.
         UsageError: the module is not calibrated (signs decide which kernel runs), or a rate for a
             target that is no circuit.
     """
-    circuit = isinstance(target, str) and target.startswith(circuits.PREFIX)
+    circuit = is_circuit(target)
     if frames_per_second is not None and not circuit:
         raise UsageError(
             f"budget: frames_per_second found for {target}; FPGA targets take it; use latency_ms"
@@ -57,7 +65,7 @@ def network_cost(
     if not module.calibrated:
         raise UsageError("cost: the prepared network is not calibrated; call calibrate first")
     if isinstance(target, str) and circuit:
-        return circuits.circuit_cost(module, target, frames_per_second)
+        return circuits.circuit_cost(module, target, frames_per_second, latency_ms)
     model = load(target) if isinstance(target, str) else target
     metrics = _priced(model)
     records = [
@@ -70,7 +78,12 @@ def network_cost(
     shared: dict[str, dict[str, float]] = {}
     terms = [_term(module, model, record, metrics, shared) for record in records]
     fixed = {"flash_kb": model.run_bytes(len(terms)) / 1024}
-    return NetworkCost(model.name, metrics, terms, shared, fixed)
+    return NetworkCost(model.name, metrics, terms, shared, fixed, PROXIES)
+
+
+def is_circuit(target: object) -> bool:
+    """Whether a target is a circuit, not a processor."""
+    return isinstance(target, str) and target.startswith(circuits.PREFIX)
 
 
 def _priced(model: HwModel) -> tuple[str, ...]:
@@ -89,7 +102,7 @@ def table_name(target: HwModel | str | None) -> str:
     """Name and hash of a target's table: two tables of one name can be told apart."""
     if target is None or target == "bitops":
         return "bitops"
-    if isinstance(target, str) and target.startswith(circuits.PREFIX):
+    if isinstance(target, str) and is_circuit(target):
         return f"{target} {load_fabric(target).provenance.template_sha256[:16]}"
     model = load(target) if isinstance(target, str) else target
     return f"{model.name} {getattr(model, 'table_hash', '')[:16]}".strip()
@@ -106,17 +119,20 @@ def _term(
     widths = [module.weight_quantizer(record).width] if record.weight is not None else []
     source = module.act_quantizer(record.inputs[0])
     widths.append(source.width)
-    table: dict[tuple[int, ...], dict[str, float]] = {}
-    calls: dict[tuple[int, ...], frozenset[str]] = {}
-    for bits in _choices(widths):
+    plan = module.channels
+    pruned = [] if plan is None else plan.widths(record.inputs[0], record.name)
+
+    def price(bits: tuple[int, ...]) -> Cell:
         weight_bits = bits[0] if record.weight is not None else 0
-        work = record_work(module, record, weight_bits, bits[-1], source.signed, model.kernels)
-        try:
-            cost = model.node_cost(work)
-        except HwModelError:
-            if all(w.fixed or b in w.allowed for w, b in zip(widths, bits, strict=True)):
-                raise
-            continue  # a probe below what the table holds is simply not priced
+        act_bits = bits[len(widths) - 1]
+        channels = None
+        if plan is not None and pruned:
+            kept = dict(zip(pruned, bits[len(widths) :], strict=True))
+            channels = plan.channels(record.inputs[0], kept), plan.channels(record.name, kept)
+        work = record_work(
+            module, record, weight_bits, act_bits, source.signed, model.kernels, channels
+        )
+        cost = model.node_cost(work)
         values = {
             "latency_ms": model.latency_ms(cost.cycles, cost.stall_cycles) or 0.0,
             "cycles": cost.cycles or 0.0,
@@ -124,11 +140,25 @@ def _term(
             "energy_uj": cost.energy_uj or 0.0,
             "flash_kb": cost.flash_bytes / 1024,
         }
-        table[bits] = {metric: values[metric] for metric in metrics}
-        calls[bits] = frozenset(cost.shared)
         for name, size in cost.shared.items():
             known = shared.setdefault(name, {"flash_kb": 0.0})
             known["flash_kb"] = max(known["flash_kb"], size / 1024)
+        priced = {metric: values[metric] for metric in metrics}
+        priced["gbitops"] = work.macs * weight_bits * act_bits * 1e-9
+        return priced, frozenset(cost.shared)
+
+    if pruned:
+        cells = Cells(price)
+        return Term(record.name, (*widths, *pruned), cells.costs(), cells.calls())
+    table: dict[tuple[int, ...], Mapping[str, float]] = {}
+    calls: dict[tuple[int, ...], frozenset[str]] = {}
+    for bits in _choices(widths):
+        try:
+            table[bits], calls[bits] = price(bits)
+        except HwModelError:
+            if all(w.fixed or b in w.allowed for w, b in zip(widths, bits, strict=True)):
+                raise
+            # a probe below what the table holds is simply not priced
     return Term(record.name, tuple(widths), table, calls)
 
 
@@ -157,8 +187,8 @@ def _choices(widths: Sequence[BitWidth]) -> list[tuple[int, ...]]:
     return combined
 
 
-def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    return shape[1], shape[2], shape[0]
+def _hwc(shape: tuple[int, ...], channels: int) -> tuple[int, int, int]:
+    return shape[1], shape[2], channels
 
 
 def record_work(
@@ -168,6 +198,7 @@ def record_work(
     act_bits: int,
     signed: bool,
     kernels: Sequence[str] = (),
+    channels: tuple[int, int] | None = None,
 ) -> Work:
     """Work of one record for given widths, counted exactly as the lowered operator counts it.
 
@@ -178,16 +209,16 @@ def record_work(
         act_bits: width of its input.
         signed: sign of its input.
         kernels: kernel families of the target; their loops count other features.
+        channels: of its input and its output; default: all of them.
     """
     source, attrs = module.records[record.inputs[0]], record.attrs
-    elements = 1
-    for size in record.shape:
-        elements *= size
+    before, after = channels or (source.channels, record.channels)
+    elements = after * prod(record.shape[1:])
     match record.kind:
         case "conv2d" if record.depthwise:
             return depthwise_conv2d_work(
-                _hwc(source.shape),
-                _hwc(record.shape),
+                _hwc(source.shape, before),
+                _hwc(record.shape, after),
                 attrs["kernel"],
                 attrs["stride"],
                 attrs["dilation"],
@@ -199,8 +230,8 @@ def record_work(
             )
         case "conv2d":
             return conv2d_work(
-                _hwc(source.shape),
-                _hwc(record.shape),
+                _hwc(source.shape, before),
+                _hwc(record.shape, after),
                 attrs["kernel"],
                 attrs["stride"],
                 attrs["dilation"],
@@ -213,13 +244,13 @@ def record_work(
             )
         case "linear":
             return linear_work(
-                source.channels, record.channels, weight_bits, act_bits, signed, kernels
+                before, after, weight_bits, act_bits, signed, kernels
             )
         case "maxpool2d" | "avgpool2d":
             return pool2d_work(
                 record.kind,
-                _hwc(source.shape),
-                _hwc(record.shape),
+                _hwc(source.shape, before),
+                _hwc(record.shape, after),
                 attrs["kernel"],
                 attrs["stride"],
                 attrs["pad"],
@@ -229,11 +260,10 @@ def record_work(
             )
         case "affine":
             return elementwise_work(
-                "requantize", elements, 1, act_bits, signed, requant_bytes(record.channels),
-                record.channels, kernels,
+                "requantize", elements, 1, act_bits, signed, requant_bytes(after), after, kernels,
             )  # fmt: skip
     kind = TABLE_KIND.get(record.kind, record.kind)
     return elementwise_work(
-        kind, elements, len(record.inputs), act_bits, signed, channels=record.channels,
+        kind, elements, len(record.inputs), act_bits, signed, channels=after,
         kernels=kernels,
     )  # fmt: skip

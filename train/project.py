@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import ceil
 from typing import Any
 
@@ -56,9 +57,17 @@ def _solve(
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
+    # of channels there is often no choice; a term of four widths has few cells then
+    given = {w: b[0] for w, b in domains.items() if w.kind == "channels" and len(b) == 1}
     chosen = {
-        w: {b: model.new_bool_var(f"{w.name}={b}") for b in bits} for w, bits in domains.items()
+        w: {b: model.new_bool_var(f"{w.name}={b}") for b in bits}
+        for w, bits in domains.items()
+        if w not in given
     }
+    for term in cost.terms:  # shared functions are known once every cell is
+        free = [w for w in dict.fromkeys(term.widths) if w in chosen]
+        for combined in product(*(chosen[w] for w in free)):
+            term.called({**given, **dict(zip(free, combined, strict=True))})
     for options in chosen.values():
         model.add_exactly_one(options.values())
     unit = dict(budget) if least is None else {**budget, least: cost.total(least) or 1.0}
@@ -73,7 +82,7 @@ def _solve(
     for term in cost.terms:
         free = [w for w in dict.fromkeys(term.widths) if w in chosen]
         for bits, literal in _cells(model, chosen, free):
-            assignment = dict(zip(free, bits, strict=True))
+            assignment = {**given, **dict(zip(free, bits, strict=True))}
             for name in term.called(assignment):
                 model.add(held[name] >= (1 if literal is None else literal))
             for metric, one in unit.items():
@@ -101,10 +110,11 @@ def _solve(
     solver.parameters.max_deterministic_time = EFFORT
     if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
-    return {
+    found = given | {
         w: next(b for b, v in options.items() if solver.boolean_value(v))
         for w, options in chosen.items()
     }
+    return {w: found[w] for w in domains}  # assignments are compared in one order
 
 
 def _cells(
@@ -115,16 +125,13 @@ def _cells(
         return [((), None)]
     if len(free) == 1:
         return [((b,), v) for b, v in chosen[free[0]].items()]
-    first, second = (chosen[w] for w in free)
     cells = {
-        (a, b): model.new_bool_var(f"{free[0].name}={a},{free[1].name}={b}")
-        for a in first
-        for b in second
+        bits: model.new_bool_var(",".join(f"{w.name}={b}" for w, b in zip(free, bits, strict=True)))
+        for bits in product(*(chosen[w] for w in free))
     }
-    for a, literal in first.items():
-        model.add(sum(v for (x, _), v in cells.items() if x == a) == literal)
-    for b, literal in second.items():
-        model.add(sum(v for (_, y), v in cells.items() if y == b) == literal)
+    for place, width in enumerate(free):
+        for value, literal in chosen[width].items():
+            model.add(sum(v for bits, v in cells.items() if bits[place] == value) == literal)
     return list(cells.items())
 
 
@@ -137,17 +144,29 @@ def check_budget(
         UsageError: names the metric and the smallest cost that is reachable.
     """
     check_metrics(cost, budget)
-    domains = {w: w.allowed for w in widths}
+    ends = _ends(widths)
     for metric, limit in budget.items():
-        smallest = cost.total(metric, solve(cost, {}, domains, least=metric))
+        smallest = min(
+            cost.total(metric, solve(cost, {}, domains, least=metric)) for domains in ends
+        )
         if smallest > limit:
             raise UsageError(
                 f"budget: {metric} = {limit:g} cannot be met on {cost.name}; the smallest "
                 f"reachable cost of this network is {smallest:.6g}; allow more, lower min_bits, "
                 "or use a smaller network"
             )
-    if len(budget) > 1 and solve(cost, budget, domains) is None:
+    if len(budget) > 1 and all(solve(cost, budget, domains) is None for domains in ends):
         raise UsageError(
             f"budget: {', '.join(f'{k} = {v:g}' for k, v in budget.items())} can be "
             f"met one by one but not together on {cost.name}; relax one of them"
         )
+
+
+def _ends(widths: Sequence[BitWidth]) -> list[dict[BitWidth, Sequence[int]]]:
+    """All bits, with as many channels as possible, and with as few."""
+    bits = {w: w.allowed for w in widths if w.kind != "channels"}
+    channels = [w for w in widths if w.kind == "channels"]
+    ends: list[dict[BitWidth, Sequence[int]]] = [{**bits, **{w: (w.hi,) for w in channels}}]
+    if channels:
+        ends.append({**bits, **{w: (w.lo,) for w in channels}})
+    return ends

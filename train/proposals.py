@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..deploy.errors import UsageError
@@ -11,7 +12,7 @@ from .bits import BitWidth
 from .candidates import Assignment, distinct, even_point, fill, uniform_points
 from .project import solve
 from .relaxed import RelaxedSearch
-from .rule import damage_curve
+from .rule import GROWTH, damage_curve
 
 if TYPE_CHECKING:
     from .controller import AdaQAT
@@ -48,6 +49,7 @@ def _within_tables(controller: AdaQAT) -> dict[str, Assignment]:
     if not controller.budget:
         return {controller.method: wanted}
     cost, widths = controller.cost, list(controller.widths.values())
+    filled = partial(fill, cost, budget=controller.budget)
     measured = {w: controller.sensitivity.damage(w) for w in widths}
     limits = controller.aim
     points = uniform_points(cost, limits, widths)
@@ -62,32 +64,44 @@ def _within_tables(controller: AdaQAT) -> dict[str, Assignment]:
                 "more"
             )
         return {chosen: points[chosen]}
+    whole = {w: w.hi for w in widths}
     if controller.method == "knapsack":
-        whole = {w: w.hi for w in widths}
-        return {"knapsack": fill(cost, _project(controller, whole, measured, (8,)))}
+        return {"knapsack": filled(_project(controller, whole, measured, (8,)))}
     if isinstance(controller.search, RelaxedSearch):
         bits = _project(controller, wanted, controller.search.damage(), (1, 2, 8))
-        return {controller.method: fill(cost, bits)}
-    learned = {w: damage_curve(controller.search.worth.get(w.name, {})) for w in wanted}
-    found = {"adaqat": fill(cost, _project(controller, wanted, learned, (1, 2, 8)))}
+        return {controller.method: filled(bits)}
+    learned = {w: learned_curve(controller, w) for w in wanted}
+    found = {"adaqat": filled(_project(controller, wanted, learned, (1, 2, 8)))}
     if controller.comparing:
         for name, bits in points.items():
-            found[name] = fill(cost, bits)
-        whole = {w: w.hi for w in widths}
-        if controller.sensitivity.batches:
-            found["knapsack"] = fill(cost, _project(controller, whole, measured, (8,)))
-        found["knapsack of probes"] = fill(cost, _project(controller, whole, learned, (8,)))
+            found[name] = filled(bits)
+        rivals = {"knapsack": measured} if controller.sensitivity.batches else {}
+        rivals["knapsack of probes"] = learned
+        for kept, suffix in _channel_choices(found["adaqat"]):
+            for name, damage in rivals.items():
+                try:
+                    bits = _project(controller, whole | kept, damage, (8,), kept)
+                except UsageError:  # nothing fits with so many channels
+                    continue
+                found[name + suffix] = filled(bits)
     return distinct(found)
+
+
+def _channel_choices(found: Assignment) -> list[tuple[Assignment, str]]:
+    """Numbers of channels that rivals compare: all, and those that the search kept."""
+    kept = {w: b for w, b in found.items() if w.kind == "channels"}
+    whole = {w: w.hi for w in kept}
+    return [(whole, "")] if kept == whole else [(whole, ""), (kept, ", pruned")]
+
+
+def learned_curve(controller: AdaQAT, width: BitWidth) -> dict[int, float]:
+    """Damage of a width as the search's probes tell it."""
+    return damage_curve(controller.search.worth.get(width.name, {}), growth=GROWTH[width.kind])
 
 
 def damage_curves(controller: AdaQAT) -> Damage:
     """Damage of every width at every number of bits: the mean of what was measured and learned."""
-    known: list[Damage] = [
-        {
-            w: damage_curve(controller.search.worth.get(w.name, {}))
-            for w in controller.widths.values()
-        }
-    ]
+    known: list[Damage] = [{w: learned_curve(controller, w) for w in controller.widths.values()}]
     if controller.sensitivity.batches:
         known.append({w: controller.sensitivity.damage(w) for w in known[0]})
     return {
@@ -113,16 +127,34 @@ def _wanted(controller: AdaQAT) -> Assignment:
     return wanted
 
 
+def near_channels(width: BitWidth, wanted: int, reach: int = 1) -> list[int]:
+    """A few numbers of channels around a wanted one; the fewest where that must do."""
+    if reach >= width.hi:
+        return [width.lo]
+    at = width.allowed.index(wanted)
+    return list(width.allowed[max(0, at - reach) : at + 2])
+
+
 def _project(
     controller: AdaQAT,
     wanted: Mapping[BitWidth, int],
     damage: Mapping[BitWidth, Mapping[int, float]],
     reaches: tuple[int, ...],
+    kept: Mapping[BitWidth, int] | None = None,
 ) -> Assignment:
-    """Least damage, at most one bit below what was learned (more only if it must be)."""
+    """Least damage, at most one bit below what was learned (more only if it must be).
+
+    Channels are those of ``kept``, or near what was learned.
+    """
     for limits in (controller.aim, controller.budget):
         for reach in reaches:
-            domains = {w: [b for b in w.allowed if b >= n - reach] for w, n in wanted.items()}
+            domains = {
+                w: near_channels(w, n, reach)
+                if w.kind == "channels"
+                else [b for b in w.allowed if b >= n - reach]
+                for w, n in wanted.items()
+            }
+            domains |= {w: [b] for w, b in (kept or {}).items()}
             found = solve(controller.cost, limits, domains, damage)
             if found is not None:
                 return found

@@ -74,6 +74,15 @@ class LsqWeights(WeightQuantizer):
         self.register_buffer("table", table)
         self.log_range = nn.Parameter(torch.zeros(count))
 
+    def rows(self, index: Tensor) -> LsqWeights:
+        """A quantiser of some output channels of the weight, without gradients."""
+        part = LsqWeights.__new__(LsqWeights)
+        _Quantizer.__init__(part, self.width)
+        chosen = index if len(self.log_range) > 1 else torch.zeros_like(index[:1])
+        part.register_buffer("table", self.table[chosen])
+        part.log_range = nn.Parameter(self.log_range.detach()[chosen], requires_grad=False)
+        return part
+
     def scale(self) -> Tensor:
         """See `WeightQuantizer.scale`."""
         bits = self.width.bits
@@ -217,6 +226,33 @@ class ActQuantizer(_Quantizer):
         self.table.copy_(table if self.refit else table[bits].expand_as(table))
         self.log_range.zero_()
         self.calibrated.fill_(True)
+
+
+class FixedGrid(ActQuantizer):
+    """Unsigned codes of a given real size, which no data choose: bytes of a camera.
+
+    Args:
+        width: the width variable.
+        size: real size of a code.
+    """
+
+    def __init__(self, width: BitWidth, size: float) -> None:
+        super().__init__(width)
+        del self.log_range
+        self.size = size
+        self.calibrated.fill_(True)
+
+    @property
+    def signed(self) -> bool:
+        """Never."""
+        return False
+
+    def scale(self) -> Tensor:
+        """See `ActQuantizer.scale`."""
+        return torch.tensor(self.size, device=self.table.device)
+
+    def calibrate(self, sample: Tensor) -> None:
+        """Nothing to choose."""
 
 
 class UnitGrid(ActQuantizer):

@@ -21,11 +21,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..deploy.errors import UsageError
 
 
-def start() -> bool:
+def start(device: torch.device) -> bool:
     """Join the other processes of ``torchrun``; False where there are none or it is done."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return False
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return True
 
 
@@ -48,8 +48,11 @@ def mean(value: float) -> float:
     """Average over ranks, the same number on each: summed in one fixed order."""
     if size() == 1:
         return value
-    parts = [torch.zeros((), dtype=torch.float64) for _ in range(size())]
-    dist.all_gather(parts, torch.tensor(value, dtype=torch.float64))
+    # nccl gathers what lies on the GPU of this process
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    own = torch.tensor(value, dtype=torch.float64, device=device)
+    parts = [torch.zeros_like(own) for _ in range(size())]
+    dist.all_gather(parts, own)
     return sum(float(part) for part in parts) / size()
 
 

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from .classes import make_argmax, make_softmax
 from .convs import make_conv, make_conv_transpose
-from .joins import make_concat, make_product, make_quotient, make_reshape, make_sum
+from .joins import make_concat, make_extremum, make_product, make_quotient, make_reshape, make_sum
 from .moves import (
     INTERPOLATE,
     ITEM,
@@ -21,6 +21,7 @@ from .moves import (
     make_pad,
     make_shuffle,
     make_upsample,
+    read_permute,
 )
 from .nodes import (
     SUPPORTED,
@@ -38,6 +39,7 @@ from .pools import make_adaptive, make_average, make_mean, make_window
 from .read_module import read_module
 from .read_pointwise import POINTWISE
 from .records import BatchNorm
+from .shuffles import TRANSPOSES
 
 
 def _numbers(b: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -158,6 +160,11 @@ def _read_sum(n: fx.Node, sign: int) -> Call:
     return make_sum(n, b["input"], b["other"], b["alpha"], sign)
 
 
+def _read_extremum(n: fx.Node, largest: int) -> Call:
+    b = bind(n, "input other")
+    return make_extremum(n, b["input"], b["other"], largest)
+
+
 def _read_mul(n: fx.Node) -> Call:
     b = bind(n, "input other")
     return make_product(n, b["input"], b["other"])
@@ -227,6 +234,7 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     **dict.fromkeys([torch.clamp, torch.clip, "clamp", "clamp_", "clip"], _read_clamp),
     "clamp_min": lambda n: make_clamp(first_input(n), bind(n, "input min")["min"], None),
     **dict.fromkeys([F.max_pool2d, torch.max_pool2d, F.max_pool1d], _read_max_pool),
+    F.adaptive_max_pool2d: lambda n: make_adaptive("maxpool2d", first_input(n), shape_of(n)),
     **dict.fromkeys([F.avg_pool2d, F.avg_pool1d], _read_avg_pool),
     **dict.fromkeys([F.adaptive_avg_pool2d, F.adaptive_avg_pool1d], _read_adaptive_avg),
     **dict.fromkeys(
@@ -243,6 +251,8 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     ),
     **dict.fromkeys([torch.mul, operator.mul, operator.imul, "mul", "mul_"], _read_mul),
     **dict.fromkeys([torch.div, operator.truediv, "div", "div_"], _read_div),
+    **dict.fromkeys([torch.maximum, "maximum"], lambda n: _read_extremum(n, 1)),
+    **dict.fromkeys([torch.minimum, "minimum"], lambda n: _read_extremum(n, 0)),
     **POINTWISE,
     F.pad: _read_pad,
     **dict.fromkeys(INTERPOLATE, _read_interpolate),
@@ -251,6 +261,7 @@ CALLS: dict[Any, Callable[[fx.Node], Call]] = {
     **dict.fromkeys([F.softmax, torch.softmax, "softmax"], _read_softmax),
     **dict.fromkeys([torch.argmax, "argmax"], _read_argmax),
     **ITEM,
+    **dict.fromkeys(TRANSPOSES, read_permute),
     **dict.fromkeys([torch.cat, torch.concat, torch.concatenate], _read_concat),
     **dict.fromkeys(
         [F.dropout, F.dropout1d, F.dropout2d, "contiguous", "clone", "detach"], _identity
@@ -276,6 +287,7 @@ def read_node(node: fx.Node, module: nn.Module | None) -> Call:
     if reader is None:
         target = node.target
         name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        name = name.partition(".")[0]  # the overload of an ATen operator
         raise Unsupported(
             f"{'method' if node.op == 'call_method' else 'function'} {name}; "
             f"{SUPPORTED} are supported; replace it or keep it outside the network"

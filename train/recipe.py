@@ -73,6 +73,8 @@ class QuantSection(_Section):
     """0 leaves tensors that only feed an add free."""
     on_width_change: Literal["refit", "keep"] | None = None
     fixed: dict[str, int] = Field(default_factory=dict)
+    prune: int = Field(default=0, ge=0)
+    """The search may remove output channels, so many at a time; 0 keeps all."""
 
 
 class SearchSection(_Section):
@@ -91,6 +93,8 @@ class SearchSection(_Section):
     eta: float | None = Field(default=None, gt=0)
     smoothing: float = Field(default=0.8, ge=0, lt=1)
     signal: Literal["kl", "loss"] = "kl"
+    """What a probe tells: divergence of the outputs (squared change for task = "reconstruct"), or
+    difference of the losses."""
     freeze: Literal["upper", "lower", "break_even"] = "upper"
     max_crossings: int = Field(default=10, ge=0)
     margin: float = Field(default=0.02, ge=0, lt=0.5)
@@ -142,11 +146,16 @@ class Recipe(_Section):
     name: str = "run"
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; ``auto`` takes a GPU where there is one."""
     channels_last: bool = False
     """Keep images with their channels innermost: faster convolutions on most processors."""
     bf16: bool = False
     """Train with convolutions in bfloat16; evaluation and exact integers stay as they are."""
     model: str = "digits_resnet"
+    task: Literal["classify", "segment", "reconstruct"] = "classify"
+    """Class scores of a sample or of every pixel (cross-entropy), or the input again (squared
+    error)."""
     data: DataSection = DataSection()
     float_: FloatSection = Field(default=FloatSection(), alias="float")
     quant: QuantSection = QuantSection()

@@ -41,9 +41,9 @@ class Record:
 
     Attributes:
         name: unique; the name of the lowered node.
-        kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, maxpool2d, avgpool2d,
-            affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle, flatten,
-            softmax or argmax (over the channels).
+        kind: input, conv2d, conv_transpose2d, linear, add, mul, concat, extremum, maxpool2d,
+            avgpool2d, affine, pointwise, upsample_bilinear, upsample_nearest, pad, slice, shuffle,
+            permute, flatten, softmax or argmax (over the channels).
             ``affine`` is a batch normalisation, an activation or a change of grid on its own,
             ``pointwise`` any other function of one value, ``flatten`` any change of shape that
             keeps the order of the features.
@@ -54,8 +54,8 @@ class Record:
         attrs: ``kernel``, ``stride``, ``dilation`` (pairs), ``pad`` (top, left, bottom, right),
             ``groups``, ``divisor``, ``out_pad`` (transposed convolution), ``signs`` (of the terms
             of an add), ``function`` with its numbers (pointwise), ``size`` and ``corners``
-            (upsampling), ``start`` and ``step`` (slice), ``sequence`` (an input (C, L)), ``keep``
-            (argmax keeps its axis), as the kind needs.
+            (upsampling), ``start`` and ``step`` (slice), ``axes`` (permute), ``sequence`` (an input
+            (C, L)), ``keep`` (argmax keeps its axis), as the kind needs.
         weight: path of the weight parameter.
         bias: path of the bias parameter.
         bn: fused batch normalisation.

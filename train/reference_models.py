@@ -2,8 +2,7 @@
 """The networks of MLPerf Tiny (Banbury et al., 2021) beside ResNets, a small TCN and a U-Net.
 
 Each is a function of (input channels, classes). Classifiers end in a global average, so that they
-take any image size; the autoencoder and the U-Net are for training loops of one's own, as recipes
-train classifiers.
+take any image size; the autoencoder and the U-Net have tasks of their own in a recipe (`tasks`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .bits import BitWidth
 from .candidates import Assignment
 from .project import solve
-from .proposals import damage_curves
+from .proposals import damage_curves, near_channels
 
 if TYPE_CHECKING:
     from .controller import AdaQAT
@@ -128,7 +128,13 @@ def refine(
     if any(controller.cost.total(m, b) > v for b in found.values() for m, v in limits.items()):
         limits = controller.budget
     model, random = DamageModel(curves), np.random.default_rng(0)
-    domains = {w: w.allowed for w in curves}
+    # of channels only what was judged and what is near: a term of four widths has many cells
+    domains = {
+        w: sorted({b for bits in found.values() for b in near_channels(w, bits[w])})
+        if w.kind == "channels"
+        else w.allowed
+        for w in curves
+    }
     known = {tuple(bits.values()) for bits in found.values()}
     for number in range(1, trials + 1):
         judged = [(found[name], score) for name, score in scores.items()]

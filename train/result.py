@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..hw_models import HwModelError, load
 from .controller import AdaQAT
-from .data import Data, Pair, batches
+from .data import Data, Pair
 from .exact_mode import exact
 from .module import QuantModule
 from .pricing import network_cost
+from .reasons import reasons
 from .recipe import Recipe
+from .shrink import shrunk
+from .tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,9 @@ class RunResult:
     test: Pair
 
 
-def accuracy(run: Callable[[Tensor], Tensor], pair: Pair) -> float:
-    """Part of the samples whose largest score is the label's, in percent; NaN without samples."""
-    return score(run, pair)[0]
-
-
-@torch.no_grad()
-def score(run: Callable[[Tensor], Tensor], pair: Pair) -> tuple[float, float]:
-    """(accuracy in percent, mean cross-entropy in nats) of class scores; NaN without samples."""
-    correct, loss = 0, 0.0
-    for x, y in batches(pair, 256):
-        output = run(x)
-        correct += int((output.argmax(1) == y).sum())
-        loss += float(F.cross_entropy(output.double(), y, reduction="sum"))
-    count = len(pair[0])
-    return (100.0 * correct / count, loss / count) if count else (float("nan"), float("nan"))
-
-
 def mean_weight_bits(module: QuantModule) -> tuple[float, float]:
-    """(per weight, per layer) mean width of the weights, fixed layers included."""
+    """(per weight, per layer) mean width of the weights that stay, fixed layers included."""
+    module = shrunk(module)
     bits = {
         r.weight: (module.weight_quantizer(r).width.integer, module.tensor(r.weight).numel())
         for r in module.network.records
@@ -81,8 +65,11 @@ def describe(
     """Figures of result.json."""
     module.eval()
     per_weight, per_layer = mean_weight_bits(module)
-    fake, integer = score(module, data.test), score(exact(module), data.test)
-    validation = score(exact(module), data.validation) if len(data.validation[0]) else (None, None)
+    task = TASKS[recipe.task]
+    fake, integer = task.score(module, data.test), task.score(exact(module), data.test)
+    validation: tuple[float | None, float | None] = (None, None)
+    if len(data.validation[0]):
+        validation = task.score(exact(module), data.validation)
     figures: dict[str, Any] = {
         "name": recipe.name,
         "data": {
@@ -93,15 +80,17 @@ def describe(
         },
         "model": {
             "name": recipe.model,
-            "parameters": sum(p.numel() for p in module.network_parameters()),
+            "parameters": sum(p.numel() for p in shrunk(module).network_parameters()),
         },
+        "task": recipe.task,
+        "metric": task.metric,
         "accuracy": {
             "float": float_test,
             "fake_quantised": fake[0],
             "integer": integer[0],
             "validation": validation[0],
         },
-        "cross_entropy": {
+        "cross_entropy" if task.soft else "squared_error": {
             "fake_quantised": fake[1],
             "integer": integer[1],
             "validation": validation[1],
@@ -122,7 +111,13 @@ def describe(
         figures["strength"] = controller.strength
         figures["method"] = controller.method
         figures["candidates"] = [asdict(trial) for trial in controller.trials]
-        figures["why"] = [{**asdict(v), "why": v.why()} for v in controller.verdicts()]
+        few = data.validation if len(data.validation[0]) else data.train
+        found = reasons(module, controller, few, task)
+        figures["why"] = [
+            {**asdict(reason), "breaks": list(reason.breaks), "why": reason.why()}
+            for reason in found
+        ]
+        figures["probes"] = [asdict(verdict) for verdict in controller.verdicts()]
     return figures
 
 
@@ -134,4 +129,4 @@ def _priced(recipe: Recipe, module: QuantModule) -> dict[str, Any]:
         cost = network_cost(module, target)
     except HwModelError:
         return {}
-    return {"target": cost.name, "predicted": {m: cost.total(m) for m in cost.metrics}}
+    return {"target": cost.name, "predicted": {m: cost.total(m) for m in cost.limited}}

@@ -13,6 +13,9 @@ from ..deploy.errors import UsageError
 from .bits import MAX_BITS, BitWidth
 
 FREEZES = ("upper", "lower", "break_even")
+GROWTH = {"weight": 4.0, "act": 4.0, "channels": 1.5}
+"""How much more each further bit is worth where it was not measured: the error of a uniform
+quantiser halves, its power quarters, with every bit; of channels the least important go first."""
 STEP_LIMIT = 0.5
 """Largest move of n in one update of the paper's rule; a table in raw cycles could jump bits."""
 
@@ -70,20 +73,21 @@ def normalised_update(
         width.move(-eta * max(-1.0, min(1.0, (saving - damage) / share)))
 
 
-def damage_curve(measured: Mapping[int, float], default: float = 1e-3) -> dict[int, float]:
+def damage_curve(
+    measured: Mapping[int, float], default: float = 1e-3, growth: float = GROWTH["weight"]
+) -> dict[int, float]:
     """Damage of running at b = 1..8 bits instead of 8, from the price of single bits.
 
     ``measured[N]`` is the price of going from N to N - 1. Widths that were not visited follow the
-    nearest one by a factor of 4 per bit (the error of a uniform quantiser halves, its power
-    quarters, with every bit). Strictly falling, so that free bits are taken.
+    nearest one by a factor of ``growth`` per bit. Strictly falling, so that free bits are taken.
     """
     price: dict[int, float] = {}
     for level in range(2, MAX_BITS + 1):
         if measured:
             near = min(measured, key=lambda known: (abs(known - level), known))
-            price[level] = max(measured[near], 1e-7) * 4.0 ** (near - level)
+            price[level] = max(measured[near], 1e-7) * growth ** (near - level)
         else:
-            price[level] = default * 4.0 ** (4 - level)
+            price[level] = default * growth ** (4 - level)
     curve = {MAX_BITS: 0.0}
     for bits in range(MAX_BITS - 1, 0, -1):
         curve[bits] = curve[bits + 1] + price[bits + 1]

@@ -47,8 +47,11 @@ class Verdict:
                 "never probed: the table gave no reason to lower it, or the method does not probe"
             )
         relation = "more" if self.worth > self.price else "less"
+        what = f"eighth {self.probed} of the channels" if self.name[:2] == "c:" else (
+            f"bit {self.probed}"
+        )
         return (
-            f"bit {self.probed} was worth {self.worth:.2g} nats at the last probe, {relation} than "
+            f"{what} was worth {self.worth:.2g} nats at the last probe, {relation} than "
             f"the {self.price:.2g} its cost weighs"
         )
 
@@ -133,10 +136,13 @@ def bit_worth(
     Args:
         high: (loss, output) with the bit.
         low: (loss, output) without it.
-        signal: ``loss`` (difference of the losses) or ``kl`` (divergence of the predictions, which
-            needs no averaging over dozens of batches). Outputs of one column have no
+        signal: ``loss`` (difference of the losses), ``kl`` (divergence of the predictions, which
+            needs no averaging over dozens of batches) or ``squares`` (mean squared change of the
+            outputs: the same for outputs that are no class scores). Outputs of one column have no
             distribution; they use the loss.
     """
+    if signal == "squares" and high[1] is not None and low[1] is not None:
+        return float((high[1].detach().float() - low[1].detach().float()).square().mean())
     if signal == "loss" or high[1] is None or low[1] is None or high[1].shape[1] == 1:
         return float(low[0] - high[0])
     log_high, log_low = (F.log_softmax(o.detach().float(), 1) for o in (high[1], low[1]))

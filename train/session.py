@@ -18,7 +18,9 @@ from ..deploy.errors import UsageError
 from . import ranks
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import Data, Pair, batches
+from .devices import random_state
 from .recipe import OptimiserSection, Recipe
+from .tasks import TASKS, Task
 
 Listener = Callable[[Mapping[str, Any]], None]
 RAMP = 20
@@ -54,6 +56,8 @@ class Run:
         out: folder of the run; None writes nothing.
         listener: called with every event.
         table: name and hash of the cost table.
+        device: where the network lies; data stay where they are until a batch is made.
+        usual_layout: whatever the recipe says, channels are not innermost.
         started: when, for the duration.
         saved_at: when the last checkpoint was written.
     """
@@ -63,8 +67,15 @@ class Run:
     out: Path | None
     listener: Listener | None
     table: str = ""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    usual_layout: bool = False
     started: float = field(default_factory=time.monotonic)
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def task(self) -> Task:
+        """What the network is trained for."""
+        return TASKS[self.recipe.task]
 
     def log(self, phase: str, **values: Any) -> None:
         """One event: to the listener and, as a line of JSON, to log.jsonl; on rank 0 only."""
@@ -84,11 +95,21 @@ class Run:
     @property
     def layout(self) -> torch.memory_format:
         """Memory layout of images and of the network."""
-        return torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        last = self.recipe.channels_last and not self.usual_layout
+        return torch.channels_last if last else torch.contiguous_format
 
     def narrow(self) -> Any:
         """Context in which convolutions compute in bfloat16, if the recipe says so."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16)
+
+    def place(self, x: Tensor) -> Tensor:
+        """A batch on the device, laid out as the network is."""
+        layout = self.layout if x.dim() == 4 else torch.contiguous_format
+        return x.to(self.device, non_blocking=True).contiguous(memory_format=layout)
+
+    def score(self, net: Callable[[Tensor], Tensor], pair: Pair) -> tuple[float, float]:
+        """(score in percent, mean loss) of a network on this run's device."""
+        return self.task.score(net, pair, self.device)
 
     @property
     def per_epoch(self) -> int:
@@ -145,7 +166,7 @@ class Run:
                 "log_bytes": log.stat().st_size if log is not None and log.exists() else 0,
             },
             optimizer,
-            {"random": torch.get_rng_state(), **(tensors or {})},
+            {**random_state(self.device), **(tensors or {})},
         )
         self.saved_at = time.monotonic()
 
@@ -164,7 +185,7 @@ class Run:
         if path is None or not path.exists():
             return None
         state, tensors = load_checkpoint(path, module, optimizer)
-        changes = differences(state.get("recipe", {}), self.recipe.model_dump(by_alias=True))
+        changes = differences(_completed(state["recipe"]), self.recipe.model_dump(by_alias=True))
         if state.get("table") != self.table:
             changes.append(f"cost table: {state.get('table')} -> {self.table}")
         if state.get("processes") != ranks.size():
@@ -183,6 +204,14 @@ class Run:
         if log is not None and log.exists() and not ranks.rank():
             with log.open("r+b") as file:
                 file.truncate(min(size, log.stat().st_size))
+
+
+def _completed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An older version's recipe with the defaults of options that it did not know."""
+    try:
+        return Recipe.parse(old).model_dump(by_alias=True)
+    except UsageError:
+        return old
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

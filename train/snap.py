@@ -152,9 +152,9 @@ def _constants(module: QuantModule, record: Record, done: dict[str, Constants]) 
         return Constants(grid.type, grid.scale, requant)
     assert record.weight is not None
     quantizer = module.weight_quantizer(record)
-    codes = quantizer.codes(out_first(record, module.tensor(record.weight))).numpy()
+    codes = quantizer.codes(out_first(record, module.tensor(record.weight))).cpu().numpy()
     step, offset = quantizer.grid
-    steps = quantizer.scale().detach().double().numpy()
+    steps = quantizer.scale().detach().double().cpu().numpy()
     values = (step * codes + offset).reshape(len(codes), -1)
     ends = np.stack([values * source.type.lo, values * source.type.hi])
     requant = snap(
@@ -184,8 +184,9 @@ def _table(
     """Output code of every input code: clamp(floor(f(code * scale) / scale' + 0.5))."""
     codes = torch.arange(source.type.lo, source.type.hi + 1, dtype=torch.float64)
     path = record.attrs.get("slopes")
-    slopes = None if path is None else module.tensor(path).detach()
-    rows = 1 if slopes is None else record.channels
+    slopes = None if path is None else module.tensor(path).detach().cpu()
+    several = any(isinstance(v, tuple) and len(v) > 1 for v in record.attrs.values())
+    rows = record.channels if several or slopes is not None else 1
     real = evaluate(record.attrs, (codes * source.scale).expand(rows, -1).T, slopes).T
     table = torch.floor(real / grid.scale + 0.5).clamp(lo, hi)
     return np.ascontiguousarray(table.numpy().astype(np.int64))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``adaqat sweep``: many budgets and settings of one recipe, towards a front of accuracy and cost.
 
-Trials live in an Optuna study in a journal file beside the runs, so that a sweep goes on where it
-stopped, and so that any number of workers, on any machines that share the folder, can join it. A
+Trials live in an Optuna study, in a journal file beside the runs or in a database, so that a sweep
+goes on where it stopped, and so that any number of workers, on any machines that share the folder
+or the database, can join it. A
 trial whose worker died is taken up again with its own checkpoint.
 """
 
@@ -12,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ..deploy.errors import UsageError
 from .recipe import Recipe
@@ -30,14 +32,32 @@ def _optuna() -> Any:
     return optuna
 
 
-def study(out: Path) -> Any:
-    """The study of a sweep's folder, made if it is not there: more accuracy, less cost."""
+def study(out: Path, database: str | None = None) -> Any:
+    """The study of a sweep, made if it is not there: more accuracy, less cost.
+
+    Args:
+        out: its folder, which holds the journal.
+        database: URL of a database that takes the journal's place, as SQLAlchemy writes it.
+
+    Raises:
+        UsageError: optuna is missing, or the database cannot be opened.
+    """
     optuna = _optuna()
     out.mkdir(parents=True, exist_ok=True)
-    from optuna.storages import JournalStorage
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    storage = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
+    if database is None:
+        storage: Any = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
+    else:
+        try:
+            storage = RDBStorage(database)
+        except Exception as error:  # of SQLAlchemy, of a driver, or a driver that is missing
+            raise UsageError(
+                f"--database: {database!r} cannot be opened ({error}); a URL such as "
+                "sqlite:///sweep.db or postgresql://user@host/name is expected, with its driver "
+                "installed"
+            ) from error
     return optuna.create_study(
         study_name="sweep",
         storage=storage,
@@ -57,6 +77,7 @@ def sweep(
     trials: int = 10,
     data_root: Path | None = None,
     resume: bool = False,
+    database: str | None = None,
 ) -> list[dict[str, Any]]:
     """Run trials until the study holds ``trials`` finished ones; returns the front.
 
@@ -71,6 +92,7 @@ def sweep(
         trials: how many.
         data_root: see `fit`.
         resume: first finish trials that a killed worker left; no other worker may be running.
+        database: see `study`.
 
     Raises:
         UsageError: optuna is missing, or a limit or key that makes no sense.
@@ -81,7 +103,7 @@ def sweep(
     for key, options in (choices or {}).items():
         for value in options:
             changed(recipe, {key: value})
-    found = study(out)
+    found = study(out, database)
     optuna = _optuna()
     finished = optuna.trial.TrialState.COMPLETE
     failures = 0
@@ -121,7 +143,10 @@ def sweep(
         }
         for t in front
     ]
-    (out / "front.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    # several workers may end at once
+    part = out / f"front.{uuid4().hex}.part"
+    part.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    part.replace(out / "front.json")
     return rows
 
 

@@ -28,6 +28,9 @@ def run(
     ] = None,
     trials: Annotated[int, typer.Option(help="finished trials wanted in all")] = 10,
     data_root: Annotated[Path | None, typer.Option(help="folder of the image sets")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="URL of a database for the trials, instead of a journal")
+    ] = None,
     resume: Annotated[
         bool, typer.Option(help="take trials of dead workers up again; only with no other worker")
     ] = False,
@@ -46,6 +49,7 @@ def run(
             trials=trials,
             data_root=data_root,
             resume=resume,
+            database=database,
         )
         for row in rows:
             typer.echo(f"{row['run']}: {row['validation']:.2f} % at {row[metric]:.4g} {metric}")

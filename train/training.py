@@ -19,6 +19,7 @@ from .calibration import calibrate
 from .checkpoint import load_weights
 from .controller import AdaQAT
 from .data import Data, load_data
+from .devices import breaks_channels_last, choose_device, device_of
 from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
@@ -26,8 +27,9 @@ from .plots import TensorBoard
 from .preparation import prepare
 from .pricing import table_name
 from .recipe import Recipe
-from .result import RunResult, accuracy, describe
+from .result import RunResult, describe
 from .session import Listener, Run
+from .tasks import TASKS, Task, check_task
 
 
 def fit(
@@ -56,9 +58,10 @@ def fit(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(Path(recipe))
     torch.set_num_threads(recipe.threads)
-    joined = ranks.start()
+    device = choose_device(recipe.device)
+    joined = ranks.start(device)
     try:
-        return _fit(recipe, out, data_root, resume, listener)
+        return _fit(recipe, out, data_root, resume, listener, device)
     finally:
         if joined:
             ranks.stop()
@@ -70,6 +73,7 @@ def _fit(
     data_root: Path | None,
     resume: bool,
     listener: Listener | None,
+    device: torch.device,
 ) -> RunResult:
     split = recipe.seed if recipe.data.split is None else recipe.data.split
     data = load_data(
@@ -86,20 +90,25 @@ def _fit(
         )
     torch.manual_seed(recipe.seed)
     model = build_model(recipe.model, data.channels, data.classes)
-    _check_scores(recipe.model, model, data)
+    task = TASKS[recipe.task]
+    smoothing = max(recipe.float_.label_smoothing, recipe.train.label_smoothing)
+    check_task(task, recipe.data.augment, smoothing)
+    task.check_labels(data)
+    _check_output(recipe.model, model, data, task)
     example = data.test[0][:8].clone()
     if recipe.watch.tensorboard and out is not None and not ranks.rank():
-        listener = _both(listener, TensorBoard(out))
-    run = Run(recipe, data, out, listener, table_name(recipe.search.target))
+        listener = _both(listener, TensorBoard(out, recipe.search.budget))
+    run = Run(recipe, data, out, listener, table_name(recipe.search.target), device)
+    run.usual_layout = device.type == "cpu" and breaks_channels_last(model)
     # before copies are made: the layout decides the order of sums
-    model.to(memory_format=run.layout)  # type: ignore[call-overload]
+    model.to(device, memory_format=run.layout)  # type: ignore[call-overload]
     module = _prepare(recipe, model.eval(), data)
     found = run.restore(FILE, module) if resume else None
     started = resume and (found or run.restore(FLOAT_FILE, model)) is not None
     if not started:
         if recipe.float_.start is not None:
             load_weights(Path(recipe.float_.start), model)
-        _refuse_early(recipe, model, data)
+        _refuse_early(run, model)
     if out is not None and not ranks.rank():
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -107,15 +116,17 @@ def _fit(
             for old in ("log.jsonl", FILE, FLOAT_FILE):
                 (out / old).unlink(missing_ok=True)
     float_phase(run, model, started, rewind=found is None)
-    float_test = accuracy(model.eval(), data.test)
+    float_test = run.score(model.eval(), data.test)[0]
     if found is None:
         run.log("float", test=float_test)
         module = _prepare(recipe, model, data)
         sample = data.train[0][: recipe.train.calibration]
-        calibrate(module, [sample[i : i + 128] for i in range(0, len(sample), 128)])
+        calibrate(module, [sample[i : i + 128].to(device) for i in range(0, len(sample), 128)])
     controller = _controller(recipe, module, recipe.train.epochs * run.per_epoch)
     QuantisedPhase(run, module, controller, model, found).train()
-    figures = describe(recipe, data, module, controller, float_test, time.monotonic() - run.started)
+    seconds = time.monotonic() - run.started
+    # the figures are those of the processor, on which everything later runs
+    figures = describe(recipe, data, module.cpu(), controller, float_test, seconds)
     if out is not None and not ranks.rank():
         text = json.dumps(figures, indent=2) + "\n"
         (out / "result.json").write_text(text, encoding="utf-8")
@@ -124,7 +135,7 @@ def _fit(
 
 
 @torch.no_grad()
-def _check_scores(name: str, model: nn.Module, data: Data) -> None:
+def _check_output(name: str, model: nn.Module, data: Data, task: Task) -> None:
     images = data.train[0][:2]
     try:
         found = tuple(model.eval()(images).shape)
@@ -133,11 +144,15 @@ def _check_scores(name: str, model: nn.Module, data: Data) -> None:
             f"model: {name} cannot compute images of shape {tuple(images.shape)} of {data.name} "
             f"({error}); give a network for that shape, or other data"
         ) from error
-    if found != (len(images), data.classes):
+    wanted = task.shape(images, data.classes)
+    if found != wanted:
+        fitting = [t.name for t in TASKS.values() if t.shape(images, data.classes) == found]
+        advice = f"task = {fitting[0]!r} does" if fitting else (
+            "train other networks in a loop of your own (examples/plain_loop.py)"
+        )
         raise UsageError(
-            f"model: {name} gives {found} for {len(images)} images of {data.name}; recipes train "
-            f"classifiers, with a score for each of {data.classes} classes; train other networks "
-            "in a loop of your own (examples/plain_loop.py)"
+            f"model: {name} gives {found} for 2 inputs of {data.name}; task = {task.name!r} takes "
+            f"{wanted}; {advice}"
         )
 
 
@@ -150,11 +165,11 @@ def _both(first: Listener | None, second: Listener) -> Listener:
     return listen
 
 
-def _refuse_early(recipe: Recipe, model: nn.Module, data: Data) -> None:
+def _refuse_early(run: Run, model: nn.Module) -> None:
     """Prepare an untrained copy, so that a bad budget or network fails in the first second."""
-    training = model.training
+    training, recipe, data = model.training, run.recipe, run.data
     module = _prepare(recipe, model.eval(), data)
-    calibrate(module, [data.train[0][:64]])
+    calibrate(module, [data.train[0][:64].to(run.device)])
     _controller(recipe, module, 100)
     model.train(training)
 
@@ -163,7 +178,8 @@ def _prepare(recipe: Recipe, model: nn.Module, data: Data) -> QuantModule:
     options = recipe.quant.model_dump()
     for key in ("first_last_bits", "join_bits"):
         options[key] = options[key] or None
-    return prepare(model, data.train[0][:2], target=recipe.search.target, **options)
+    example = data.train[0][:2].to(device_of(model))
+    return prepare(model, example, target=recipe.search.target, **options)
 
 
 def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | None:
@@ -183,7 +199,7 @@ def _controller(recipe: Recipe, module: QuantModule, steps: int) -> AdaQAT | Non
         probes=search.probes,
         eta=search.eta,
         smoothing=search.smoothing,
-        signal=search.signal,
+        signal=search.signal if search.signal == "loss" else TASKS[recipe.task].signal,
         freeze=search.freeze,
         max_crossings=search.max_crossings,
         margin=search.margin,

@@ -4,7 +4,7 @@
 All candidates see the same mini-batches and the same falling learning rate, and start from the
 calibrated network before any quantised training: the network at the end of the search has trained
 at the search's own widths, and favours them by more than good widths differ. The score is the
-cross-entropy on the validation split, never the test split; without a validation split, on the
+task's loss on the validation split, never the test split; without a validation split, on the
 first training images.
 Everything is put back afterwards: a run is the same whether candidates were judged or given.
 """
@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import ranks
 from .candidates import Assignment
 from .data import batches
+from .devices import random_state, set_random_state
 from .session import cosine, set_rates
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def origin_tensors(origin: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def judge(
     phase: QuantisedPhase, candidates: Mapping[str, Assignment], times: int = 1
 ) -> dict[str, float]:
-    """Cross-entropy of every candidate after ``times`` times ``search.adapt`` steps."""
+    """Loss of every candidate after ``times`` times ``search.adapt`` steps."""
     module, optimizer = phase.module, phase.optimizer
     before = {key: value.clone() for key, value in module.state_dict().items()}
     moments = copy.deepcopy(optimizer.state_dict())
-    random = torch.get_rng_state()
+    random = random_state(phase.run.device)
     gradients = [None if p.grad is None else p.grad.clone() for p in module.parameters()]
     replay, module.replay = module.replay, None
     scores = {}
@@ -63,7 +63,7 @@ def judge(
             width.n = float(value)
         _adapt(phase, times * phase.run.recipe.search.adapt)
         scores[name] = _validate(phase)
-        torch.set_rng_state(random)
+        set_random_state(random, phase.run.device)
     module.load_state_dict(before)
     optimizer.load_state_dict(moments)
     for parameter, gradient in zip(module.parameters(), gradients, strict=True):
@@ -86,8 +86,9 @@ def _adapt(phase: QuantisedPhase, steps: int) -> None:
 
 @torch.no_grad()
 def _validate(phase: QuantisedPhase) -> float:
-    """Mean cross-entropy with each batch's own BatchNorm statistics (the running ones lag)."""
-    data = phase.run.data
+    """Mean loss with each batch's own BatchNorm statistics (the running ones lag)."""
+    run = phase.run
+    data, task = run.data, run.task
     images, labels = data.validation if len(data.validation[0]) else data.train
     total, count = 0.0, 0
     with phase.module.running(stats="probe"):
@@ -96,8 +97,8 @@ def _validate(phase: QuantisedPhase) -> float:
             count_all = len(x) // ranks.size() * ranks.size()
             x, y = x[:count_all], y[:count_all]
             if len(x) > ranks.size():
-                output = phase.module(ranks.share(x)).float()
-                loss = F.cross_entropy(output, ranks.share(y), reduction="sum")
+                mine, labels = ranks.share(x).to(run.device), ranks.share(y).to(run.device)
+                loss, terms = task.total(phase.module(mine).float(), mine, labels)
                 total += ranks.mean(float(loss)) * ranks.size()
-                count += len(x)
+                count += terms * ranks.size()
     return total / max(count, 1)

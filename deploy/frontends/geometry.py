@@ -10,6 +10,7 @@ from ..ops.base import Op, Window
 from ..ops.pad import Pad
 from ..ops.slice import Slice
 from ..ops.source import Reshape
+from ..ops.transpose import Transpose
 from ..ops.upsample import UpsampleNearest
 
 Attrs = Mapping[str, Any]
@@ -43,6 +44,10 @@ def moving_op(kind: str, attrs: Attrs, shape: tuple[int, ...]) -> Op | None:
         case "pad":
             (top, left, bottom, right), (front, back) = attrs["pad"], attrs["channels"]
             return Pad((top, left, front), (bottom, right, back))
+        case "permute":
+            place = {1: 0, 2: 1, 0: 2}  # of torch's axes C, H, W in the graph
+            axes = attrs["axes"]
+            return Transpose(tuple(place[axes[i]] for i in (1, 2, 0)))
         case "shuffle":
             return Reshape(shape)
         case "upsample_nearest":

@@ -73,6 +73,11 @@ def model_proto(graph: Graph, batch: int = 1) -> Any:
            else " replace it or cut the network")
         for node in graph.nodes if node.op.kind not in WRITERS
     ]  # fmt: skip
+    problems += [
+        f"{node.source}: {node.output.type} activations; 1 to 8 bits are supported in ONNX;"
+        " requantise before it"
+        for node in graph.nodes if node.output.wide
+    ]  # fmt: skip
     file = File(onnx, graph, batch)
     for node in graph.nodes if not problems else ():
         try:

@@ -31,6 +31,7 @@ from .tflite_file import TfModel, TfOperator, TfTensor, read_model
 
 ROUNDINGS = ("tflite", "native")
 INT8 = IntType(8, True)
+INT16 = IntType(16, True)
 
 
 class Unreadable(Exception):
@@ -215,17 +216,20 @@ class Builder:
 
     def grid(self, tensor: TfTensor, *, any_sign: bool = False) -> tuple[IntType, float, int]:
         """(type, scale, zero point) of an activation."""
-        types = {"int8": INT8, "uint8": IntType(8, False)} if any_sign else {"int8": INT8}
+        types = {"int8": INT8, "int16": INT16}
+        if any_sign:
+            types["uint8"] = IntType(8, False)
         if tensor.type not in types or len(tensor.scale) != 1:
             raise UnsupportedError(
-                [f"{tensor.name}: {tensor.type} with {len(tensor.scale)} scales; int8 activations"
-                 " with one scale are supported; quantise the whole model to int8"]
+                [f"{tensor.name}: {tensor.type} with {len(tensor.scale)} scales; int8 and int16"
+                 " activations with one scale are supported; quantise the whole model to int8"]
             )  # fmt: skip
         type_, scale, zero = types[tensor.type], float(tensor.scale[0]), int(tensor.zero[0])
-        if not (0 < scale < np.inf and type_.lo <= zero <= type_.hi):
+        if not (0 < scale < np.inf and type_.lo <= zero <= type_.hi) or (type_ == INT16 and zero):
             raise UnsupportedError(
                 [f"{tensor.name}: scale {scale:g} and zero point {zero} of {tensor.type} codes;"
-                 " positive scales and zero points within the type are supported; export it again"]
+                 " positive scales and zero points within the type (0 of int16) are supported;"
+                 " export it again"]
             )  # fmt: skip
         return type_, scale, zero
 

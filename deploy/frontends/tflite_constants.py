@@ -57,11 +57,20 @@ def layer_factors(
 Pairs = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
-def sum_constants(scales: Sequence[float], out: float, sign: int) -> Pairs:
-    """(multipliers, shifts) of ADD and SUB: both inputs' and the output's."""
+def sum_constants(
+    scales: Sequence[float], out: float, sign: int, left: int = LEFT[8]
+) -> Pairs:
+    """(multipliers, shifts) of ADD and SUB: both inputs' and the output's.
+
+    Args:
+        scales: of the inputs.
+        out: scale of the output.
+        sign: -1 for a difference.
+        left: bits by which the inputs are widened.
+    """
     twice = 2 * max(scales)
     pairs = [quantize_multiplier(s / twice) for s in scales]
-    pairs.append(quantize_multiplier(twice / ((1 << LEFT) * out)))
+    pairs.append(quantize_multiplier(twice / ((1 << left) * out)))
     m = (pairs[0][0], sign * pairs[1][0], pairs[2][0])
     return m, (pairs[0][1], pairs[1][1], pairs[2][1])
 

@@ -9,19 +9,21 @@ import numpy as np
 
 from ..graph import Node
 from ..ops.add import Add
+from ..ops.base import Window
 from ..ops.concat import Concat
 from ..ops.lookup import Lookup
 from ..ops.pool2d import AvgPool2d, MaxPool2d
 from ..ops.tflite_avgpool2d import TfliteAvgPool2d
-from ..ops.tflite_elementwise import TfliteAdd, TfliteMul
+from ..ops.tflite_elementwise import LEFT, TfliteAdd, TfliteMul
 from ..ops.tflite_softmax import TfliteSoftmax
 from ..requant import snap, snap_add
 from ..tflite_rule import quantize_multiplier
 from ..tflite_rule import scale as rescale
 from ..tflite_softmax import exp_table
-from .tflite import Builder, Unreadable
+from .tflite import INT16, Builder, Unreadable
 from .tflite_constants import product_constants, sum_constants
 from .tflite_file import TfOperator
+from .tflite_wide import add_scaling
 from .tflite_window import pool_window
 
 Reader = Callable[[Builder, TfOperator], None]
@@ -51,11 +53,14 @@ def read_maxpool(b: Builder, op: TfOperator) -> None:
     _same_grid(b, op, source)
     pool = MaxPool2d(pool_window(op, source))
     limits = b.limits(op.option(5, "b"), b.tensor(op.outputs[0]))
-    if limits == (-128, 127):
+    if limits == (source.output.type.lo, source.output.type.hi):
         b.add(op, pool, (source,))
         return
     out = source.output
     node = b.step(f"maxpool2d_{op.outputs[0]}", pool, (source,), out.scale, out.zero, source.source)
+    if out.type == INT16:  # a table would have 65,536 entries
+        b.add(op, TfliteAvgPool2d(Window((1, 1)), *limits), (node,))
+        return
     codes = np.clip(np.arange(-128, 128), *limits)[None]
     b.add(op, Lookup(codes.astype(np.int64), out.type), (node,))
 
@@ -81,7 +86,14 @@ def read_add(b: Builder, op: TfOperator) -> None:
         )  # fmt: skip
         b.add(op, Add(rule, type_), sources)
         return
-    m, shifts = sum_constants(scales, out_scale, sign)
+    if type_ == INT16 and op.option(1, "b", 1) and all(
+        np.frexp(np.float32(s))[0] == 0.5 for s in (*scales, out_scale)
+    ):
+        raise Unreadable(
+            "a 16-bit sum whose scales are all powers of two, with pot_scale_int16 set; sums with"
+            " general scales are supported; clear pot_scale_int16"
+        )
+    m, shifts = sum_constants(scales, out_scale, sign, LEFT[type_.container_bits])
     b.add(op, TfliteAdd(zeros, m, shifts, zero, lo, hi, "double", type_), sources)
 
 
@@ -123,6 +135,9 @@ def read_quantize(b: Builder, op: TfOperator) -> None:
     ratio = np.float64(source.output.scale) / np.float64(out_scale)
     m, shift = quantize_multiplier(float(ratio))
     info = source.output
+    if INT16 in (info.type, type_):
+        add_scaling(b, op, (type_.lo, type_.hi))
+        return
     codes = np.arange(info.type.lo, info.type.hi + 1, dtype=np.int64) - info.zero
     entries = np.clip(rescale(codes, m, shift, "double") + zero, type_.lo, type_.hi)
     b.add(op, Lookup(entries[None], type_), (source,))
@@ -149,6 +164,8 @@ def read_concat(b: Builder, op: TfOperator) -> None:
         source = b.source(op, position)
         info = source.output
         if (info.scale, info.zero) != (out_scale, zero):
+            if info.type == INT16:
+                raise Unreadable("16-bit inputs on other scales; equal scales are supported")
             codes = np.arange(info.type.lo, info.type.hi + 1, dtype=np.float64) - info.zero
             real = np.float32(info.scale) / np.float32(out_scale)
             entries = np.clip(np.floor(codes * float(real) + 0.5) + zero, type_.lo, type_.hi)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a graph whose tensors fit 8 bits as a .tflite file.
+"""Writes a graph whose tensors fit 8 bits, or TFLite's 16, as a .tflite file.
 
-Every tensor becomes int8: codes move by ``127 - largest code of the type``, so that the largest one
-saturates by itself, and the zero point moves with them. Graphs with TFLite's rounding keep every
-byte; the rule of this project is met as nearly as the file's arithmetic allows, and
-`adaqat.deploy.litert.compare_export` counts what differs (docs/tflite.md).
+Every tensor of up to 8 bits becomes int8: codes move by ``127 - largest code of the type``, so that
+the largest one saturates by itself, and the zero point moves with them. Graphs with TFLite's
+rounding keep every byte; the rule of this project is met as nearly as the file's arithmetic allows,
+and `adaqat.deploy.litert.compare_export` counts what differs (docs/tflite.md).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def export_tflite(graph: Graph, path: Path | str) -> Exported:
     Input and output are int8 codes with scale and zero point; the tensor of a node has its name.
 
     Args:
-        graph: the network; tensors of at most 8 bits.
+        graph: the network; tensors of at most 8 bits, or of 16 bits with TFLite's rounding.
         path: a file to write; an existing one is replaced, whole or not at all.
 
     Raises:

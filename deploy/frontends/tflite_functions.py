@@ -18,12 +18,15 @@ from ..requant import Int64
 from ..tflite_rule import divide_power, quantize_multiplier
 from ..tflite_rule import scale as rescale
 from ..types import IntType
-from .tflite import Builder, Unreadable
+from .tflite import INT8, INT16, Builder, Unreadable
 from .tflite_constants import activation_limits
 from .tflite_file import TfOperator
+from .tflite_wide import add_scaling
 
 CODES = np.arange(-128, 128, dtype=np.int64)
 SHORT = 1 << 15
+RELUS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
+"""Number of the activation each operator is."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,20 @@ def _add(b: Builder, op: TfOperator, entries: Int64) -> None:
     """The table of a function, ``entries`` for all codes from -128 on."""
     source = b.source(op)
     type_, _, _ = b.grid(b.tensor(op.outputs[0]))
-    if source.output.type != type_:
-        raise Unreadable(f"{source.output.type} input; int8 is supported; requantise it")
+    if (source.output.type, type_) != (INT8, INT8):
+        raise Unreadable(
+            f"{source.output.type} input and {type_} output; int8 is supported; requantise it"
+        )
     table = np.clip(np.atleast_2d(entries), type_.lo, type_.hi).astype(np.int64)
     b.add(op, Lookup(table, type_), (source,))
 
 
 def _reader(codes: Codes) -> Callable[[Builder, TfOperator], None]:
     def read(b: Builder, op: TfOperator) -> None:
+        if b.source(op).output.type == INT16 and op.name in RELUS:
+            tensor = b.tensor(op.outputs[0])
+            add_scaling(b, op, b.limits(RELUS[op.name], tensor))
+            return
         _add(b, op, codes(_grids(b, op), CODES - b.source(op).output.zero))
 
     return read

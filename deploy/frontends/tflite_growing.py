@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UnsupportedError
 from ..extras import require
 from ..graph import Graph, Node
 from ..ops.base import TensorInfo, Window
@@ -16,14 +17,17 @@ from ..types import IntType
 from .tflite_constants import ACTIVATIONS, activation_limits
 
 INT8 = IntType(8, True)
-NUMBERS = {"int4": 17, "int8": 9, "int32": 2}
+INT16 = IntType(16, True)
+NUMBERS = {"int4": 17, "int8": 9, "int16": 7, "int32": 2, "int64": 4}
 """Tensor types of the schema."""
+STORED = {"int16": "<i2", "int32": "<i4", "int64": "<i8"}
+"""How constants of more than a byte are stored."""
 SAME, VALID = 0, 1
 
 
 def shift_of(info: TensorInfo) -> int:
-    """What is added to a tensor's codes, so that the largest becomes 127."""
-    return INT8.hi - info.type.hi
+    """What is added to a tensor's codes, so that the largest becomes 127; 0 of 16-bit ones."""
+    return 0 if info.wide else INT8.hi - info.type.hi
 
 
 class File:
@@ -50,8 +54,13 @@ class File:
         self._model.subgraphs = [self._part]
 
     def misfit(self, info: TensorInfo) -> str:
-        """Why a tensor cannot be an int8 tensor; empty where it can."""
+        """Why a tensor cannot be an int8 or int16 tensor; empty where it can."""
         zero = info.zero + shift_of(info)
+        if info.wide and (info.type != INT16 or zero):
+            return (
+                f"{info.type} codes with zero point {zero}; of more than 8 bits only s16 with zero"
+                " point 0 is supported; requantise before it"
+            )
         if not INT8.lo <= zero <= INT8.hi or not 0 < np.float32(info.scale) < np.inf:
             return (
                 f"scale {info.scale:.9g} and zero point {info.zero} of {info.type} codes; positive"
@@ -83,7 +92,7 @@ class File:
         made.buffer = 0
         if data is not None:
             buffer = self.schema.BufferT()
-            raw = np.ascontiguousarray(data, "<i4" if type_ == "int32" else np.uint8)
+            raw = np.ascontiguousarray(data, STORED.get(type_, np.uint8))
             buffer.data = np.frombuffer(raw.tobytes(), np.uint8)
             self._model.buffers.append(buffer)
             made.buffer = len(self._model.buffers) - 1
@@ -97,9 +106,11 @@ class File:
         return len(self._part.tensors) - 1
 
     def like(self, name: str, info: TensorInfo, shape: Sequence[int] | None = None) -> int:
-        """A computed int8 tensor on the grid of a graph's tensor."""
-        shape = (1, *(info.shape if shape is None else shape))
-        return self.tensor(name, shape, scale=info.scale, zero=info.zero + shift_of(info))
+        """A computed tensor on the grid of a graph's tensor."""
+        shape, type_ = (1, *(info.shape if shape is None else shape)), "int8"
+        if info.wide:
+            type_ = "int16"
+        return self.tensor(name, shape, type_, scale=info.scale, zero=info.zero + shift_of(info))
 
     def result(self, node: Node) -> int:
         """The tensor of a node."""
@@ -145,11 +156,17 @@ class File:
         """
         info, shift = node.output, shift_of(node.output)
         scale, zero = info.scale, info.zero + shift
-        wanted = (max(lo + shift, INT8.lo), min(hi + shift, INT8.hi))
-        limits = {a: activation_limits(a, INT8, scale, zero) for a in ACTIVATIONS}
+        full = INT16 if info.wide else INT8
+        wanted = (max(lo + shift, full.lo), min(hi + shift, full.hi))
+        limits = {a: activation_limits(a, full, scale, zero) for a in ACTIVATIONS}
         exact = [a for a, found in limits.items() if found == wanted] if fused else []
         act = exact[0] if exact else 1 if fused and limits[1][0] == wanted[0] else 0
         rest = []
+        if not exact and info.wide and (fused or wanted != (full.lo, full.hi)):
+            raise UnsupportedError(
+                [f"a clamp of 16-bit codes to {lo}..{hi}; none, RELU, RELU_N1_TO_1 and RELU6 are"
+                 " supported; requantise to 8 bits"]
+            )  # fmt: skip
         if not exact:
             if wanted[1] < INT8.hi:
                 rest.append(("MINIMUM", wanted[1]))
@@ -208,7 +225,8 @@ class File:
             return
         shift = shift_of(info)
         border = self.tensor("border", (1,), scale=info.scale, zero=info.zero + shift,
-                             data=np.array([value + shift], np.int8))  # fmt: skip
+                             type_="int16" if info.wide else "int8",
+                             data=np.array([value + shift], np.int16 if info.wide else np.int8))
         self.op("PADV2", [x, pairs, border], out, 2, "PadV2Options")
 
     def data(self) -> bytes:

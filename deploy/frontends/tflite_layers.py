@@ -45,7 +45,8 @@ def exact_layer(
         UnsupportedError: values outside int8, or constants that follow from no float32 scale.
     """
     _check_range(values)
-    wanted = "single" if linear else "double"
+    pair = ("single", "double") if not source.wide else ("long", "short")
+    wanted = pair[0] if linear else pair[1]
     if rule.rounding != wanted or rule.z != output.zero:
         raise UnsupportedError(
             [f"{rule.rounding} rounding and zero point {rule.z}; {wanted} rounding and the"
@@ -60,7 +61,8 @@ def exact_layer(
     if not scales or scales[0] is None:
         scales = [_scale_for(pair, source, output, linear=False) for pair in pairs]
     found = [scale for scale in scales if scale is not None]
-    if len(found) < len(scales) or np.abs(bias).max(initial=0) >= INT32:
+    large = not source.wide and np.abs(bias).max(initial=0) >= INT32
+    if len(found) < len(scales) or large:
         raise UnsupportedError(
             [f"constants of {len(scales) - len(found)} channels that no float32 scale of the"
              " weights gives; those of an imported .tflite file are supported; import it with"
@@ -109,6 +111,11 @@ def native_layer(
     Raises:
         UnsupportedError: weights outside int8.
     """
+    if source.wide or output.wide:
+        raise UnsupportedError(
+            ["16-bit activations with this project's rounding; those with TFLite's are supported;"
+             " import the model with tflite rounding"]
+        )  # fmt: skip
     count = len(values)
     live = rule.m != 0
     _check_range(values[live])

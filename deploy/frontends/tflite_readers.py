@@ -21,7 +21,7 @@ from ..ops.tflite_weighted import TfliteConv2d, TfliteDepthwiseConv2d, TfliteLin
 from ..ops.weighted import Weights, accumulator_bounds
 from ..requant import Requant, snap
 from ..tflite_rule import TfliteRequant, quantize_multipliers
-from .tflite import Builder, Unreadable
+from .tflite import INT16, Builder, Unreadable
 from .tflite_constants import layer_factors
 from .tflite_elementwise import ELEMENTWISE
 from .tflite_file import TfOperator
@@ -73,6 +73,11 @@ def _layer(
     """The operator of a weighted layer in the builder's rounding; ``groups`` 0 is depthwise."""
     tensor = b.tensor(op.outputs[0])
     type_, scale, zero = b.grid(tensor)
+    if type_ != source.output.type:
+        raise Unreadable(
+            f"{source.output.type} input and {type_} output; one type for both is supported; add"
+            " a QUANTIZE"
+        )
     lo, hi = b.limits(activation, tensor)
     values = weights.values
     count = len(values)
@@ -83,6 +88,13 @@ def _layer(
     if b.exact:
         m, shift = quantize_multipliers(factors)
         rounding = "single" if window is None else "double"
+        if source.output.type == INT16:
+            if (m == 0).any():
+                raise Unreadable(
+                    "a factor below 2^-31 with 16-bit activations; larger ones are supported;"
+                    " quantise the weights again"
+                )
+            rounding = "long" if window is None else "short"
         rule = TfliteRequant(bias, m, shift, zero, lo, hi, rounding)
         if window is None:
             return TfliteLinear(weights, rule, type_)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..ops.extremum import Extremum
 from ..ops.lookup import Lookup
 from ..requant import Int64
-from .tflite import Builder, Unreadable
+from .tflite import INT8, Builder, Unreadable
 from .tflite_elementwise import read_add as read_sum
 from .tflite_file import TfOperator
 
@@ -63,11 +64,20 @@ def read_gather(b: Builder, op: TfOperator) -> None:
 
 
 def read_limit(b: Builder, op: TfOperator) -> None:
-    """MINIMUM and MAXIMUM with one constant code."""
+    """MINIMUM and MAXIMUM with one constant code, or of two tensors on one scale."""
+    if op.inputs[1] in b.at:
+        sources = (b.source(op), b.source(op, 1))
+        grids = {b.grid(b.tensor(i)) for i in (*op.inputs, *op.outputs)}
+        if len(grids) != 1 or sources[0].output.shape != sources[1].output.shape:
+            raise Unreadable(
+                "inputs of other shapes or scales; equal ones are supported; requantise before it"
+            )
+        b.add(op, Extremum(int(op.name == "MAXIMUM")), sources)
+        return
     source, data = b.source(op), b.constant(op, 1).data
     type_, scale, zero = b.grid(b.tensor(op.outputs[0]))
     same = (source.output.scale, source.output.zero, source.output.type) == (scale, zero, type_)
-    if data is None or data.size != 1 or not same:
+    if data is None or data.size != 1 or not same or type_ != INT8:
         raise Unreadable(
             "several limits, or another scale behind; one constant on the input's scale is"
             " supported; requantise before it"

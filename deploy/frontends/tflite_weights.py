@@ -33,11 +33,18 @@ def read_weights(b: Builder, op: TfOperator, axis: int) -> tuple[Weights, Any]:
 
 def read_bias(b: Builder, op: TfOperator, count: int, position: int = 2) -> Any:
     """The bias, zeros where it is left out."""
+    wide = b.tensor(op.inputs[0]).type == "int16"
     if len(op.inputs) <= position or op.inputs[position] < 0:
+        if wide and op.name != "FULLY_CONNECTED":
+            raise Unreadable(
+                "16-bit activations without a bias; LiteRT needs one there; add a bias of zeros"
+            )
         return np.zeros(count, np.int64)
     tensor = b.constant(op, position)
-    if tensor.type != "int32" or tensor.data is None or tensor.data.size != count:
+    # LiteRT's reference kernels read every bias beside 16-bit activations as int64
+    known = "int64" if wide else "int32"
+    if tensor.type != known or tensor.data is None or tensor.data.size != count:
         raise Unreadable(
-            f"a {tensor.type} bias of shape {tensor.shape}; int32, one per channel, is supported"
+            f"a {tensor.type} bias of shape {tensor.shape}; {known}, one per channel, is supported"
         )
     return tensor.data.reshape(-1).astype(np.int64)

@@ -19,11 +19,12 @@ from ..ops.tflite_avgpool2d import TfliteAvgPool2d
 from ..ops.tflite_weighted import TfliteConv2d, TfliteDepthwiseConv2d, TfliteLinear
 from ..ops.weighted import Weights
 from ..requant import Int64
+from ..tflite_rule import quantize_multiplier
 from .tflite_constants import mean_constants
 from .tflite_growing import SAME, VALID, File, Write, same_padding
 from .tflite_layers import Layer, exact_layer, native_layer
 from .tflite_writers_moves import MOVING
-from .tflite_writers_pointwise import POINTWISE
+from .tflite_writers_pointwise import POINTWISE, write_scaling
 
 Weighted = Conv2d | DepthwiseConv2d | Linear | TfliteConv2d | TfliteDepthwiseConv2d | TfliteLinear
 
@@ -44,12 +45,11 @@ def _constants(
     if four_bits:  # two codes a byte, low nibble first
         flat = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).reshape(-1, 2)
         data, type_ = (flat[:, 0] & 15) | (flat[:, 1] << 4), "int4"
-    scale = layer.bias_scale(f.info(node))
+    scale, wide = layer.bias_scale(f.info(node)), "int64" if f.info(node).wide else "int32"
     return [
         f.tensor(f"{node.name}/weights", values.shape, type_, scale=layer.scale, axis=axis,
                  data=data),
-        f.tensor(f"{node.name}/bias", (len(layer.bias),), "int32", scale=scale,
-                 data=layer.bias),
+        f.tensor(f"{node.name}/bias", (len(layer.bias),), wide, scale=scale, data=layer.bias),
     ]  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def write_conv(f: File, node: Node) -> None:
     narrow = isinstance(op, TfliteConv2d) and op.weights.bits == 4 and op.weights.step == 1
     x, padding = f.bordered(node, op.window, op.pad_value)
     constants = _constants(f, node, layer, layer.values, 0, four_bits=narrow)
-    f.clamped(node, "CONV_2D", [x, *constants], 7 if narrow else 3, "Conv2DOptions",
+    version = 7 if narrow else 4 if f.info(node).wide else 3
+    f.clamped(node, "CONV_2D", [x, *constants], version, "Conv2DOptions",
               op.requant.lo, op.requant.hi, padding=padding, **_strides(op.window))  # fmt: skip
 
 
@@ -76,6 +77,11 @@ def write_depthwise(f: File, node: Node) -> None:
     """DEPTHWISE_CONV_2D; MEAN where it is one."""
     op = node.op
     assert isinstance(op, DepthwiseConv2d | TfliteDepthwiseConv2d)
+    if isinstance(op, TfliteDepthwiseConv2d) and (f.info(node).wide or node.output.wide) and (
+        _is_scaling(f, node, op)
+    ):
+        write_scaling(f, node, op.requant.lo, op.requant.hi)
+        return
     if isinstance(op, TfliteDepthwiseConv2d) and _is_mean(f, node, op):
         axes = f.ints(f"{node.name}/axes", [1, 2])
         f.op("MEAN", [f.source(node), axes], f.result(node), 2, "ReducerOptions", keepDims=True)
@@ -89,7 +95,8 @@ def _depthwise(
 ) -> None:
     x, padding = f.bordered(node, window, pad_value)
     values = np.ascontiguousarray(layer.values.transpose(3, 1, 2, 0))
-    f.clamped(node, "DEPTHWISE_CONV_2D", [x, *_constants(f, node, layer, values, 3)], 3,
+    version = 4 if f.info(node).wide else 3
+    f.clamped(node, "DEPTHWISE_CONV_2D", [x, *_constants(f, node, layer, values, 3)], version,
               "DepthwiseConv2DOptions", lo, hi, padding=padding, **_strides(window),
               depthMultiplier=len(layer.bias) // f.info(node).shape[2])  # fmt: skip
 
@@ -105,7 +112,23 @@ def _is_mean(f: File, node: Node, op: TfliteDepthwiseConv2d) -> bool:
         and (rule.bias == -info.zero * count).all()
         and (rule.m == m).all()
         and (rule.shift == shift).all()
-        and (rule.z, rule.lo, rule.hi, rule.rounding) == (output.zero, -128, 127, "double")
+        and (rule.z, rule.lo, rule.hi, rule.rounding)
+        == (output.zero, output.type.lo, output.type.hi, "double")
+    )
+
+
+def _is_scaling(f: File, node: Node, op: TfliteDepthwiseConv2d) -> bool:
+    """Whether a layer only scales codes, by the ratio of the tensors' scales."""
+    info, rule, output = f.info(node), op.requant, node.output
+    m, shift = quantize_multiplier(float(np.float64(info.scale) / np.float64(output.scale)))
+    return bool(
+        op.window == Window((1, 1))
+        and len(rule.m) == info.shape[2]
+        and (op.weights.values == 1).all()
+        and (rule.bias == -info.zero).all()
+        and (rule.m == m).all()
+        and (rule.shift == shift).all()
+        and (rule.z, rule.rounding) == (output.zero, "double")
     )
 
 
@@ -182,7 +205,8 @@ def write_maxpool(f: File, node: Node) -> None:
         x, padding = f.source(node), SAME
     else:
         x, padding = f.bordered(node, op.window, info.type.lo)
-    f.op("MAX_POOL_2D", [x], f.result(node), 2, "Pool2DOptions", padding=padding,
+    version = 3 if node.output.wide else 2
+    f.op("MAX_POOL_2D", [x], f.result(node), version, "Pool2DOptions", padding=padding,
          **_pool(op.window))  # fmt: skip
 
 
@@ -203,7 +227,8 @@ def write_tflite_avgpool(f: File, node: Node) -> None:
             [f"an average that leaves out padding {op.window.pad}; SAME and VALID padding are"
              " supported; pad the tensor before it"]
         )  # fmt: skip
-    f.clamped(node, "AVERAGE_POOL_2D", [f.source(node)], 2, "Pool2DOptions", op.lo, op.hi,
+    version = 3 if node.output.wide else 2
+    f.clamped(node, "AVERAGE_POOL_2D", [f.source(node)], version, "Pool2DOptions", op.lo, op.hi,
               padding=SAME if same else VALID, **_pool(op.window))  # fmt: skip
 
 

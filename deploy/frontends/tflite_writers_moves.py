@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..graph import Node
+from ..ops.extremum import Extremum
 from ..ops.pad import Pad
 from ..ops.slice import Slice
 from ..ops.transpose import Transpose
@@ -24,6 +25,20 @@ def write_concat(f: File, node: Node) -> None:
     parts = [f.source(node, i) for i in range(len(node.inputs))]
     f.op("CONCATENATION", parts, f.result(node), 2, "ConcatenationOptions",
          axis=len(node.output.shape))  # fmt: skip
+
+
+def write_extremum(f: File, node: Node) -> None:
+    """MAXIMUM or MINIMUM of two tensors."""
+    op = node.op
+    assert isinstance(op, Extremum)
+    if len(node.inputs) != 2:
+        raise UnsupportedError(
+            [f"the extremum of {len(node.inputs)} tensors; two are supported; take two at a time"]
+        )
+    name = "MAXIMUM" if op.largest else "MINIMUM"
+    inputs = [f.source(node, i) for i in (0, 1)]
+    version = 4 if node.output.wide else 2
+    f.op(name, inputs, f.result(node), version, "MaximumMinimumOptions")
 
 
 def write_pad(f: File, node: Node) -> None:
@@ -92,6 +107,7 @@ def write_argmax(f: File, node: Node) -> None:
 MOVING: dict[str, Write] = {
     "argmax": write_argmax,
     "concat": write_concat,
+    "extremum": write_extremum,
     "pad": write_pad,
     "reshape": write_reshape,
     "slice": write_slice,

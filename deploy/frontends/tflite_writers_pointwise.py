@@ -22,12 +22,21 @@ from ..ops.upsample import UpsampleBilinear, denominators
 from ..requant import Int64, Requant
 from ..tflite_softmax import exp_table
 from ..types import IntType
-from .tflite_constants import product_constants, sum_constants
-from .tflite_functions import CODES, PLAIN, Grids, leaky, regrid
+from .tflite_constants import activation_limits, product_constants, sum_constants
+from .tflite_functions import CODES, PLAIN, RELUS, Grids, leaky, regrid
 from .tflite_growing import INT8, File, Write, shift_of
 
 SCALES = "the scales of the tensors say {} and the multipliers {}; they must agree; import or lower\
  the model again"
+
+
+def refuse_wide(node: Node) -> None:
+    """Refuse 16-bit results of this project's own rounding."""
+    if node.output.wide:
+        raise UnsupportedError(
+            ["16-bit activations with this project's rounding; those with TFLite's are supported;"
+             " import the model with tflite rounding"]
+        )  # fmt: skip
 
 
 def write_tflite_add(f: File, node: Node) -> None:
@@ -36,7 +45,7 @@ def write_tflite_add(f: File, node: Node) -> None:
     assert isinstance(op, TfliteAdd)
     infos = [f.info(node, i) for i in (0, 1)]
     sign = -1 if op.m[1] < 0 else 1
-    found = sum_constants([info.scale for info in infos], node.output.scale, sign)
+    found = sum_constants([info.scale for info in infos], node.output.scale, sign, op.left)
     zeros = (infos[0].zero, infos[1].zero)
     if found != (op.m, op.shift) or op.zeros != zeros or op.z != node.output.zero or (
         op.rounding != "double"
@@ -49,6 +58,7 @@ def write_add(f: File, node: Node) -> None:
     """ADD or SUB of two tensors; LiteRT has finer multipliers and rounds otherwise."""
     op = node.op
     assert isinstance(op, Add)
+    refuse_wide(node)
     rule, infos = op.requant, [f.info(node, i) for i in range(len(node.inputs))]
     if len(infos) != 2:
         raise UnsupportedError(
@@ -71,7 +81,8 @@ def write_add(f: File, node: Node) -> None:
 def _sum(f: File, node: Node, order: tuple[int, int], sign: int, lo: int, hi: int) -> None:
     name = "SUB" if sign < 0 else "ADD"
     inputs = [f.source(node, i) for i in order]
-    f.clamped(node, name, inputs, 2, f"{name.capitalize()}Options", lo, hi)
+    wide: dict[str, Any] = {"potScaleInt16": False} if node.output.wide else {}
+    f.clamped(node, name, inputs, 3 if wide else 2, f"{name.capitalize()}Options", lo, hi, **wide)
 
 
 def write_tflite_mul(f: File, node: Node) -> None:
@@ -84,13 +95,14 @@ def write_tflite_mul(f: File, node: Node) -> None:
     if found != (op.m, op.shift) or not same or op.rounding != "double":
         raise UnsupportedError([SCALES.format(found, (op.m, op.shift))])
     inputs = [f.source(node, i) for i in (0, 1)]
-    f.clamped(node, "MUL", inputs, 2, "MulOptions", op.lo, op.hi)
+    f.clamped(node, "MUL", inputs, 4 if node.output.wide else 2, "MulOptions", op.lo, op.hi)
 
 
 def write_mul(f: File, node: Node) -> None:
     """MUL of two tensors."""
     op = node.op
     assert isinstance(op, Mul)
+    refuse_wide(node)
     infos = [f.info(node, i) for i in (0, 1)]
     _check_ratio(op.requant, infos[0].scale * infos[1].scale / node.output.scale, 0, node)
     if op.zeros != (infos[0].zero, infos[1].zero):
@@ -123,10 +135,32 @@ def write_requantize(f: File, node: Node) -> None:
     op = node.op
     assert isinstance(op, Requantize)
     type_ = f.info(node).type
+    if f.info(node).wide or node.output.wide:
+        raise UnsupportedError(
+            ["a change of scale of 16-bit codes with this project's rounding; TFLite's is"
+             " supported; import the model with tflite rounding"]
+        )  # fmt: skip
     codes = np.arange(type_.lo, type_.hi + 1, dtype=np.int64)[:, None]
     table = op.requant.apply(np.repeat(codes, len(op.requant.m), axis=1)).T
     rows = table[:1] if (table == table[:1]).all() else table
     write_table(f, node, rows)
+
+
+def write_scaling(f: File, node: Node, lo: int, hi: int) -> None:
+    """QUANTIZE, or a RELU where the codes are limited too."""
+    output = node.output
+    scale, zero = output.scale, output.zero + shift_of(output)
+    if (lo, hi) == (output.type.lo, output.type.hi):
+        f.op("QUANTIZE", [f.source(node)], f.result(node), 2, "QuantizeOptions")
+        return
+    for name, number in RELUS.items():
+        if (lo, hi) == activation_limits(number, output.type, scale, zero):
+            f.op(name, [f.source(node)], f.result(node), 2)
+            return
+    raise UnsupportedError(
+        [f"codes limited to {lo}..{hi}; RELU, RELU_N1_TO_1 and RELU6 are supported; requantise to"
+         " 8 bits"]
+    )  # fmt: skip
 
 
 def write_table(f: File, node: Node, table: Int64) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...train.devices import device_of
 from ...train.exact_mode import exact
 from ...train.module import QuantModule
 from ...train.records import Record
+from ...train.shrink import shrunk
 from ...train.snap import Constants
 from ..errors import AdaqatError, UnsupportedError, UsageError
 from ..graph import Graph, Node
@@ -20,6 +22,7 @@ from ..ops.concat import Concat
 from ..ops.conv2d import Conv2d
 from ..ops.conv_transpose2d import ConvTranspose2d
 from ..ops.depthwise_conv2d import DepthwiseConv2d
+from ..ops.extremum import Extremum
 from ..ops.linear import Linear
 from ..ops.lookup import Lookup
 from ..ops.mul import Mul
@@ -51,12 +54,11 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
 
     Args:
         module: what `adaqat.train.prepare` returned, calibrated and usually trained.
-        example_input: real inputs in the module's layout. They choose nothing in the graph; the
-            graph and the module's exact mode are compared on them, in every node.
+        example_input: real inputs in the module's layout, to compare graph and exact mode on.
         name: label of the graph.
 
     Returns:
-        A checked graph; every integer equals ``adaqat.train.exact(module)``.
+        A checked graph without pruned channels; every integer equals ``adaqat.train.exact``'s.
 
     Raises:
         UsageError: the module was not prepared or not calibrated.
@@ -73,13 +75,14 @@ def lower(module: torch.nn.Module, example_input: torch.Tensor, *, name: str = "
             "lower: a network without activation ranges; call "
             "adaqat.train.calibrate(module, batches) first"
         )
-    reference = exact(module)
+    reference = exact(module := shrunk(module))
     builder = _Builder(reference.constants)
     for record in module.network.records:
         builder.add(record)
     builder.check_output(module.network.output)
     graph = run_passes(Graph(name, tuple(builder.nodes.values()), module.network.output))
-    _compare(graph, builder, reference.codes(example_input), example_input)
+    expected = reference.codes(example_input.to(device_of(module)))
+    _compare(graph, builder, expected, example_input.cpu())
     return graph
 
 
@@ -105,11 +108,8 @@ class _Builder:
         """The nodes before the last one of a channel shuffle: split the channels and swap."""
         height, width, channels = inputs[0].output.shape
         groups = record.attrs["groups"]
-        steps = {
-            "split": Reshape((height * width, groups, channels // groups)),
-            "turned": Transpose((0, 2, 1)),
-        }
-        for name, op in steps.items():
+        split = Reshape((height * width, groups, channels // groups))
+        for name, op in (("split", split), ("turned", Transpose((0, 2, 1)))):
             node = Node.make(f"{record.name}_{name}", op, inputs, source=record.source)
             self.nodes[node.name] = node
             inputs = (node,)
@@ -156,6 +156,9 @@ class _Builder:
                 if any(name in self.orders for name in record.inputs):
                     self.orders[record.name] = self._joined(record)
                 return Concat()
+            case "extremum":
+                self._same_orders(record)
+                return Extremum(record.attrs["largest"])
             case "flatten":
                 source = inputs[0].output.shape
                 if len(source) == 3:
@@ -282,9 +285,10 @@ def _compare(
     """Every node, every integer."""
     values = simulate(graph, quantize_input(graph, example.double().numpy()), keep=True)
     for node in graph.nodes:
-        if node.name not in expected:
-            continue  # a step inside a channel shuffle
-        wanted = builder.to_graph_layout(node.name, expected[node.name].numpy().astype(np.int64))
+        if node.name not in expected:  # a step inside a channel shuffle
+            continue
+        codes = expected[node.name].cpu().numpy().astype(np.int64)
+        wanted = builder.to_graph_layout(node.name, codes)
         got = values[node.name].astype(np.int64)
         if not np.array_equal(wanted, got):
             wrong = np.argwhere(wanted != got)

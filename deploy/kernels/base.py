@@ -34,6 +34,8 @@ class KernelFamily:
     ) -> tuple[CPlan, str] | None:
         """(plan, template) of a node, or None where the portable kernel serves it."""
         planner = self.planners.get(op.kind)
+        if any(info.wide for info in (*inputs, output)):
+            return None  # every kernel of a family reads bytes
         plan = planner(op, inputs, output) if planner else None
         return None if plan is None else (plan, f"{self.folder}/{plan.template}.c.j2")
 

@@ -25,6 +25,7 @@ class Add(Op):
     requant: AddRequant
     out_type: IntType
     kind: ClassVar[str] = "add"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The common shape."""

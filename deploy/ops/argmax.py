@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..types import IntArray, IntType
 from .base import CPlan, Op, TensorInfo, need
 
 INDEX = IntType(8, False)
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,18 @@ class ArgMax(Op):
         """Features for cost tables."""
         type_ = inputs[0].type
         return elementwise_work(self.kind, inputs[0].size, 1, type_.bits, type_.signed)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """One code a cycle."""
+        from ..rtl.movement import plan_argmax
+
+        return plan_argmax(inputs[0], output)
+
+    def fold_limits(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> tuple[int, int]:
+        """One code at once."""
+        return 1, 1
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""

@@ -41,6 +41,11 @@ class TensorInfo:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def wide(self) -> bool:
+        """Whether an element takes more than a byte."""
+        return self.type.bytes_ > 1
+
+    @property
     def bytes_(self) -> int:
         """Bytes in memory, one container per element."""
         return self.size * self.type.bytes_
@@ -94,18 +99,29 @@ class CPlan:
     record_bytes: int = 0
 
 
+INT32_MAX = (1 << 31) - 1
+
+
 @dataclass(frozen=True)
 class Bound:
-    """A value that must fit int32, with the node's own words for it."""
+    """A value that must not exceed ``limit`` (int32), with the node's own words for it."""
 
     what: str
     magnitude: int
+    limit: int = INT32_MAX
 
 
 class Op:
-    """Base of all operators; subclasses are frozen dataclasses with a ``kind``."""
+    """Base of all operators; subclasses are frozen dataclasses with a ``kind``.
+
+    Attributes:
+        kind: name of the operator.
+        widest: most bits of the activations it reads and writes, 8 or 16.
+    """
 
     kind: ClassVar[str] = ""
+    widest: ClassVar[int] = 8
+    unrolls: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

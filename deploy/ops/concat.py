@@ -22,6 +22,7 @@ class Concat(Op):
     """Channels of the inputs side by side; types must be equal, so codes are copied."""
 
     kind: ClassVar[str] = "concat"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The sum of the channels."""

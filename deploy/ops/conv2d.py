@@ -46,6 +46,8 @@ class Conv2d(WeightedOp):
     groups: int = 1
     pad_value: int = 0
     kind: ClassVar[str] = "conv2d"
+    widest: ClassVar[int] = 16
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, OC) and the output type."""
@@ -183,8 +185,8 @@ def conv_values(
         "step": weights.step,
         "offset": weights.offset,
         "pad_value": pad_value,
-        "tag": f"w{weights.bits}{'s' if source.type.signed else 'u'}",
-    }, 0 if direct else padded(row)
+        "tag": weights.dot_tag(source.type),
+    }, 0 if direct else padded(row) * source.type.bytes_
 
 
 def window_values(

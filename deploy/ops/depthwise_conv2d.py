@@ -43,6 +43,8 @@ class DepthwiseConv2d(WeightedOp):
     window: Window
     pad_value: int = 0
     kind: ClassVar[str] = "depthwise_conv2d"
+    widest: ClassVar[int] = 16
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, OC) and the output type."""

@@ -29,6 +29,8 @@ class Linear(WeightedOp):
     """``acc[o] = sum w[o,i] * x[i]``, weights OI, input ``(I,)``."""
 
     kind: ClassVar[str] = "linear"
+    widest: ClassVar[int] = 16
+    unrolls: ClassVar[bool] = True
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(O,) and the output type."""
@@ -95,5 +97,5 @@ def linear_values(weights: Weights, source: TensorInfo) -> tuple[dict[str, objec
         "row_bytes": padded(row) // GROUP * weights.bits,
         "step": weights.step,
         "offset": weights.offset,
-        "tag": f"w{weights.bits}{'s' if source.type.signed else 'u'}",
-    }, padded(row) if row % GROUP else 0
+        "tag": weights.dot_tag(source.type),
+    }, padded(row) * source.type.bytes_ if row % GROUP else 0

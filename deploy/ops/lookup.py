@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ...hw_models.work import Work, elementwise_work
 from ..requant import Float64, Int64, round_half_up
 from ..types import IntArray, IntType
 from .base import CArray, CPlan, Op, TensorInfo, need
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,14 @@ class Lookup(Op):
         return elementwise_work(
             self.kind, output.size, 1, type_.bits, type_.signed, self.table.size
         )
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """A memory for every lane."""
+        from ..rtl.movement import plan_lookup
+
+        return plan_lookup(self, inputs[0], output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """The table, and the loop over elements or channels."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..types import IntArray, IntType
 from .base import Bound, CPlan, TensorInfo
 from .broadcast import BroadcastOp, broadcast_loops
 from .weighted import check_requant_length, requant_helpers, requant_problems
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class Mul(BroadcastOp):
     requant: Requant
     out_type: IntType
     kind: ClassVar[str] = "mul"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The first input's shape and the output type."""
@@ -52,6 +56,15 @@ class Mul(BroadcastOp):
     def problems(self, inputs: Sequence[TensorInfo]) -> list[str]:
         """Requantiser limits."""
         return requant_problems(self.requant, self.out_type)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Beats of both tensors make one beat; a smaller second tensor is repeated."""
+        from ..rtl.product import plan_mul
+
+        proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
+        return plan_mul(self, inputs, output, fold, product_range(inputs, self.zeros), proof)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ...hw_models.work import Work, elementwise_work
 from ..types import IntArray, IntType
 from .base import CPlan, Op, TensorInfo, need
 from .strides import as_rank, strides_of
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class Pad(Op):
     after: tuple[int, ...]
     value: int = 0
     kind: ClassVar[str] = "pad"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The larger shape."""
@@ -58,6 +62,14 @@ class Pad(Op):
     ) -> Work:
         """Features for cost tables."""
         return elementwise_work(self.kind, output.size, 1, output.type.bits, output.type.signed)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Beats of the input between those of the border."""
+        from ..rtl.movement import plan_pad
+
+        return plan_pad(self, inputs[0], output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of a copy into a filled tensor."""

@@ -53,6 +53,7 @@ class MaxPool2d(Op):
 
     window: Window
     kind: ClassVar[str] = "maxpool2d"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the input's type."""
@@ -117,6 +118,7 @@ class AvgPool2d(Op):
     out_type: IntType
     pad_value: int = 0
     kind: ClassVar[str] = "avgpool2d"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the output type."""

@@ -31,6 +31,7 @@ class Requantize(Op):
     requant: Requant
     out_type: IntType
     kind: ClassVar[str] = "requantize"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The input's shape and the output type."""
@@ -68,7 +69,7 @@ class Requantize(Op):
         from ..rtl.elementwise import plan_requantize
 
         proof = tuple(f"|{b.what}| <= {b.magnitude}" for b in self.bounds(inputs))
-        return plan_requantize(self.requant, inputs[0], output, fold.pe, proof)
+        return plan_requantize(self.requant, inputs[0], output, fold, proof)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loop."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ...hw_models.work import Work, elementwise_work
 from ..types import IntArray, IntType
 from .base import CPlan, Op, TensorInfo, need
 from .strides import as_rank, strides_of
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,7 @@ class Slice(Op):
     size: tuple[int, ...]
     step: tuple[int, ...]
     kind: ClassVar[str] = "slice"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The sizes."""
@@ -55,6 +59,14 @@ class Slice(Op):
     ) -> Work:
         """Features for cost tables."""
         return elementwise_work(self.kind, output.size, 1, output.type.bits, output.type.signed)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """The beats inside the part."""
+        from ..rtl.movement import plan_slice
+
+        return plan_slice(self, inputs[0], output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the copy."""

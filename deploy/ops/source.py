@@ -28,6 +28,7 @@ class Input(Op):
     type: IntType
     layout: str
     kind: ClassVar[str] = "input"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """As declared."""
@@ -48,6 +49,7 @@ class Reshape(Op):
 
     shape: tuple[int, ...]
     kind: ClassVar[str] = "reshape"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The new shape."""

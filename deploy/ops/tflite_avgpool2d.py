@@ -31,6 +31,7 @@ class TfliteAvgPool2d(Op):
     lo: int
     hi: int
     kind: ClassVar[str] = "tflite_avgpool2d"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the input's type."""

@@ -14,15 +14,15 @@ from ..types import IntArray, IntType
 from .base import Bound, CPlan, TensorInfo
 from .broadcast import BroadcastOp, broadcast_loops
 
-LEFT = 20
-"""Bits by which TFLite widens the inputs of a sum."""
+LEFT = {8: 20, 16: 15}
+"""Bits by which TFLite widens the inputs of a sum, by the bits of the result's container."""
 
 
 @dataclass(frozen=True, eq=False)
 class TfliteAdd(BroadcastOp):
-    """``y = clamp(scale(sum_i scale((x_i - zero_i) << 20, m_i, shift_i), m, shift) + z)``.
+    """``y = clamp(scale(sum_i scale((x_i - zero_i) << k, m_i, shift_i), m, shift) + z)``.
 
-    A difference has a negative second multiplier.
+    k is 20, of 16-bit sums 15. A difference has a negative second multiplier.
 
     Attributes:
         zeros: zero points of the inputs.
@@ -44,19 +44,25 @@ class TfliteAdd(BroadcastOp):
     rounding: str
     out_type: IntType
     kind: ClassVar[str] = "tflite_add"
+    widest: ClassVar[int] = 16
+
+    @property
+    def left(self) -> int:
+        """Bits by which the inputs are widened."""
+        return LEFT[self.out_type.container_bits]
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The formula, element by element."""
         total = np.zeros((), np.int64)
         for x, zero, m, shift in zip(inputs, self.zeros, self.m, self.shift, strict=False):
-            total = total + scale((x.astype(np.int64) - zero) << LEFT, m, shift, self.rounding)
+            total = total + scale((x.astype(np.int64) - zero) << self.left, m, shift, self.rounding)
         y = scale(np.asarray(total), self.m[2], self.shift[2], self.rounding) + self.z
         return np.clip(y, self.lo, self.hi)
 
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
         """The widened inputs and their sum."""
         wide = [
-            max(abs(t.type.lo - z), abs(t.type.hi - z)) << LEFT
+            max(abs(t.type.lo - z), abs(t.type.hi - z)) << self.left
             for t, z in zip(inputs, self.zeros, strict=True)
         ]
         scaled = [abs(int(scale(np.array(w), m, s, self.rounding))) + 1
@@ -79,7 +85,7 @@ class TfliteAdd(BroadcastOp):
             self.kind,
             {
                 **broadcast_loops(inputs, output), "zeros": self.zeros, "m": self.m,
-                "shift": self.shift, "factor": 1 << LEFT, "zero": self.z, "lo": self.lo,
+                "shift": self.shift, "factor": 1 << self.left, "zero": self.z, "lo": self.lo,
                 "hi": self.hi, "rounding": self.rounding,
             },
             helpers=rounding_helpers(self.rounding),
@@ -100,6 +106,7 @@ class TfliteMul(BroadcastOp):
     rounding: str
     out_type: IntType
     kind: ClassVar[str] = "tflite_mul"
+    widest: ClassVar[int] = 16
 
     def run(self, inputs: Sequence[IntArray]) -> IntArray:
         """The formula, element by element."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from ...hw_models.work import Work, conv2d_work, depthwise_conv2d_work, linear_work
 from ..requant import Exact
-from ..tflite_rule import TfliteRequant, rounding_helpers
+from ..tflite_rule import WIDE, WIDE_LIMIT, TfliteRequant, rounding_helpers, short_multiplier
 from ..types import IntArray, IntType
-from .base import Bound, CArray, CPlan, Helper, TensorInfo, Window, need
+from .base import INT32_MAX, Bound, CArray, CPlan, Helper, TensorInfo, Window, need
 from .conv2d import conv_shape, conv_sums, conv_values
 from .depthwise_conv2d import depthwise_sums, depthwise_values
 from .linear import linear_values
@@ -38,6 +38,7 @@ class TfliteWeightedOp(CodedOp):
     requant: TfliteRequant
     out_type: IntType
     kind: ClassVar[str] = ""
+    widest: ClassVar[int] = 16
 
     def sums(self, x: IntArray) -> Exact:
         """Accumulators without bias, output channels last."""
@@ -47,10 +48,25 @@ class TfliteWeightedOp(CodedOp):
         """Sums, then the rule."""
         return self.requant.apply(self.sums(inputs[0]).astype(np.int64))
 
+    def long_sums(self, type_: IntType) -> bool:
+        """Whether sums of products need 64 bits; only the wide roundings have room for them."""
+        found = self.weights.bounds(type_)
+        return self.requant.rounding in WIDE and any(b.magnitude > b.limit for b in found)
+
     def bounds(self, inputs: Sequence[TensorInfo]) -> list[Bound]:
-        """Every int32 the emitted code forms, at its worst."""
+        """Every integer the emitted code forms, at its worst."""
         type_ = inputs[0].type
         low, high = accumulator_bounds(self.weights.values, type_)
+        if self.requant.rounding in WIDE:
+            ends = np.stack([low, high]) + self.requant.bias
+            limit = WIDE_LIMIT if self.long_sums(type_) else INT32_MAX
+            row = self.weights.rows().shape[1]
+            return [
+                *(replace(bound, limit=limit) for bound in self.weights.bounds(type_)),
+                Bound("sum of inputs", row * max(abs(type_.lo), abs(type_.hi))),
+                Bound("biased accumulator", int(np.abs(ends).max(initial=0)), WIDE_LIMIT),
+                Bound("scaled accumulator", self.requant.reach(low, high)),
+            ]
         return [
             *self.weights.bounds(type_),
             Bound("biased and scaled accumulator", self.requant.reach(low, high)),
@@ -72,14 +88,19 @@ class TfliteWeightedOp(CodedOp):
     ) -> CPlan:
         """The plan shared by all three: ``values`` with the rule's constants added."""
         rule = self.requant
+        short = rule.rounding == "short"
+        large = bool(np.abs(rule.bias).max(initial=0) > INT32_MAX)
+        m = short_multiplier(rule.m) if short else rule.m
         arrays = [
             CArray(name, c_type, tuple(int(v) for v in array), note)
             for name, c_type, array, note in (
-                ("bias", "int32_t", rule.bias, "added to the accumulator"),
-                ("m", "int32_t", rule.m, "multiplier per channel"),
+                ("bias", "int64_t" if large else "int32_t", rule.bias, "added to the accumulator"),
+                ("m", "int16_t" if short else "int32_t", m, "multiplier per channel"),
                 ("shift", "int8_t", rule.shift, "shift per channel"),
             )
         ]
+        if self.long_sums(inputs[0].type):
+            values = {**values, "acc": "int64_t"}
         return CPlan(
             self.kind,
             {**values, "rounding": rule.rounding, "zero": rule.z, "lo": rule.lo, "hi": rule.hi},
@@ -138,7 +159,10 @@ class TfliteConv2d(TfliteWeightedOp):
         values, scratch = conv_values(
             self.weights, self.window, self.groups, self.pad_value, inputs[0], output
         )
-        return self.plan(inputs, values, self.weights.dot_helper(inputs[0].type), scratch)
+        type_ = inputs[0].type
+        wide = self.long_sums(type_)
+        values = {**values, "tag": self.weights.dot_tag(type_, wide)}
+        return self.plan(inputs, values, self.weights.dot_helper(type_, wide), scratch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,4 +235,7 @@ class TfliteLinear(TfliteWeightedOp):
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the row loop."""
         values, scratch = linear_values(self.weights, inputs[0])
-        return self.plan(inputs, values, self.weights.dot_helper(inputs[0].type), scratch)
+        type_ = inputs[0].type
+        wide = self.long_sums(type_)
+        values = {**values, "tag": self.weights.dot_tag(type_, wide)}
+        return self.plan(inputs, values, self.weights.dot_helper(type_, wide), scratch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .strides import as_rank, strides_of
 
 RANK = 5
 
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
+
 
 @dataclass(frozen=True, eq=False)
 class Transpose(Op):
@@ -23,6 +26,7 @@ class Transpose(Op):
 
     axes: tuple[int, ...]
     kind: ClassVar[str] = "transpose"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """The permuted shape."""
@@ -43,6 +47,14 @@ class Transpose(Op):
     ) -> Work:
         """Features for cost tables."""
         return elementwise_work(self.kind, output.size, 1, output.type.bits, output.type.signed)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Blocks in a ring, read in the other order."""
+        from ..rtl.movement import plan_transpose
+
+        return plan_transpose(self.axes, inputs[0], output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of five loops over the result; those of one round vanish."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..types import IntArray, IntType
 from .base import Bound, CArray, CPlan, Op, TensorInfo, need
 from .mul import scalar_requant
 from .weighted import check_requant_length, requant_helpers, requant_problems
+
+if TYPE_CHECKING:
+    from ..rtl.plan import Fold, RtlPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,7 @@ class UpsampleNearest(Op):
 
     size: tuple[int, int]
     kind: ClassVar[str] = "upsample_nearest"
+    widest: ClassVar[int] = 16
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[tuple[int, ...], IntType]:
         """(OH, OW, C) and the input's type."""
@@ -46,6 +50,14 @@ class UpsampleNearest(Op):
     ) -> Work:
         """Features for cost tables."""
         return elementwise_work(self.kind, output.size, 1, output.type.bits, output.type.signed)
+
+    def rtl_plan(
+        self, inputs: Sequence[TensorInfo], output: TensorInfo, fold: Fold
+    ) -> RtlPlan:
+        """Rows in a ring, read several times; whole factors only."""
+        from ..rtl.movement import plan_upsample
+
+        return plan_upsample(inputs[0], output, fold.pe)
 
     def c_plan(self, inputs: Sequence[TensorInfo], output: TensorInfo) -> CPlan:
         """Literals of the loops."""

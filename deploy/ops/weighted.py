@@ -59,15 +59,21 @@ class Weights:
         )
         return CArray("w", "uint8_t", tuple(int(v) for v in data.reshape(-1)), note)
 
-    def dot_helper(self, type_: IntType) -> Helper:
-        """The shared packed dot product this layer calls."""
+    def dot_tag(self, type_: IntType, wide: bool = False) -> str:
+        """End of the name of the packed dot product."""
+        size = "" if type_.bytes_ == 1 else str(type_.container_bits)
+        return f"w{self.bits}{'s' if type_.signed else 'u'}{size}{'_wide' if wide else ''}"
+
+    def dot_helper(self, type_: IntType, wide: bool = False) -> Helper:
+        """The shared packed dot product this layer calls; its sum has 64 bits where ``wide``."""
         return (
             "dot",
             (
                 ("bits", self.bits),
                 ("act", type_.c_name),
-                ("tag", f"w{self.bits}{'s' if type_.signed else 'u'}"),
+                ("tag", self.dot_tag(type_, wide)),
                 ("codes", tuple(code_expressions(self.bits, "w"))),
+                *((("acc", "int64_t"),) if wide else ()),
             ),
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removes channels that hold the same code for every input, and folds that code onward."""
+"""Removes channels that are constant, folding their code onward, and channels nobody needs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ def drop_constant_channels(graph: Graph) -> Graph:
     the way (weights all zero, or multiplier zero); after: the same without these channels, and
     with ``weight * constant`` in the bias of the last layer. Exact: a channel goes only if it is
     constant in every operator on the way, borders included (the padding holds the same code, or
-    there is none), and the new bias keeps its bounds. At least one channel stays.
+    there is none), and the new bias keeps its bounds. A channel whose weights are all zero in the
+    last layer goes too, whatever it holds. At least one channel stays.
     """
     while True:
         for node in graph.nodes:
-            found = _road(graph, node)
+            found = road_from(graph, node)
             changed = None if found is None else _without(graph, found)
             if changed is not None:
                 graph = changed
@@ -44,7 +45,7 @@ def drop_constant_channels(graph: Graph) -> Graph:
             return graph
 
 
-def _road(graph: Graph, first: Node) -> list[Node] | None:
+def road_from(graph: Graph, first: Node) -> list[Node] | None:
     """The nodes from a layer to the next, each read by the following one only."""
     if not isinstance(first.op, FULL) or getattr(first.op, "groups", 1) != 1:
         return None
@@ -82,7 +83,10 @@ def _without(graph: Graph, road: list[Node]) -> Graph | None:
     window, pad = getattr(last.op, "window", None), getattr(last.op, "pad_value", 0)
     if window is not None and any(window.pad):
         values = {channel: code for channel, code in values.items() if code == pad}
+    assert isinstance(last.op, FULL)
     channels = first.output.shape[-1]
+    unread = (last.op.weights.values.reshape(-1, channels) == 0).all(axis=0)
+    values.update({int(channel): 0 for channel in np.flatnonzero(unread)})
     keep = np.array([c for c in range(channels) if c not in values], np.int64)
     if len(keep) == 0:
         keep = np.zeros(1, np.int64)

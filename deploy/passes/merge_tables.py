@@ -19,7 +19,8 @@ def merge_tables(graph: Graph) -> Graph:
 
     Before: ``x -> f -> g`` where only g reads f; after: ``x -> g(f)``. Exact because the table is
     made by running both on every code that x can hold. Per-channel constants give one row per
-    channel. A requantiser alone stays as it is: its rule is smaller than a table.
+    channel. A requantiser alone stays as it is: its rule is smaller than a table. So does what
+    reads or makes more than 8 bits, for which a table would be too large.
     """
     kept: dict[str, Node] = {}
     for original in graph.nodes:
@@ -32,6 +33,7 @@ def merge_tables(graph: Graph) -> Graph:
             and isinstance(node.op, Lookup) | isinstance(first.op, Lookup)
             and len(graph.consumers(first.name)) == 1
             and first.name != graph.output
+            and not (kept[first.inputs[0]].output.wide or node.output.wide)
         ):
             source = kept[first.inputs[0]].output
             table = _table(first.op, node.op, source.type, source.shape[-1])

@@ -40,8 +40,6 @@ def _positive(node: Node) -> Node:
     changed = replace(
         op,
         weights=Weights(codes, weights.bits, weights.step, weights.offset),
-        requant=Requant(
-            rule.p, rule.bias * sign, rule.m * sign, rule.s, rule.z, rule.lo, rule.hi
-        ),
+        requant=Requant(rule.p, rule.bias * sign, rule.m * sign, rule.s, rule.z, rule.lo, rule.hi),
     )
     return replace(node, op=changed)

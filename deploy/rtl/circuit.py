@@ -11,11 +11,12 @@ from ..graph import Graph
 from ..targets import Target
 from .cost import design_resources
 from .design import Design, lay_out
+from .dsp import with_dsps
 from .folding import choose_folds
 from .goals import Goals
 from .memory_style import with_fitting_memories
 from .plan import Fold, WindowTiming
-from .schedule import SHALLOW, Schedule, schedule, with_deep_queues
+from .schedule import SHALLOW, Schedule, key, schedule, with_deep_queues
 from .words import verilog_name
 
 AHEAD = 4
@@ -39,7 +40,7 @@ class Circuit:
 
 def plan_circuit(
     graph: Graph, target: Target, name: str, goals: Goals | None = None,
-    folds: Mapping[str, Fold] | None = None,
+    folds: Mapping[str, Fold] | None = None, fabric: Fabric | None = None,
 ) -> Circuit:
     """Fold, lay out, queue and time a checked graph.
 
@@ -49,6 +50,8 @@ def plan_circuit(
         name: prefix of every module and file.
         goals: speed and size; the target's usual ones when left out.
         folds: foldings by node name instead of a search.
+        fabric: the device whose block memories and DSP slices are given out; the family's usual one
+            when left out.
 
     Raises:
         UsageError: a name that is no Verilog identifier, or goals that cannot be met together.
@@ -57,8 +60,14 @@ def plan_circuit(
     verilog_name(name)
     goals = goals or Goals.of(target)
     chosen = choose_folds(graph, target, goals) if folds is None else folds
+    if goals.reload:
+        chosen = {
+            node.name: replace(chosen.get(node.name, Fold()), reload=True)
+            for node in graph.nodes
+        }
     design = with_larger_rings(with_deep_queues(lay_out(graph, target, name, chosen)))
-    design = with_fitting_memories(design, load_fabric(target.name))
+    fabric = fabric or load_fabric(target.name)
+    design = with_dsps(with_fitting_memories(design, fabric), fabric)
     timed = schedule(design)
     assert timed is not None, "queues of the unbounded design cannot come to a deadlock"
     return Circuit(design, timed, goals)
@@ -76,16 +85,19 @@ def with_larger_rings(design: Design) -> Design:
             continue
         plan = next(m.plan for m in design.modules if m.node.name == edge.target)
         timing, source = plan.timing, plan.inputs[0]
-        if not isinstance(timing, WindowTiming):
+        if not isinstance(timing, WindowTiming) or "combine" not in plan.values:
             continue
         pixel = source.channels * source.bits
         queued = -(-edge.queue * edge.beat // pixel)
         for ahead in range(1, AHEAD + 1):
             if timing.capacity * ((1 << ahead) - 1) >= queued:
                 larger = {**folds, edge.target: replace(folds[edge.target], ahead=ahead)}
-                made = with_deep_queues(
-                    lay_out(design.graph, design.target, design.name, larger)
-                )
+                made = lay_out(design.graph, design.target, design.name, larger)
+                # no queue there is the best that can come of it; finding out takes a while
+                least = {key(e): e.queue for e in design.edges} | {key(edge): SHALLOW}
+                if _memory(made.with_queues(least), fabric) >= _memory(design, fabric):
+                    break
+                made = with_deep_queues(made)
                 if _memory(made, fabric) < _memory(design, fabric):
                     design = made
                 break

@@ -13,12 +13,13 @@ from typing import Any
 
 from ...hw_models import Fabric
 from .design import Design, Edge
+from .dsp import LANES, RESCALE, SUMS, chosen, slices
 from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
 
 FEATURES = (
-    "module", "counter", "mux", "lane", "operand", "product", "accumulator", "waiting",
+    "module", "counter", "mux", "lane", "operand", "product", "tree", "accumulator", "waiting",
     "rescale_product", "rescale_sum", "serial", "threshold", "table",
-    "queue", "add_product", "stream",
+    "queue", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
 
@@ -40,7 +41,10 @@ class Resources:
 
 
 def features(plan: RtlPlan) -> dict[str, float]:
-    """Counts of a module by feature, each in bits, products of bits, or modules."""
+    """Counts of a module by feature, each in bits, products of bits, or modules.
+
+    Products in DSP slices are no LUTs.
+    """
     v = plan.values
     found = dict.fromkeys(FEATURES, 0.0)
     found["module"] = 1.0
@@ -48,6 +52,11 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["queue"] = _queue(plan.output.width, queue_words(v))
     if v.get("rescale"):
         _rescale(found, v["rescale"])
+    found["counter"] += v.get("counters", 0)
+    if plan.template == "lookup":
+        found["table"] += sum(rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits))
+    if plan.template == "mul":
+        found["product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
     if plan.template == "add" and v["form"] == "serial":
         found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"])
     elif plan.template == "add":
@@ -56,15 +65,19 @@ def features(plan: RtlPlan) -> dict[str, float]:
         found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
     if "combine" in v:
         _window(found, v)
+    for kind, name in ((LANES, "product"), (RESCALE, "rescale_product"), (SUMS, "add_product")):
+        if chosen(plan, kind):
+            found[name] = 0.0
     return found
 
 
 def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
-    found["counter"] = (
-        v["spare_bits"] + v["space_bits"] + 2 * v["ring_bits"] + 2 * v["word_bits"]
-        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
-        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
-    )  # fmt: skip
+    if "spare_bits" in v:
+        found["counter"] += _counters(v)
+    if v["combine"] == "graph":
+        # adders and the window's registers are counted one by one
+        found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
+        return
     lanes = v["pe"] * v["simd"]
     found["mux"] = (v["simd"] if v["shared"] else v["pe"]) * v["act_bits"] * bool(v["padded"])
     found["accumulator"] = v["pe"] * v["acc_bits"]
@@ -76,6 +89,26 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
         found["product"] = lanes * a * w
+        found["tree"] = v["pe"] * _tree(v["simd"], a + w + (not v["act_signed"]))
+
+
+def _tree(terms: int, bits: int) -> int:
+    """Bits of all sums of a binary tree of adders."""
+    found = 0
+    while terms > 1:
+        bits, found, terms = bits + 1, found + terms // 2 * (bits + 1), -(-terms // 2)
+    return found
+
+
+def _counters(v: Mapping[str, Any]) -> float:
+    """Bits of counters and addresses."""
+    taps = v.get("copies", 1)
+    bits: float = (
+        v["spare_bits"] + v["space_bits"] + (1 + taps) * v["ring_bits"] + 2 * v["word_bits"]
+        + (2 * v["edge_bits"] if v["padded"] else 0) + v.get("rom_bits", 0)
+        + sum(1 + bits_for(count - 1) for _, count in v["loops"] if count > 1)
+    )  # fmt: skip
+    return bits
 
 
 def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
@@ -84,6 +117,9 @@ def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
         for name in ("starts", "turns"):
             bits = r[name].width * r[name].depth
             found["table"] += bits if r[f"{name}_style"] else _small(bits)
+        return
+    if r["form"] == "constant":
+        found["rescale_sum"] += r["sum_bits"]
         return
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
@@ -112,9 +148,13 @@ def _small(bits: float) -> float:
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
     """Block memories of a module: ring, weights and a large output queue."""
     v = plan.values
-    count = sum(blocks(rom.width, rom.depth, fabric) for rom in plan.roms if not v["rom_style"])
+    count = sum(
+        rom.copies * blocks(rom.width, rom.depth, fabric) for rom in plan.roms
+        if not v["rom_style"]
+    )  # fmt: skip
     if "capacity" in v:
-        count += ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        each = ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
+        count += v.get("copies", 1) * each
     if v.get("rescale") and v["rescale"]["form"] == "serial":
         for name in ("starts", "turns"):
             table = v["rescale"][name]
@@ -144,22 +184,64 @@ def blocks(width: int, depth: int, fabric: Fabric) -> int:
 
 def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
-    counts = features(plan)
-    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, brams(plan, fabric))
+    counts, v = features(plan), plan.values
+    made = Resources(
+        fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
+    )
+    if "adder_bits" in v:
+        made += Resources(0.0, v["window_registers"]) + _adders(v, fabric)
+        if v["rescale"]["form"] == "constant":
+            made += _adders(v["rescale"], fabric)
+    return made
+
+
+def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
+    """A constant graph of adders, counted one by one."""
+    lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
+    return Resources(lut, v["adder_registers"])
+
+
+def edge_features(edge: Edge) -> dict[str, float]:
+    """Counts of a stream's queue, cutter and collector by feature."""
+    counts = dict.fromkeys(FEATURES, 0.0)
+    counts["link"] = (edge.queue > 0) + (edge.cut > 1) + (edge.collect is not None)
+    counts["queue"] = _queue(edge.beat, _edge_words(edge))
+    counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
+    if edge.collect:
+        counts["stream"] += edge.piece * edge.collect.pieces
+    if edge.repeat:
+        counts["counter"] += edge.repeat.values["counters"]
+        counts["queue"] += _queue(_repeated(edge), queue_words(edge.repeat.values))
+    return counts
+
+
+def _edge_words(edge: Edge) -> int:
+    return 1 << bits_for(edge.queue - 1) if edge.queue else 0
+
+
+def _repeated(edge: Edge) -> int:
+    """Bits of a beat that is stored to be repeated."""
+    return edge.piece * (edge.collect.pieces if edge.collect else 1)
 
 
 def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
     """Predicted resources of a stream's queue, cutter and collector."""
-    counts = dict.fromkeys(FEATURES, 0.0)
-    words = 1 << bits_for(edge.queue - 1) if edge.queue else 0
-    counts["queue"] = _queue(edge.beat, words)
-    counts["stream"] = edge.beat * (edge.queue > 0) + edge.beat * (edge.cut > 1)
-    if edge.collect:
-        counts["stream"] += edge.piece * edge.collect.pieces
-    return Resources(
-        fabric.price(counts), fabric.flip_flops(counts), 0,
-        ram_blocks(edge.beat, words, fabric),
-    )  # fmt: skip
+    counts = edge_features(edge)
+    count = ram_blocks(edge.beat, _edge_words(edge), fabric)
+    if edge.repeat:
+        count += ram_blocks(_repeated(edge), edge.repeat.timing.capacity, fabric)
+    return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, count)
+
+
+def design_features(design: Design) -> dict[str, float]:
+    """Counts of a whole design by feature."""
+    total = dict.fromkeys(FEATURES, 0.0)
+    for counts in [
+        *(features(module.plan) for module in design.modules), *map(edge_features, design.edges)
+    ]:
+        for name, count in counts.items():
+            total[name] += count
+    return total
 
 
 def design_resources(design: Design, fabric: Fabric) -> Resources:

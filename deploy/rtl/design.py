@@ -12,6 +12,7 @@ from ..errors import UnsupportedError
 from ..graph import Graph, Node
 from ..render import label
 from ..targets import Target
+from .gather import Gather, plan_gather
 from .plan import Fold, Port, RtlPlan
 
 INPUT, OUTPUT = "input", "output"
@@ -59,6 +60,7 @@ class Edge:
         piece: bits of a piece, when the beat is cut.
         cut: pieces of a produced beat, 1 without cutting.
         collect: how pieces become beats of the consumer, None where they are.
+        repeat: how blocks of them are given several times, None where once.
     """
 
     source: str
@@ -69,6 +71,7 @@ class Edge:
     piece: int
     cut: int
     collect: Collector | None
+    repeat: Gather | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +125,20 @@ def lay_out(
     """
     modules: dict[str, Module] = {}
     problems: list[str] = []
-    deep = load_fabric(target.name).deep
+    fabric = load_fabric(target.name)
     for node in graph.nodes:
         inputs = graph.inputs_of(node)
         if node.op.passes_through or node.op.kind == "input":
             continue
-        fold = replace(folds.get(node.name, Fold()), deep=deep)
+        if any(info.wide for info in (*inputs, node.output)):
+            problems.append(
+                f"{node.source}: {node.output.type} activations; 1 to 8 bits are supported in"
+                " Verilog; deploy to a processor"
+            )
+            continue
+        fold = replace(
+            folds.get(node.name, Fold()), deep=fabric.deep, levels=fabric.adder_levels
+        )
         try:
             plan = node.op.rtl_plan(inputs, node.output, fold)
         except UnsupportedError as error:
@@ -191,10 +202,15 @@ def _edges(graph: Graph, modules: Mapping[str, Module], source: Port) -> list[Ed
 
 
 def _edge(source: str, target: str, slot: int, given: Port, wanted: Port, queue: int) -> Edge:
-    """Beats of ``given`` as beats of ``wanted``: cut to a common divisor, then collected."""
+    """Beats of ``given`` as beats of ``wanted``: cut to a common divisor, collected, repeated."""
     segment, lanes = wanted.segment, wanted.lanes
+    repeat = (
+        plan_gather(wanted.beats, wanted.block, [(wanted.block, 1), (wanted.times, 0)])
+        if wanted.times > 1
+        else None
+    )
     if given.lanes == lanes and segment % lanes == 0:
-        return Edge(source, target, slot, queue, given.width, given.width, 1, None)
+        return Edge(source, target, slot, queue, given.width, given.width, 1, None, repeat)
     piece = gcd(given.lanes, gcd(lanes, segment))
     words = -(-segment // lanes)
     collect = (
@@ -203,5 +219,6 @@ def _edge(source: str, target: str, slot: int, given: Port, wanted: Port, queue:
         else None
     )
     return Edge(
-        source, target, slot, queue, given.width, piece * given.bits, given.lanes // piece, collect
-    )
+        source, target, slot, queue, given.width, piece * given.bits, given.lanes // piece, collect,
+        repeat,
+    )  # fmt: skip

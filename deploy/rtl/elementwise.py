@@ -52,7 +52,7 @@ def plan_add(
     if fold.serial and len(inputs) == 2 and min(rule.m) >= 0:
         values, latency, pace = _serial_add(rule, inputs, output, lanes)
     else:
-        values, latency, pace = _parallel_add(rule, inputs, output, lanes)
+        values, latency, pace = _parallel_add(rule, inputs, output, lanes, fold.deep)
     depth = queue(latency) if pace == 1 else 2
     timing = MapTiming((tuple(range(len(inputs))),), target.beats, pace, latency, depth)
     # the serial form keeps a result until the next one, which comes only after the credit of one
@@ -63,7 +63,7 @@ def plan_add(
 
 
 def _parallel_add(
-    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int
+    rule: AddRequant, inputs: Sequence[TensorInfo], output: TensorInfo, lanes: int, deep: bool
 ) -> tuple[dict[str, Any], int, int]:
     """(literals, latency, pace): products, rounded sum, shift with clamp, one register each."""
     ends = [
@@ -82,9 +82,9 @@ def _parallel_add(
         "in_bits": [info.type.bits for info in inputs], "m": list(rule.m),
         "m_bits": [signed_bits(min(m, 0), max(m, 0)) for m in rule.m], "constant": constant,
         "sum_bits": bits, "shift": rule.s, "lo": rule.lo, "hi": rule.hi,
-        "out_bits": output.type.bits, "form": "parallel",
+        "out_bits": output.type.bits, "form": "parallel", "deep": deep,
     }  # fmt: skip
-    return values, 3, 1
+    return values, 3 + int(deep), 1
 
 
 def _serial_add(
@@ -135,14 +135,16 @@ def plan_concat(
 
 
 def plan_requantize(
-    rule: Requant, source: TensorInfo, output: TensorInfo, lanes: int, proof: tuple[str, ...]
+    rule: Requant, source: TensorInfo, output: TensorInfo, fold: Fold, proof: tuple[str, ...]
 ) -> RtlPlan:
     """The requantisation rule on a stream of codes."""
     channels = output.shape[-1]
-    lanes = dividing(lanes, channels)
+    lanes = dividing(fold.pe, channels)
     low = np.full(channels, source.type.lo, np.int64)
     high = np.full(channels, source.type.hi, np.int64)
-    rescale = plan_rescale(rule, low, high, output.type, lanes, channels)
+    rescale = plan_rescale(
+        rule, low, high, output.type, lanes, channels, deep=fold.deep
+    )
     values = {
         "lanes": lanes, "in_bits": source.type.bits, "signed": source.type.signed,
         "acc_bits": signed_bits(source.type.lo, source.type.hi), "out_bits": output.type.bits,

@@ -13,7 +13,9 @@ from ..errors import UnsupportedError
 from ..render import comment, exists
 from ..types import IntArray
 from .design import INPUT, OUTPUT, Design, Edge, Module
+from .gather import Gather
 from .plan import Port, bits_for
+from .reload import bus_facts, stores
 from .words import print_template
 
 
@@ -44,15 +46,31 @@ def verilog(design: Design) -> str:
         print_template("verilog/top.v.j2", **_top(design)),
         print_template("verilog/library.v.j2", name=design.name),
     ]
+    bus = bus_facts(design)
+    if bus:
+        parts.append(print_template("verilog/store.v.j2", name=design.name))
+    placed = stores(design)
     for module in design.modules:
         plan = module.plan
+        mine = {store.rom.name: store.facts for store in placed if store.module is module}
         parts.append(
             print_template("verilog/node.v.j2", title=_title(design, module), proof=plan.proof)
         )
         parts.append(
             print_template(
                 _template(module), name=design.name, ident=module.ident, v=plan.values,
-                inputs=plan.inputs, output=plan.output,
+                inputs=plan.inputs, output=plan.output, stores=mine,
+            )
+        )  # fmt: skip
+    for ident, edge, made in _repeats(design):
+        wide = edge.piece * (edge.collect.pieces if edge.collect else 1)
+        one = Port(1, 1, 1, 1, wide)
+        title = f"{edge.source} to {edge.target}: blocks of {made.values['block']} beats, repeated"
+        parts.append(print_template("verilog/node.v.j2", title=comment(title), proof=()))
+        parts.append(
+            print_template(
+                "verilog/repeat.v.j2", name=design.name, ident=ident, v=made.values, inputs=(one,),
+                output=one,
             )
         )  # fmt: skip
     parts.append("`default_nettype wire\n")
@@ -72,6 +90,12 @@ def memories(design: Design) -> dict[str, str]:
     return found
 
 
+def _repeats(design: Design) -> list[tuple[str, Edge, Gather]]:
+    """Identifier, edge and order of every stream that is repeated."""
+    repeats = [(edge, edge.repeat) for edge in design.edges if edge.repeat]
+    return [(f"{design.name}_r{i}_repeat", edge, made) for i, (edge, made) in enumerate(repeats)]
+
+
 def facts(design: Design) -> dict[str, Any]:
     """What banner and README state."""
     graph = design.graph
@@ -89,6 +113,8 @@ def facts(design: Design) -> dict[str, Any]:
                 "kind": module.node.op.kind,
                 "pe": module.fold.pe,
                 "simd": module.fold.simd,
+                "engine": engine(module),
+                "at_once": at_once(module),
                 "lanes": module.plan.output.lanes,
             }
             for module in design.modules
@@ -124,9 +150,24 @@ def _title(design: Design, module: Module) -> str:
     weights = f" x w{node.op.weight_bits}" if node.op.weight_bits else ""
     return comment(
         f"{node.source} ({node.op.kind}): {sources}{weights} ->"
-        f" {node.output.type} {list(node.output.shape)}, {module.fold.pe} outputs x"
-        f" {module.fold.simd} inputs at once"
+        f" {node.output.type} {list(node.output.shape)}, {at_once(module)}"
     )
+
+
+def engine(module: Module) -> str:
+    """The engine of a module."""
+    if module.fold.unrolled:
+        return "unrolled"
+    return "folded" if module.node.op.weight_count else "-"
+
+
+def at_once(module: Module) -> str:
+    """How much of a module works at once, in words."""
+    fold = module.fold
+    if fold.unrolled:
+        adders = module.plan.values["adders"]
+        return f"whole window, {adders} adders, {fold.pe} results leave at once"
+    return f"{fold.pe} outputs x {fold.simd} inputs at once"
 
 
 def _top(design: Design) -> dict[str, Any]:
@@ -142,6 +183,7 @@ def _top(design: Design) -> dict[str, Any]:
     for module in design.modules:
         starts[module.node.name] = wire(f"{module.ident}_out", module.plan.output.width)
     ends: dict[tuple[str, int], str] = {}
+    repeats = {(edge.target, edge.slot): ident for ident, edge, _ in _repeats(design)}
     for source, start in starts.items():
         edges = design.leaving(source)
         names = [start]
@@ -149,13 +191,20 @@ def _top(design: Design) -> dict[str, Any]:
             names = [wire(f"{start}_{i}", edge.beat) for i, edge in enumerate(edges)]
             instances.append({"kind": "fork", "source": start, "branches": names})
         for edge, name in zip(edges, names, strict=True):
-            ends[edge.target, edge.slot] = _adapt(edge, name, wire, instances)
+            end = _adapt(edge, name, wire, instances)
+            if edge.repeat:
+                out = wire(f"{end}_r", edge.piece * (edge.collect.pieces if edge.collect else 1))
+                ident = repeats[edge.target, edge.slot]
+                instances.append({"kind": "node", "ident": ident, "sources": [end], "out": out})
+                end = out
+            ends[edge.target, edge.slot] = end
     for module in design.modules:
         name = module.node.name
         sources = [ends[name, slot] for slot in range(len(module.plan.inputs))]
         instances.append(
-            {"kind": "node", "ident": module.ident, "sources": sources, "out": starts[name]}
-        )
+            {"kind": "node", "ident": module.ident, "sources": sources, "out": starts[name],
+             "reload": module.plan.values.get("reload")}
+        )  # fmt: skip
     taps = [
         {"wire": starts[module.node.name], "width": module.plan.output.width, "index": i}
         for i, module in enumerate(design.modules)
@@ -165,7 +214,8 @@ def _top(design: Design) -> dict[str, Any]:
     return {
         "name": design.name, "wires": wires, "instances": instances, "taps": taps,
         "unread": unread, "first": "input", "last": ends[OUTPUT, 0],
-        "design": facts(design), "count_bits": bits_for(design.output.beats - 1),
+        "design": facts(design), "reload": bus_facts(design),
+        "count_bits": bits_for(design.output.beats - 1),
     }  # fmt: skip
 
 

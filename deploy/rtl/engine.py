@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64
 from .elementwise import store_of
-from .plan import Port, RtlPlan, WindowTiming, bits_for, signed_bits, twos
+from .plan import Port, Rom, RtlPlan, WindowTiming, bits_for, signed_bits, twos
 from .rescale import Rescale
 from .weight_memory import weight_memory
 from .window import Ring
@@ -42,8 +42,11 @@ class Job:
         simd: input channels at once.
         serial: whether the requantiser multiplies bit by bit.
         proof: lines about bounds.
-        deep: whether operands of products are registered once more.
+        deep: whether what memories give is registered once more.
         ahead: doublings of the input ring.
+        grid: lowest and highest weight that the memory must hold and whether all are odd; those of
+            the weights where None.
+        reload: whether the memories can be written.
     """
 
     template: str
@@ -62,6 +65,8 @@ class Job:
     proof: tuple[str, ...] = ()
     deep: bool = False
     ahead: int = 0
+    grid: tuple[int, int, bool] | None = None
+    reload: bool = False
 
     @property
     def segments(self) -> int:
@@ -142,12 +147,17 @@ def group_beats(job: Job, lanes: int) -> list[int]:
     return found
 
 
-def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
-    """The module of a job whose results leave through ``rescale`` (None: unchanged codes)."""
+def plan_window(
+    job: Job, rescale: Rescale | None, lanes: int, roms: tuple[Rom, ...] = ()
+) -> RtlPlan:
+    """The module of a job whose results leave through ``rescale`` (None: unchanged codes).
+
+    ``roms`` are memories of the requantiser.
+    """
     ring = Ring.over(job.source.shape[0], job.source.shape[1], job.window, job.ahead)
     beats = group_beats(job, lanes)
     tree = (job.simd - 1).bit_length() if job.shared else 0
-    arithmetic = 3 + tree + int(job.deep) if job.combine == "mac" else 2
+    arithmetic = (3 + tree if job.combine == "mac" else 2) + int(job.deep)
     burst = max(beats)
     latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
     groups = len(beats)
@@ -175,16 +185,17 @@ def plan_window(job: Job, rescale: Rescale | None, lanes: int) -> RtlPlan:
         "lanes": lanes, "simd": job.simd if job.shared else 1, "tree": tree, "burst": burst,
         "beats": beats,
         "partial": len(set(beats)) > 1, "pace": pace, "steps": job.steps,
-        "depth": depth, "memory": memory, "store": store, "arithmetic": arithmetic,
+        "depth": depth, "credit_bits": signed_bits(-burst, depth - burst), "memory": memory,
+        "store": store, "arithmetic": arithmetic,
         "act_bits": job.source.type.bits, "act_signed": job.source.type.signed,
         "acc_bits": signed_bits(*job.acc), "out_bits": job.output.type.bits,
         "rescale": rescale.values if rescale else None,
-        **_loops(job, ring), **_pads(job), **weights,
+        **loops(job, ring), **pads(job), **weights, **({"reload": True} if job.reload else {}),
     }  # fmt: skip
     assert groups == job.segments * job.chunks
     output = Port(lanes, channels, channels, out_pixels, job.output.type.bits)
     return RtlPlan(
-        job.template, values, (source,), output, timing, (rom,) if rom else (), job.proof
+        job.template, values, (source,), output, timing, ((rom,) if rom else ()) + roms, job.proof
     )
 
 
@@ -203,7 +214,7 @@ def _turns(values: list[int], bits: int) -> dict[str, Any]:
     return {"most": most, "others": others, "bits": bits_for(len(codes) - 1)}
 
 
-def _loops(job: Job, ring: Ring) -> dict[str, Any]:
+def loops(job: Job, ring: Ring) -> dict[str, Any]:
     """Counters, address steps and the tables of the ring."""
     window = ring.window
     (rows, columns), (kh, kw) = ring.out_hw, window.kernel
@@ -212,7 +223,7 @@ def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     span_x, span_y = (kw - 1) * dh, (kh - 1) * dv
     width, words = ring.width, job.segments * job.words
     ring_bits = bits_for(ring.capacity - 1)
-    spare_bits, space_bits = signed_bits(*ring.spare), bits_for(ring.space)
+    spare_bits, space_bits = signed_bits(*ring.spare), signed_bits(-1, ring.space - 1)
     origin = -(window.pad[0] * width + window.pad[1])
     back = span_y * width + span_x
     last = (rows - 1) * sv * width + (columns - 1) * sh
@@ -268,7 +279,7 @@ def _loops(job: Job, ring: Ring) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pads(job: Job) -> dict[str, Any]:
+def pads(job: Job) -> dict[str, Any]:
     """The activation word outside the image, for a whole and for the last word of a segment."""
     bits = job.source.type.bits
     code = twos(job.pad, bits)

@@ -15,10 +15,11 @@ from ..errors import UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..solver import solve
 from ..targets import Target
-from .cost import brams, features
+from .cost import module_resources
 from .design import lay_out
+from .engines import check_engines, engine_of, unrolled_plans
 from .goals import Goals
-from .plan import Fold
+from .plan import Fold, RtlPlan
 from .schedule import busy, schedule, with_deep_queues
 
 EFFORT = 30.0
@@ -37,13 +38,47 @@ class Choice:
     bram: int
 
 
-def choices(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
-    """Foldings of a node that no other one beats in cycles, LUTs and block memories."""
+def choices(
+    graph: Graph, node: Node, fabric: Fabric, goals: Goals | None = None
+) -> list[Choice]:
+    """Foldings of a node that no other one beats in cycles, LUTs and block memories.
+
+    Of the engines that ``goals`` leave, of both without goals. Unrolled forms are left out where
+    they take more LUTs for certain than the goals allow or a folded one of their speed.
+    """
+    reload = goals is not None and goals.reload
+    # the weights of an unrolled layer are wires
+    engine = "folded" if reload else engine_of(node, goals.engines if goals else ())
+    found = _folded(graph, node, fabric, reload) if engine != "unrolled" else []
+    if engine == "unrolled":
+        affordable = float("inf")
+    else:
+        affordable = goals.lut if goals and goals.lut else fabric.luts
+        interval = (goals.interval if goals else None) or 0
+        affordable = min([affordable, *(c.lut for c in found if c.cycles <= interval)])
+    if engine != "folded":
+        for fold, plan in unrolled_plans(graph, node, fabric, affordable):
+            found.append(_choice(fold, plan, fabric))
+    found.sort(key=lambda c: (c.cycles, c.lut, c.bram))
+    kept: list[Choice] = []
+    for choice in found:
+        if not any(k.lut <= choice.lut and k.bram <= choice.bram for k in kept):
+            kept.append(choice)
+    return kept
+
+
+def _choice(fold: Fold, plan: RtlPlan, fabric: Fabric) -> Choice:
+    found = module_resources(plan, fabric)
+    return Choice(fold, busy(plan.timing), round(found.lut), found.bram)
+
+
+def _folded(graph: Graph, node: Node, fabric: Fabric, reload: bool) -> list[Choice]:
+    """All foldings of a node; none where it has no Verilog."""
     inputs = graph.inputs_of(node)
     most_pe, most_simd = node.op.fold_limits(inputs, node.output)
     found: list[Choice] = []
     for pe, simd, serial in product(_counts(most_pe), _counts(most_simd), (False, True)):
-        fold = Fold(pe, simd, serial, fabric.deep)
+        fold = Fold(pe, simd, serial, fabric.deep, reload=reload)
         if pe * simd > MOST_PRODUCTS:
             continue
         try:
@@ -52,14 +87,8 @@ def choices(graph: Graph, node: Node, fabric: Fabric) -> list[Choice]:
             continue
         if plan is None:
             return []
-        lut = round(fabric.price(features(plan)))
-        found.append(Choice(fold, busy(plan.timing), lut, brams(plan, fabric)))
-    found.sort(key=lambda c: (c.cycles, c.lut, c.bram))
-    kept: list[Choice] = []
-    for choice in found:
-        if not any(k.lut <= choice.lut and k.bram <= choice.bram for k in kept):
-            kept.append(choice)
-    return kept
+        found.append(_choice(fold, plan, fabric))
+    return found
 
 
 def _counts(most: int) -> list[int]:
@@ -80,9 +109,11 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
         UsageError: the goals cannot be met together; names the layer that binds.
     """
     fabric = load_fabric(target.name)
+    check_engines(graph, goals.engines)
     options = {
-        node.name: found for node in graph.nodes if (found := choices(graph, node, fabric))
-    }
+        node.name: found
+        for node in graph.nodes if (found := choices(graph, node, fabric, goals))
+    }  # fmt: skip
     if not options:
         # nothing with Verilog: the layout names what is missing
         return {}

@@ -39,8 +39,10 @@ def with_fitting_memories(design: Design, fabric: Fabric) -> Design:
 def _constants(plan: RtlPlan, fabric: Fabric) -> Iterator[tuple[str, int, int]]:
     """(name, bits, block memories) of every constant memory in block memories."""
     v = plan.values
+    if v.get("reload"):
+        return  # memories that are written
     for rom in plan.roms:
-        count = blocks(rom.width, rom.depth, fabric)
+        count = rom.copies * blocks(rom.width, rom.depth, fabric)
         if count and not v["rom_style"]:
             yield "rom", rom.bits, count
     r = v.get("rescale")

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,15 @@ if TYPE_CHECKING:
     from .goals import Goals
 
 
-def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
-    """Goals of a circuit; checks the name by the rules of the emitted language."""
+def circuit_goals(
+    target: Target,
+    name: str,
+    texts: list[str],
+    engines: list[str] | None = None,
+    board: str | None = None,
+    reload: bool = False,
+) -> Goals | None:
+    """Goals of a circuit; checks name and board by the rules of the emitted language."""
     if target.family != "verilog":
         from ..render import c_name
 
@@ -25,16 +34,70 @@ def circuit_goals(target: Target, name: str, texts: list[str]) -> Goals | None:
                 f"--goal: target {target.name} emits C; goals are for FPGA targets; use"
                 " 'adaqat compare --budget' to judge a processor"
             )
+        if reload:
+            raise UsageError(
+                f"--reloadable-weights: target {target.name} emits C; circuits can be written;"
+                " leave it out"
+            )
+        if engines:
+            raise UsageError(
+                f"--engine: target {target.name} emits C; engines are those of FPGA targets; leave"
+                " it out"
+            )
         c_name(name)
+        from ..report import check_board
+
+        check_board(target, board)
         return None
+    from .board import check_circuit_board
     from .goals import Goals
     from .words import verilog_name
 
     verilog_name(name)
-    return Goals.parse(texts, target)
+    if board is not None:
+        check_circuit_board(target, board)
+    goals = Goals.parse(texts, target, engines or [], board)
+    return with_written_weights(goals) if reload else goals
 
 
-def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
+def with_written_weights(goals: Goals) -> Goals:
+    """Goals of a circuit that other networks can be written into: every layer folded.
+
+    Raises:
+        UsageError: an engine asked for whose weights are wires.
+    """
+    if any(engine == "unrolled" for _, engine in goals.engines):
+        raise UsageError(
+            "--reloadable-weights: the weights of an unrolled layer are wires; folded layers are"
+            " supported; leave --engine out"
+        )
+    return replace(goals, reload=True)
+
+
+def check_power(target: Target, power_w: float | None) -> None:
+    """Refuse a power that is none, or of a processor."""
+    if power_w is None:
+        return
+    if target.family != "verilog":
+        raise UsageError(
+            f"--power-w: target {target.name} is a processor, whose energy is that of its board;"
+            " FPGA targets are supported; use --board"
+        )
+    if not (isfinite(power_w) and power_w > 0):
+        raise UsageError(
+            f"--power-w {power_w:g}: a positive number of watts is needed, as measured on the"
+            " device while it computes; leave it out without a measurement"
+        )
+
+
+def add_energy(report: Report, power_w: float | None) -> None:
+    """Joules per frame, from a measured power only: no source states the energy of a circuit."""
+    if power_w is not None:
+        rate = report.totals["frames_per_second"]
+        report.totals.update(power_w=power_w, energy_per_frame_j=power_w / rate)
+
+
+def check_synthesis(target: Target, synth: bool, pnr: bool, board: str | None = None) -> None:
     """Refuse, before any long work, what cannot be synthesised or routed."""
     if not (synth or pnr):
         return
@@ -50,8 +113,9 @@ def check_synthesis(target: Target, synth: bool, pnr: bool) -> None:
     yosys()
     if pnr:
         fabric = load_fabric(target.name)
-        check_route(fabric)
+        check_route(fabric, board is not None)
         tool(fabric, fabric.router)
+        tool(fabric, fabric.packer)
 
 
 def add_figures(report: Report, model: object, pnr: bool, out: Path) -> None:

@@ -16,6 +16,21 @@ LUT_MEMORY_BITS = 1024
 
 
 @dataclass(frozen=True)
+class ScaleWidths:
+    """Widths of a multiplying requantiser that other networks' constants must fit.
+
+    Attributes:
+        shift: places of the point.
+        m_bits: bits of a factor.
+        b_bits: bits of an addend.
+    """
+
+    shift: int
+    m_bits: int
+    b_bits: int
+
+
+@dataclass(frozen=True)
 class Fold:
     """How much of a node works at once.
 
@@ -26,6 +41,11 @@ class Fold:
         deep: whether registers stand between memories and products: faster clocks on families
             with slow block memories.
         ahead: doublings of the input ring beyond the least that works, in place of a queue.
+        unrolled: all products of a window at once, the weights as a graph of adders; ``pe`` is
+            then the number of results that leave at once, ``simd`` means nothing.
+        levels: adders between registers of such a graph.
+        reload: whether weights and requantisation are in memories that can be written.
+        widths: those of the requantiser of a circuit that exists, for networks written to it.
     """
 
     pe: int = 1
@@ -33,6 +53,10 @@ class Fold:
     serial: bool = False
     deep: bool = False
     ahead: int = 0
+    unrolled: bool = False
+    levels: int = 2
+    reload: bool = False
+    widths: ScaleWidths | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,8 @@ class Port:
         channels: channels per pixel.
         pixels: pixels per frame.
         bits: bits of one code.
+        block: beats of a block that is given several times (inputs only).
+        times: how often each block is given, in a row.
     """
 
     lanes: int
@@ -53,6 +79,8 @@ class Port:
     channels: int
     pixels: int
     bits: int
+    block: int = 1
+    times: int = 1
 
     @property
     def width(self) -> int:
@@ -76,6 +104,7 @@ class Rom:
         depth: number of words.
         note: what it holds.
         make: the words, not negative; called when they are printed.
+        copies: memories with this content, each read at an address of its own.
     """
 
     name: str
@@ -83,11 +112,12 @@ class Rom:
     depth: int
     note: str
     make: Callable[[], Sequence[int]]
+    copies: int = 1
 
     @property
     def bits(self) -> int:
         """Bits in all."""
-        return self.width * self.depth
+        return self.width * self.depth * self.copies
 
 
 @dataclass(frozen=True)
@@ -132,6 +162,8 @@ class WindowTiming:
         latency: from the last cycle of a group to the push of its first beat.
         depth: beats in the output queue.
         hop: cycles from the push of a beat to its offer.
+        row: windows of a row, and the cycles that the first of them takes instead of ``steps``;
+            None where all take the same.
     """
 
     words: int
@@ -146,19 +178,27 @@ class WindowTiming:
     latency: int
     depth: int
     hop: int = 2
+    row: tuple[int, int] | None = None
+
+    def steps_of(self, place: int) -> int:
+        """Cycles of a group of the output pixel at ``place``."""
+        return self.row[1] if self.row and place % self.row[0] == 0 else self.steps
 
 
 @dataclass(frozen=True)
 class MapTiming:
-    """Times of a module that makes one beat from one beat of some inputs.
+    """Times of a module that makes ``burst`` beats from single beats of some inputs.
 
     Attributes:
-        order: cycle of input sets; beat ``i`` takes one beat of every input in
-            ``order[i % len(order)]``.
+        order: cycle of input sets; step ``i`` takes one beat of every input in
+            ``order[i % len(order)]``, of none where the set is empty.
         beats: output beats per frame.
-        pace: least cycles from one beat to the next.
-        latency: cycles from taking the inputs to the push of the beat.
+        pace: least cycles from one step to the next.
+        latency: cycles from taking the inputs to the push of the first beat.
         depth: beats in the output queue.
+        burst: beats from one step, a cycle apart.
+        hop: cycles from the push of a beat to its offer.
+        pushes: per step of the cycle, whether it makes beats; empty where every one does.
     """
 
     order: tuple[tuple[int, ...], ...]
@@ -166,6 +206,15 @@ class MapTiming:
     pace: int
     latency: int
     depth: int
+    burst: int = 1
+    hop: int = 2
+    pushes: tuple[bool, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Steps per frame."""
+        making = self.beats // self.burst
+        return making * len(self.pushes) // sum(self.pushes) if self.pushes else making
 
 
 Timing = WindowTiming | MapTiming

@@ -9,6 +9,7 @@ from ...hw_models import load_fabric
 from ..report import Report
 from .circuit import Circuit
 from .cost import design_resources, module_resources
+from .emit import engine
 
 
 def circuit_report(circuit: Circuit) -> Report:
@@ -35,6 +36,8 @@ def circuit_report(circuit: Circuit) -> Report:
                 "act_bits_out": node.output.type.bits,
                 "shape": list(node.output.shape),
                 "macs": works[node.name].macs,
+                "engine": engine(module),
+                "adders": module.plan.values.get("adders"),
                 "pe": module.fold.pe,
                 "simd": module.fold.simd,
                 "lanes_out": module.plan.output.lanes,
@@ -72,6 +75,8 @@ def circuit_report(circuit: Circuit) -> Report:
             "clock_mhz": clock,
             "latency_ms": circuit.schedule.latency / clock / 1000,
             "frames_per_second": clock * 1e6 / circuit.schedule.interval,
+            "power_w": None,
+            "energy_per_frame_j": None,
         },
         nodes=nodes,
     )

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..requant import Int64, Requant
 from ..types import IntType
-from .plan import Table, bits_for, signed_bits, twos
+from .plan import LUT_MEMORY_BITS, Table, bits_for, signed_bits, twos
 
 THRESHOLD_BITS = 4
 """Outputs of up to this many bits compare with thresholds; wider ones multiply."""
@@ -43,21 +43,30 @@ class Rescale:
 
 def plan_rescale(
     rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
-    serial: bool = False,
+    serial: bool = False, deep: bool = False,
 ) -> Rescale:
     """The cheaper form of a requantiser for accumulators within ``low[c]..high[c]``.
 
-    ``rule`` may have one entry for all channels.
+    ``rule`` may have one entry for all channels; ``deep`` puts registers behind every memory and
+    every comparison.
     """
-    if len(rule.m) == 1 and channels != 1:
-        rule = replace(
-            rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
-            s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
-        )  # fmt: skip
-        low, high = np.repeat(low, channels), np.repeat(high, channels)
+    rule, low, high = spread(rule, low, high, channels)
     wide = _serial if serial else _multiplier
-    form = _thresholds if out.bits <= THRESHOLD_BITS else wide
-    return form(rule, low, high, out, lanes, channels)
+    form = thresholds if out.bits <= THRESHOLD_BITS else wide
+    return form(rule, low, high, out, lanes, channels, deep)
+
+
+def spread(
+    rule: Requant, low: Int64, high: Int64, channels: int
+) -> tuple[Requant, Int64, Int64]:
+    """Constants and ranges of every channel where one set serves all."""
+    if len(rule.m) > 1 or channels == 1:
+        return rule, low, high
+    whole = replace(
+        rule, bias=np.repeat(rule.bias, channels), m=np.repeat(rule.m, channels),
+        s=np.repeat(rule.s, channels), z=np.repeat(rule.z, channels),
+    )  # fmt: skip
+    return whole, np.repeat(low, channels), np.repeat(high, channels)
 
 
 def linear_form(rule: Requant) -> tuple[list[int], list[int], int]:
@@ -73,7 +82,8 @@ def linear_form(rule: Requant) -> tuple[list[int], list[int], int]:
 
 
 def _multiplier(
-    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
+    deep: bool,
 ) -> Rescale:
     m, b, shift = linear_form(rule)
     m_bits = signed_bits(min(m), max(m))
@@ -101,14 +111,15 @@ def _multiplier(
             "form": "multiplier", "lanes": lanes, "acc_bits": acc_bits, "m_bits": m_bits,
             "b_bits": b_bits, "sum_bits": sum_bits, "shift": shift, "lo": rule.lo, "hi": rule.hi,
             "out_bits": out.bits, "beats": channels // lanes,
-            "table": Table.of(lanes * (m_bits + b_bits), words),
+            "table": Table.of(lanes * (m_bits + b_bits), words), "deep": deep,
         },
-        4,
+        4 + int(deep),
     )  # fmt: skip
 
 
 def _serial(
-    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
+    deep: bool,
 ) -> Rescale:
     """One bit of M a cycle: ``P = (P + (M[i] ? a : 0) + b[i]) >> 1`` from ``P = 0``.
 
@@ -133,7 +144,7 @@ def _serial(
             abs(m[i]), b[i] - m[i] if flips[i] else b[i], first, last, steps, shift, extra
         )
         if found is None:
-            return _multiplier(rule, low, high, out, lanes, channels)
+            return _multiplier(rule, low, high, out, lanes, channels, deep)
         constants.append(found)
         ends += [(first << extra) + found[1], (last << extra) + found[1]]
     a_bits = signed_bits(min(ends), max(ends))
@@ -164,9 +175,10 @@ def _serial(
             "lo": rule.lo, "hi": rule.hi, "out_bits": out.bits, "beats": beats,
             "starts": Table.of(lanes * (a_bits + flip_bit), starts),
             "turns": Table.of(2 * lanes, turns), "starts_style": "", "turns_style": "",
+            "deep": deep,
         },
-        steps + 3,
-        steps + 1,
+        steps + 3 + int(deep),
+        steps + 1 + int(deep),
     )  # fmt: skip
 
 
@@ -215,9 +227,11 @@ def channel_thresholds(
     return falling, found
 
 
-def _thresholds(
-    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int
+def thresholds(
+    rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
+    deep: bool, flips: bool = False,
 ) -> Rescale:
+    """Binary search among thresholds; ``flips`` gives every channel a mark of falling."""
     depth = out.bits
     per_channel = [
         channel_thresholds(rule, c, int(low[c]), int(high[c])) for c in range(channels)
@@ -226,7 +240,7 @@ def _thresholds(
         min(int(low.min()), int((~high).min())), max(int(high.max()), int((~low).max())) + 1
     )
     never = (1 << (acc_bits - 1)) - 1
-    flips = any(falling for falling, _ in per_channel)
+    flips = flips or any(falling for falling, _ in per_channel)
     each = (1 << depth) - 1
     tables = []
     for lane in range(lanes):
@@ -245,11 +259,16 @@ def _thresholds(
                     words.append(word)
             levels.append(Table.of(acc_bits + int(flips and level == 0), words))
         tables.append(levels)
+    # cycles of a level: a look-up, one more where it is a slow block memory, one for the comparison
+    slow = any(t.width * t.depth > LUT_MEMORY_BITS for levels in tables for t in levels)
+    wait = int(deep and slow)
+    each_level = 1 + int(deep) + wait
     return Rescale(
         {
             "form": "thresholds", "lanes": lanes, "acc_bits": acc_bits, "levels": depth,
             "flips": flips, "lo": rule.lo, "out_bits": out.bits,
-            "beats": channels // lanes, "tables": tables,
+            "beats": channels // lanes, "tables": tables, "deep": deep, "wait": wait,
+            "each_level": each_level,
         },
-        1 + depth,
+        depth * each_level + int(not deep),
     )  # fmt: skip

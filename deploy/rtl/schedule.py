@@ -69,6 +69,7 @@ def schedule(
             end = inputs[edge.target][edge.slot]
             chain: list[Link] = [branch]
             count = int(edge.queue > 0) + int(edge.cut > 1) + int(edge.collect is not None)
+            count += int(edge.repeat is not None)
             chain += [Link() for _ in range(max(0, count - 1))]
             chain += [end] if count else []
             if not count:
@@ -88,6 +89,9 @@ def schedule(
             if edge.collect:
                 c = edge.collect
                 stages.append(Collect(chain[at], chain[at + 1], c.pieces, c.words, c.last))
+                at += 1
+            if edge.repeat:
+                stages.append(Windowed(chain[at], chain[at + 1], edge.repeat.timing))
     for module in design.modules:
         links = [inputs[module.node.name][i] for i in range(len(module.plan.inputs))]
         timing = module.plan.timing
@@ -102,7 +106,9 @@ def schedule(
     if len(last.moved) < design.output.beats * frames:
         return None
     beats = design.output.beats
-    ends = tuple(last.moved[beats * (frame + 1) - 1] for frame in range(frames))
+    # a border may be made before the first input beat is taken
+    begin = starts[INPUT].moved[0]
+    ends = tuple(last.moved[beats * (frame + 1) - 1] - begin for frame in range(frames))
     return Schedule(
         ends[0] + 1,
         ends[-1] - ends[-2],
@@ -115,9 +121,14 @@ def schedule(
 def busy(timing: Timing) -> int:
     """Cycles per frame that a module needs at least."""
     if isinstance(timing, WindowTiming):
-        groups = len(timing.need) * len(timing.groups)
-        return max(groups * timing.pace, timing.words * timing.in_pixels)
-    return timing.beats * timing.pace
+        pixels = len(timing.need)
+        cycles = pixels * len(timing.groups) * max(timing.pace, timing.steps)
+        if timing.row:
+            each, first = timing.row
+            rows = pixels // each
+            cycles += rows * (max(first, timing.pace) - max(timing.pace, timing.steps))
+        return max(cycles, timing.words * timing.in_pixels)
+    return timing.steps * timing.pace
 
 
 def _deepest(queue: Queue) -> int:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 
 from ..console import number, shape_text
@@ -24,7 +26,7 @@ def circuit_table(report: Report) -> Table:
             "+".join(str(bits) for bits in row["act_bits_in"]),
             str(row["act_bits_out"]),
             shape_text(row["shape"]),
-            f"{row['pe']}x{row['simd']}",
+            _at_once(row),
             number(row["macs"]),
             number(row["cycles"]),
             number(row["rom_bits"]),
@@ -32,6 +34,12 @@ def circuit_table(report: Report) -> Table:
             number(row.get("mismatches")),
         )
     return table
+
+
+def _at_once(row: dict[str, Any]) -> str:
+    if row["engine"] == "unrolled":
+        return f"unrolled, {row['pe']} out"
+    return f"{row['pe']}x{row['simd']}"
 
 
 def circuit_grid(report: Report) -> Table:
@@ -50,6 +58,9 @@ def circuit_grid(report: Report) -> Table:
             title, f"predicted {number(totals[f'predicted_{key}'])}",
             f"synthesised {number(totals[key])}",
         )  # fmt: skip
+    if totals["energy_per_frame_j"] is not None:
+        grid.add_row("energy", f"{totals['energy_per_frame_j']:.3g} J per frame",
+                     f"at {totals['power_w']:g} W, as given")  # fmt: skip
     if totals["fmax_mhz"] is not None:
         used = ", ".join(f"{n} {kind}" for kind, n in sorted(totals["route"]["used"].items()))
         grid.add_row("clock", f"{totals['fmax_mhz']:.1f} MHz at least",

@@ -163,30 +163,38 @@ class Mapping(Stage):
         """``sources`` in the order of the module's inputs."""
         super().__init__(sources, (out,))
         self.sources, self.out, self.timing = sources, out, timing
-        self.taken: list[int] = []
+        self.pushed: list[int] = []
+        self.steps = 0
+        self.last = -timing.pace
 
     def advance(self) -> None:
-        """When all inputs of a beat are offered and the queue has room."""
+        """When all inputs of a step are offered and the queue has room for its beat."""
         before = -1
-        while before != len(self.taken) + len(self.out.offered):
-            before = len(self.taken) + len(self.out.offered)
+        while before != self.steps + len(self.out.offered):
+            before = self.steps + len(self.out.offered)
             self._take()
-            _offer(self.out, self.taken, self.timing.latency)
+            _offer(self.out, self.pushed, self.timing.latency, self.timing.hop)
 
     def _take(self) -> None:
         timing, out = self.timing, self.out
         while True:
-            beat = len(self.taken)
-            needed = [self.sources[i] for i in timing.order[beat % len(timing.order)]]
+            turn = self.steps % len(timing.order)
+            needed = [self.sources[i] for i in timing.order[turn]]
             if any(len(link.offered) <= len(link.wanted) for link in needed):
                 return
-            if beat >= timing.depth and len(out.moved) <= beat - timing.depth:
+            pushes = not timing.pushes or timing.pushes[turn]
+            # beats that must have left before there is room for this step's
+            credit = len(self.pushed) + timing.burst - timing.depth if pushes else 0
+            if credit > len(out.moved):
                 return
-            when = max(link.offered[len(link.wanted)] for link in needed)
-            when = max(when, self.taken[-1] + self.timing.pace if self.taken else 0)
-            if beat >= timing.depth:
-                when = max(when, out.moved[beat - timing.depth] + 1)
-            self.taken.append(when)
+            offers = [link.offered[len(link.wanted)] for link in needed]
+            when = max([self.last + timing.pace, *offers])
+            if credit > 0:
+                when = max(when, out.moved[credit - 1] + 1)
+            if pushes:
+                self.pushed += [when + beat for beat in range(timing.burst)]
+            self.last = when
+            self.steps += 1
             for link in needed:
                 link.wanted.append(when)
                 link.settle()
@@ -256,7 +264,7 @@ class Windowed(Stage):
             start = source.moved[pixels * timing.words - 1] + 1
             if self.last_end is not None:
                 start = max(start, self.last_end + 1)
-            end = start + timing.steps - 1
+            end = start + timing.steps_of(place) - 1
             if self.last_end is not None:
                 end = max(end, self.last_end + timing.pace)
             if credit > 0:

@@ -20,8 +20,10 @@ def weight_memory(job: Job) -> tuple[dict[str, Any], Rom]:
     """
     values = job.weights
     assert values is not None
-    odd = bool((values % 2 != 0).all())
-    bits = signed_bits(int(values.min()), int(values.max()))
+    low, high, odd = job.grid or (
+        int(values.min()), int(values.max()), bool((values % 2 != 0).all())
+    )  # fmt: skip
+    bits = signed_bits(low, high)
     stored = max(1, bits - int(odd))
     simd = job.simd if job.shared else 1
     depth = job.segments * job.chunks * job.steps

@@ -12,7 +12,9 @@ from ..requant import Int64, Requant
 from ..types import IntType
 from .engine import Job, lanes_out, plan_window
 from .plan import Fold, RtlPlan
+from .reloadable import grid_range, plan_reloadable, worst_accumulator
 from .rescale import THRESHOLD_BITS, plan_rescale
+from .unrolled import plan_unrolled
 
 if TYPE_CHECKING:
     from ..ops.weighted import WeightedOp
@@ -41,16 +43,32 @@ def plan_weighted(
         lanewise: every lane reads its own channel.
     """
     source, output = image(source), image(output)
+    if fold.unrolled:
+        return plan_unrolled(
+            op, source, output, fold, window=window, pad=pad, lanewise=lanewise
+        )
     low, high = op.accumulator(source.type)
     weights = op.weights.values.reshape(output.shape[2], *window.kernel, -1)
+    grid = None
+    if fold.reload:
+        low, high = worst_accumulator(
+            op.weights, source.type, output.shape[2], weights[0].size
+        )
+        grid = (*grid_range(op.weights), op.weights.step == 2)
     multiplied = lanewise and output.shape[2] != source.shape[2]
     job = Job(
         op.kind, "mac", not lanewise, source, output, window, groups, pad, weights,
         (min(0, int(low.min())), max(0, int(high.max()))), 1 if multiplied else fold.pe,
         1 if lanewise else fold.simd, _serial(fold, op.requant, output), op.proof([source]),
-        fold.deep, fold.ahead,
+        fold.deep, fold.ahead, grid, fold.reload,
     )  # fmt: skip
-    return _plan(job, op.requant, low, high)
+    if not fold.reload:
+        return _plan(job, op.requant, low, high)
+    lanes = lanes_out(job)
+    rescale, roms = plan_reloadable(
+        op.requant, low, high, output.type, lanes, output.shape[2], fold.deep, fold.widths
+    )
+    return plan_window(job, rescale, lanes, roms)
 
 
 def plan_pool(
@@ -63,14 +81,16 @@ def plan_pool(
     low, high = _constant(type_, count)
     job = Job(
         kind, combine, False, source, output, window, 1, pad, None, (int(low[0]), int(high[0])),
-        fold.pe, 1, _serial(fold, rule, output), proof, False, fold.ahead,
+        fold.pe, 1, _serial(fold, rule, output), proof, fold.deep, fold.ahead,
     )  # fmt: skip
     return _plan(job, rule, low, high)
 
 
 def _serial(fold: Fold, rule: Requant | None, output: TensorInfo) -> bool:
     """Whether there is a multiplication that can go bit by bit."""
-    return fold.serial and rule is not None and output.type.bits > THRESHOLD_BITS
+    if fold.reload or rule is None:
+        return False
+    return fold.serial and output.type.bits > THRESHOLD_BITS
 
 
 def _constant(type_: IntType, count: int) -> tuple[Int64, Int64]:
@@ -80,7 +100,8 @@ def _constant(type_: IntType, count: int) -> tuple[Int64, Int64]:
 def _plan(job: Job, rule: Requant | None, low: Int64, high: Int64) -> RtlPlan:
     lanes = lanes_out(job)
     rescale = (
-        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2], job.serial)
+        plan_rescale(rule, low, high, job.output.type, lanes, job.output.shape[2], job.serial,
+                     job.deep)
         if rule is not None
         else None
     )

@@ -79,6 +79,9 @@ def test_every_operator_and_width_turns_up():
     assert not missing
     types = {str(node.output.type) for node in nodes}
     assert types >= {f"{sign}{bits}" for sign in "su" for bits in range(1, 9)}
+    wide = {node.op.kind for node in nodes if node.output.wide}
+    assert wide >= {"conv2d", "depthwise_conv2d", "linear", "add", "mul", "requantize", "avgpool2d",
+                    "maxpool2d", "concat", "pad", "slice", "transpose", "reshape"}  # fmt: skip
     shapes = {node.output.shape for node in nodes}
     assert {1, 2, 3, 4, 5} <= {len(shape) for shape in shapes}
     assert {(1, 1, 1)} <= shapes and any(s[0] == 1 < s[1] for s in shapes if len(s) == 3)

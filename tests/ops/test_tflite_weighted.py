@@ -18,7 +18,9 @@ S8 = IntType(8, True)
 
 def slow_scale(x: int, m: int, shift: int, rounding: str) -> int:
     """From the definition, in unbounded integers."""
-    if rounding == "single":
+    if rounding == "short":
+        return (x * min((m + 2**15) // 2**16, 2**15 - 1) + 2 ** (14 - shift)) // 2 ** (15 - shift)
+    if rounding in ("single", "long"):
         return (x * m + 2 ** (30 - shift)) // 2 ** (31 - shift)
     high = (x * 2 ** max(shift, 0) * m + 2**30) // 2**31
     divisor = 2 ** max(-shift, 0)
@@ -26,12 +28,13 @@ def slow_scale(x: int, m: int, shift: int, rounding: str) -> int:
     return sign * ((abs(high) + divisor // 2) // divisor)
 
 
-@pytest.mark.parametrize("rounding", ["double", "single"])
+@pytest.mark.parametrize("rounding", ["double", "single", "short", "long"])
 def test_scale_equals_unbounded_integers(rounding):
     rng = np.random.default_rng(1)
+    top = 2**22 if rounding in ("double", "single") else 2**47 - 1
     for shift in range(-31, 8):
-        x = rng.integers(-(2**22), 2**22, 400)
-        x[:8] = [0, 1, -1, 2**22, -(2**22), 3, -3, 2]
+        x = rng.integers(-top, top, 400)
+        x[:8] = [0, 1, -1, top, -top, 3, -3, 2]
         m = rng.integers(2**30, 2**31, 400)
         m[:4] = [2**30, 2**31 - 1, 2**30, 2**31 - 1]
         got = scale(x, m, np.int64(shift), rounding)

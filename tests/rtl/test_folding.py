@@ -7,8 +7,10 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from nets import Maker, graph, input_node
 
-from adaqat.deploy import UsageError
+from adaqat.deploy import IntType, UsageError
+from adaqat.deploy.rtl.cost import design_resources
 from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.folding import choices, choose_folds
 from adaqat.deploy.rtl.goals import Goals
@@ -66,6 +68,27 @@ def test_fastest_circuit_of_a_size(tiny_graph, options):
             and sum(min(c.lut for c in f if c.cycles <= speed) for f in options.values()) <= limit
         )  # fmt: skip
         assert cycles == best
+
+
+def test_whole_circuit_is_within_a_twentieth_of_exhaustive_search():
+    """The solver counts modules; queues, cutters and collectors between them count here too."""
+    make = Maker(5, 3)
+    x = input_node((4, 4, 2), IntType(4, False))
+    first = make.conv("first", x, 6, IntType(3, False))
+    net = graph(x, first, make.conv("last", first, 4, IntType(5, False), stride=(2, 2)))
+    fabric = load_fabric(TARGET.name)
+    options = {n.name: choices(net, n, fabric) for n in net.nodes}
+    options = {name: mine for name, mine in options.items() if mine}
+    whole = {}
+    for picked in every(options):
+        folds = dict(zip(options, (c.fold for c in picked), strict=True))
+        lut = design_resources(lay_out(net, TARGET, "net", folds), fabric).lut
+        whole[tuple(c.cycles for c in picked)] = lut
+    for interval in (160, 300, 1000):
+        folds = choose_folds(net, TARGET, Goals(30.0, interval))
+        found = design_resources(lay_out(net, TARGET, "net", folds), fabric).lut
+        best = min(lut for cycles, lut in whole.items() if max(cycles) <= interval)
+        assert found <= 1.05 * best
 
 
 def test_latency_is_kept(tiny_graph):

@@ -12,6 +12,7 @@ import pytest
 from adaqat.deploy import IntType, ToolError
 from adaqat.deploy.requant import Requant, snap
 from adaqat.deploy.rtl.rescale import Rescale, plan_rescale
+from adaqat.deploy.rtl.rescale_constant import plan_constant
 from adaqat.deploy.rtl.tools import call, yosys
 from adaqat.deploy.rtl.words import print_template, verilog_environment
 
@@ -78,11 +79,16 @@ def prove(text: str, steps: int, folder) -> None:
     call([*yosys(), "-q", "-p", script], "yosys on the requantiser", None, folder)
 
 
-def case(form: str, bits: int, signed: bool, reach: int, slope: float) -> tuple[Rescale, Requant]:
+def case(
+    form: str, bits: int, signed: bool, reach: int, slope: float, deep: bool = False
+) -> tuple[Rescale, Requant]:
     out = IntType(bits, signed)
     rule = rule_of(out, reach, slope)
     low, high = np.array([-reach]), np.array([reach])
-    made = plan_rescale(rule, low, high, out, 1, 1, serial=form == "serial")
+    if form == "constant":
+        made = plan_constant(rule, low, high, out, 2)
+    else:
+        made = plan_rescale(rule, low, high, out, 1, 1, form == "serial", deep)
     assert made.values["form"] == form
     return made, rule
 
@@ -90,21 +96,26 @@ def case(form: str, bits: int, signed: bool, reach: int, slope: float) -> tuple[
 CASES = [
     ("serial", 5, True, 30, 1.3),
     ("thresholds", 3, False, 100, -0.8),
+    ("constant", 5, True, 30, -1.3),
     *[
-        pytest.param(*case, marks=pytest.mark.sweep)
+        pytest.param(case, marks=pytest.mark.sweep)
         for case in [
             ("multiplier", 5, True, 100, 1.3), ("multiplier", 8, False, 2000, 0.9),
             ("serial", 8, True, 2000, -1.1), ("serial", 8, False, 100_000, 1.7),
+            ("constant", 8, False, 200, 0.9), ("constant", 7, True, 100, -1.7),
             ("thresholds", 4, True, 100_000, 1.0), ("thresholds", 1, False, 500, 2.0),
+            ("multiplier", 8, False, 2000, 0.9, True), ("serial", 8, True, 2000, -1.1, True),
+            ("thresholds", 3, False, 5000, -0.8, True),
         ]
     ],
 ]  # fmt: skip
 
 
 @needs_yosys
-@pytest.mark.parametrize(("form", "bits", "signed", "reach", "slope"), CASES)
-def test_every_accumulator(form, bits, signed, reach, slope, tmp_path):
-    made, rule = case(form, bits, signed, reach, slope)
+@pytest.mark.parametrize("one", CASES, ids=str)
+def test_every_accumulator(one, tmp_path):
+    made, rule = case(*one)
+    reach = one[3]
     prove(text_of(made, rule, reach), 6 + made.latency, tmp_path)
 
 

@@ -8,12 +8,14 @@ import pytest
 
 from adaqat.deploy import IntType
 from adaqat.deploy.requant import Requant, snap
+from adaqat.deploy.rtl.plan import signed_bits
 from adaqat.deploy.rtl.rescale import (
     channel_thresholds,
     linear_form,
     plan_rescale,
     serial_constants,
 )
+from adaqat.deploy.rtl.rescale_constant import plan_constant
 
 CHANNELS = 6
 
@@ -96,6 +98,28 @@ def test_serial_form_is_the_rule(seed):
                 assert -(1 << (v["a_bits"] - 1)) <= min(p, a) <= max(p, a) < 1 << (v["a_bits"] - 1)
                 p = (p + a * (bits & 1) + (bits >> 1)) >> 1
             assert min(max(p >> v["high_from"], rule.lo), rule.hi) == wanted[i, channel]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_constant_form_is_the_rule(seed):
+    """Factor, addend and shift of every channel on their own; sums stay within their wires."""
+    reach = [15, 2000, 500_000][seed % 3]
+    out = IntType(5 + seed % 4, seed % 2 == 0)
+    rule = rule_for(out.bits, out.signed, seed, reach, seed % 5 == 0)
+    low, high = np.full(CHANNELS, -reach), np.full(CHANNELS, reach // 3)
+    made = plan_constant(rule, low, high, out, 2)
+    assert made.latency == 2 + made.values["stages"]
+    acc = np.unique(np.linspace(-reach, reach // 3, 801).astype(int))
+    wanted = rule.apply(np.repeat(acc[:, None], CHANNELS, axis=1))
+    for channel, lane in enumerate(made.values["channels"]):
+        if lane["constant"] is not None:
+            assert (wanted[:, channel] == lane["constant"]).all()
+            continue
+        sums = acc * lane["factor"] + lane["addend"]
+        assert signed_bits(int(sums.min()), int(sums.max())) <= lane["sum_bits"]
+        found = np.clip(sums >> lane["shift"], rule.lo, rule.hi)
+        assert (found == wanted[:, channel]).all()
+        assert lane["stages"] + lane["wait"] == made.values["stages"]
 
 
 def test_a_constant_channel_that_reaches_every_code_multiplies_in_parallel():

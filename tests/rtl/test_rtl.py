@@ -8,10 +8,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from circuit_cases import random_folds, simulator
 from nets import Maker, every_operator, graph, input_node
 
 from adaqat.deploy import IntType, ToolError, UsageError, build, load, verify
-from adaqat.deploy.errors import UnsupportedError
 from adaqat.deploy.rtl.circuit import plan_circuit
 from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.plan import Fold
@@ -22,30 +22,6 @@ from adaqat.deploy.rtl.verification import Comparing, verify_circuit
 from adaqat.deploy.shipped import shipped_model, shipped_test_split
 from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
-
-simulator = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-
-
-def random_folds(net, seed: int) -> dict[str, Fold]:
-    """Any folding, divisors or not; what a node cannot take becomes one at a time."""
-    rng = np.random.default_rng(seed)
-    folds = {}
-    for node in net.nodes:
-        if node.op.kind in ("input", "reshape"):
-            continue
-        most_pe, most_simd = node.op.fold_limits(net.inputs_of(node), node.output)
-        for _ in range(40):
-            fold = Fold(
-                int(rng.integers(1, most_pe + 1)), int(rng.integers(1, most_simd + 1)),
-                bool(rng.integers(0, 2)),
-            )  # fmt: skip
-            try:
-                node.op.rtl_plan(net.inputs_of(node), node.output, fold)
-            except UnsupportedError:
-                continue
-            folds[node.name] = fold
-            break
-    return folds
 
 
 @pytest.fixture(scope="module")

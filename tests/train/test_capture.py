@@ -140,6 +140,29 @@ def test_mean_without_keepdim_is_pool_and_flatten() -> None:
     assert kinds(network) == ["input", "conv2d", "avgpool2d", "flatten", "linear"]
 
 
+def test_windows_that_hang_over_the_end() -> None:
+    network = capture(Body(lambda s, x: F.max_pool2d(s.c(x), 3, 2, ceil_mode=True), c=conv()), X)
+    assert network.records[2].attrs["pad"] == (0, 0, 1, 1)
+    assert network.records[2].shape == (4, 4, 4)
+
+
+def test_adaptive_pools_that_repeat() -> None:
+    def body(s: Any, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(s.c(x).mean((2, 3), keepdim=True), (2, 3))
+
+    network = capture(Body(body, c=conv()), X)
+    assert kinds(network) == ["input", "conv2d", "avgpool2d", "upsample_nearest"]
+
+
+@pytest.mark.parametrize("function", [torch.maximum, torch.minimum])
+def test_extremes_of_tensors_and_numbers(function: Any) -> None:
+    network = capture(Body(lambda s, x: function(s.c(x), s.d(x)), c=conv(), d=conv()), X)
+    assert kinds(network) == ["input", "conv2d", "conv2d", "extremum"]
+    clamped = capture(Body(lambda s, x: function(s.c(x), torch.tensor(2.0)), c=conv()), X)
+    limits = (2.0, float("inf")) if function is torch.maximum else (-float("inf"), 2.0)
+    assert clamped.records[1].clamp == limits
+
+
 def test_relu_moves_over_a_pool() -> None:
     network = capture(Body(lambda s, x: F.relu(F.max_pool2d(s.c(x), 2)), c=conv()), X)
     assert kinds(network) == ["input", "conv2d", "maxpool2d"]
@@ -219,8 +242,10 @@ def test_every_problem_is_named_at_once() -> None:
         (lambda s, x: torch.cat([x, x], 2), "a concat along dimension 2"),
         (lambda s, x: x + x.mean((2, 3), keepdim=True), "an addition of shapes"),
         (lambda s, x: x.mean(1), "a mean over dimensions"),
+        (lambda s, x: x.permute(1, 0, 2, 3), r"axes \[1, 0, 2, 3\] of a tensor of shape"),
         (lambda s, x: F.adaptive_avg_pool2d(x, 3), "adaptive pooling from 8x8 to 3x3"),
-        (lambda s, x: F.max_pool2d(x, 3, 2, ceil_mode=True), "ceil_mode"),
+        (lambda s, x: F.avg_pool2d(x, 3, 2, ceil_mode=True), "ceil_mode"),
+        (lambda s, x: torch.maximum(x, x.mean((2, 3), keepdim=True)), "a maximum or minimum of"),
         (lambda s, x: F.linear(x, s.fc.weight), "a linear layer on a tensor of shape"),
         (lambda s, x: (x, F.relu(x)), "output: not a single tensor"),
         (lambda s, x: F.relu(x) if x.sum() > 0 else x, "control flow"),

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 import torch
@@ -14,13 +16,14 @@ from torch import Tensor
 from adaqat.deploy import UsageError, lower
 from adaqat.deploy.budget import parse_budgets
 from adaqat.deploy.rtl.cost import Resources, design_resources
-from adaqat.deploy.rtl.design import lay_out
+from adaqat.deploy.rtl.design import Design, lay_out
+from adaqat.deploy.rtl.dsp import products
 from adaqat.deploy.rtl.folding import choose_folds
 from adaqat.deploy.rtl.goals import Goals
-from adaqat.deploy.rtl.schedule import with_deep_queues
+from adaqat.deploy.rtl.schedule import schedule, with_deep_queues
 from adaqat.deploy.targets import get
 from adaqat.hw_models import load_fabric
-from adaqat.train import AdaQAT, QuantModule, calibrate, prepare
+from adaqat.train import AdaQAT, QuantModule, calibrate, circuits, prepare
 from adaqat.train.bits import BitWidth, override
 from adaqat.train.circuits import circuit_cost
 from adaqat.train.cli import packaged
@@ -36,25 +39,47 @@ def images() -> Tensor:
     return torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture
-def module(images: Tensor) -> QuantModule:
+def prepared(images: Tensor) -> QuantModule:
     torch.manual_seed(2)
     model = build_model("digits_resnet", 1, 10)
     model.train()(images)
-    prepared = prepare(model.eval(), images)
-    calibrate(prepared, [images])
-    return prepared
+    module = prepare(model.eval(), images)
+    calibrate(module, [images])
+    return module
 
 
-def deployed(module: QuantModule, images: Tensor, bits: Mapping[BitWidth, int]) -> Resources:
-    """What the back end predicts for these widths, folded anew."""
+@pytest.fixture
+def module(images: Tensor) -> QuantModule:
+    return prepared(images)
+
+
+@pytest.fixture(scope="module")
+def refused(images: Tensor) -> Iterator[QuantModule]:
+    """A module for budgets that are refused: nothing moves, so each price is asked for once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(circuits, "circuit_cost", lru_cache(circuit_cost))
+        yield prepared(images)
+
+
+def folded(
+    module: QuantModule, images: Tensor, bits: Mapping[BitWidth, int], goals: Goals
+) -> Design:
+    """The circuit that the back end makes of these widths, folded anew."""
     module.eval()
     with override(bits):
         graph = lower(module, images[:2])
-    fabric, target = load_fabric(TARGET), get(TARGET)
+    target = get(TARGET)
+    return with_deep_queues(lay_out(graph, target, "net", choose_folds(graph, target, goals)))
+
+
+def deployed(module: QuantModule, images: Tensor, bits: Mapping[BitWidth, int]) -> Resources:
+    """What the back end predicts for these widths; DSP slices as synthesis chooses them."""
+    fabric = load_fabric(TARGET)
     goals = Goals(fabric.clock_mhz, int(fabric.clock_mhz * 1e6 / RATE))
-    design = lay_out(graph, target, "net", choose_folds(graph, target, goals))
-    return design_resources(with_deep_queues(design), fabric)
+    design = folded(module, images, bits, goals)
+    found = [p for part in design.modules for p in products(part.plan, fabric)]
+    slices = sum(p.slices for p in found if p.wide)
+    return replace(design_resources(design, fabric), dsp=slices)
 
 
 def test_prices_are_those_of_the_deployed_circuit(module: QuantModule, images: Tensor) -> None:
@@ -68,6 +93,7 @@ def test_prices_are_those_of_the_deployed_circuit(module: QuantModule, images: T
         found = deployed(module, images, bits)
         assert cost.total("lut", bits) == pytest.approx(found.lut, rel=0.04)
         assert abs(cost.total("bram", bits) - found.bram) <= 3
+        assert cost.total("dsp", bits) == pytest.approx(found.dsp, abs=2)
         luts.append(cost.total("lut", bits))
     assert luts[2] < 0.6 * luts[0]
 
@@ -115,17 +141,29 @@ def test_a_faster_circuit_is_larger(module: QuantModule) -> None:
         ("fpga-xilinx7", {"lut": 9e9}, "no measured LUT prices for fpga-xilinx7; train for"),
         (TARGET, {"lut": 9e9, "frames_per_second": 0}, "frames_per_second = 0; a positive"),
         (TARGET, {"lut": 9e9, "frames_per_second": 1e6}, "needs .* cycles a frame at its fastest"),
-        (TARGET, {"frames_per_second": 100}, "only frames_per_second found; .*; add lut or bram"),
+        (TARGET, {"frames_per_second": 100}, "only frames_per_second found; .*; add lut, bram or"),
+        (TARGET, {"latency_ms": 1.0}, "only latency_ms found; foldings keep that"),
         (TARGET, {"lut": 10}, "lut = 10 cannot be met on fpga-ice40; the smallest reachable"),
-        (TARGET, {"latency_ms": 1}, "fpga-ice40 prices lut, bram"),
+        (TARGET, {"flash_kb": 1}, "fpga-ice40 prices lut, bram, dsp;"),
+        (TARGET, {"lut": 9e9, "latency_ms": 0.001}, "no folding on fpga-ice40 keeps"),
+        (TARGET, {"lut": 9e9, "dsp": 1, "frames_per_second": 1e4}, "dsp = 1 cannot be met"),
         ("cortex-m4", {"flash_kb": 9e9, "frames_per_second": 10}, "FPGA targets take it; use"),
     ],
 )
 def test_what_no_circuit_can_keep(
-    module: QuantModule, target: str, budget: dict[str, float], message: str
+    refused: QuantModule, target: str, budget: dict[str, float], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        AdaQAT(module, steps=60, target=target, budget=budget)
+        AdaQAT(refused, steps=60, target=target, budget=budget)
+
+
+def test_a_latency_is_kept_by_the_folding(module: QuantModule, images: Tensor) -> None:
+    cost = circuit_cost(module, TARGET, latency_ms=0.3)
+    assert cost.total("lut") > 1.5 * circuit_cost(module, TARGET).total("lut")
+    clock = load_fabric(TARGET).clock_mhz
+    design = folded(module, images, {}, Goals(clock, None, int(clock * 1e3 * 0.3)))
+    timed = schedule(design, 2)
+    assert timed is not None and timed.latency / clock / 1e3 <= 0.3
 
 
 def test_the_training_loop_gets_its_module_back(module: QuantModule) -> None:

@@ -154,7 +154,6 @@ def test_the_first_of_equal_ones():
     ("kind", "end", "message"),
     [
         ("map", lambda x: F.softmax(x, dim=-1), "softmax over dimension -1 of .*; the channels"),
-        ("map", lambda x: F.softmax(x), "softmax over dimension None of"),
         ("vector", lambda x: x.argmax(), "argmax over dimension None of"),
         ("vector", lambda x: F.relu(x.argmax(1, keepdim=True)), "argmax of 9 classes, or inside"),
         ("vector", lambda x: torch.cat([x] * 29, 1).argmax(1), "argmax of 261 classes"),

@@ -13,6 +13,7 @@ from adaqat.deploy import UsageError, lower
 from adaqat.hw_models import load
 from adaqat.train import calibrate, prepare
 from adaqat.train.bits import BitWidth
+from adaqat.train.candidates import fill
 from adaqat.train.cost import BitOps, NetworkCost, Term
 from adaqat.train.pricing import network_cost
 from adaqat.train.project import check_budget, solve
@@ -37,6 +38,8 @@ def test_training_cost_is_the_cost_of_the_lowered_graph(
         assert term.at({}, "cycles") == wanted.cycles
         assert term.at({}, "flash_kb") == wanted.flash_bytes / 1024
         assert term.at({}, "latency_ms") == pytest.approx(wanted.cycles / 1000)
+        products = work.macs * work.weight_bits * work.act_bits
+        assert term.at({}, "gbitops") == pytest.approx(products * 1e-9)
     costs = [target.node_cost(work) for work in works.values()]
     shared = {name: size for one in costs for name, size in one.shared.items()}
     flash = sum(one.flash_bytes for one in costs) + sum(shared.values())
@@ -134,6 +137,20 @@ def test_impossible_budgets_say_what_is_possible() -> None:
     check_budget(cost, {"cycles": 6.0, "flash_kb": 2.0}, widths)
 
 
+def test_bitops_limit_but_do_not_hold_free_bits_back(
+    residual: Make, images: Tensor, target: Any
+) -> None:
+    module = prepare(residual(), images)
+    calibrate(module, [images])
+    cost = network_cost(module, target)
+    low = {w: 5 for w in module.widths if not w.fixed}
+    free, held = fill(cost, low), fill(cost, low, ["gbitops"])
+    # between 5 and 8 bits the made-up target's cycles lie on a plateau, flash does not
+    assert all(held[w] == 5 for w in low) and free != held
+    assert cost.total("flash_kb", free) <= cost.total("flash_kb", low)
+    assert cost.total("cycles", free) <= cost.total("cycles", low)
+
+
 def test_budgets_that_exclude_each_other() -> None:
     w = BitWidth("w", "weight", 8)
     table = {(b,): {"x": float(b), "y": float(10 - b)} for b in range(1, 9)}
@@ -151,8 +168,12 @@ def test_a_board_prices_waits_and_a_target_without_cycles_leaves_them_out(
     there = network_cost(module, load("cortex-m4", "nucleo-l4r5zi"))
     assert there.total("cycles") == plain.total("cycles")
     assert there.total("latency_ms") > plain.total("latency_ms")
+    assert there.total("energy_uj") > 0
+    check_budget(there, {"energy_uj": there.total("energy_uj"), "latency_ms": 9e9}, module.widths)
+    with pytest.raises(UsageError, match=r"energy_uj = 0.001 cannot be met .* reachable cost"):
+        check_budget(there, {"energy_uj": 1e-3}, [w for w in module.widths if not w.fixed])
     generic = network_cost(module, "c99")
-    assert generic.metrics == ("instructions", "flash_kb")
+    assert generic.metrics == ("instructions", "flash_kb") and generic.proxies == ("gbitops",)
     with pytest.raises(UsageError, match=r"'latency_ms' found; c99 prices instructions, flash_kb"):
         check_budget(generic, {"latency_ms": 5.0}, module.widths)
 

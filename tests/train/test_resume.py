@@ -55,6 +55,7 @@ def test_kill_minus_nine_at_any_step_changes_no_bit(
 ) -> None:
     recipe = tmp_path / "r.toml"
     values = {**TINY, "search": {**TINY["search"], "method": method}}
+    values["quant"] = {"prune": 4 if method == "adaqat" else 0}
     recipe.write_text(Recipe.parse(values).to_toml())
     assert killed(recipe, tmp_path / "whole", 0) == 0
     assert killed(recipe, tmp_path / "killed", gradients) >= deaths
@@ -95,6 +96,25 @@ def test_another_recipe_or_table_is_refused(tmp_path: Path, toy: Any) -> None:
     toy.table_hash = "feedbeef"
     with pytest.raises(UsageError, match="cost table: toy -> toy feedbeef"):
         fit(Recipe.parse(values), out, resume=True)
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_checkpoint_of_a_version_with_fewer_options_goes_on(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    values = {**TINY, "data": {"limit": 64, "batch": 32}, "float": {"epochs": 1}}
+    values["train"] = {"epochs": 1, "exact_epochs": 0, "calibration": 32}
+    fit(Recipe.parse(values), tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+        state = json.loads(file.metadata()["adaqat"])
+    del state["recipe"]["task"], state["recipe"]["device"], state["recipe"]["quant"]["prune"]
+    save_file(tensors, path, {"adaqat": json.dumps(state)})
+    fit(Recipe.parse(values), tmp_path, resume=True)
+    with pytest.raises(UsageError, match=r"quant.prune: 0 -> 4\)?"):
+        fit(Recipe.parse({**values, "quant": {"prune": 4}}), tmp_path, resume=True)
 
 
 def test_harmless_changes_are_no_differences() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,32 @@ def test_trials_of_a_dead_worker_are_finished(tmp_path: Path, formula: list[Reci
     sweep(RECIPE, tmp_path, metric="flash_kb", budget=(20.0, 60.0), trials=1, resume=True)
     assert len(formula) == 1
     assert study(tmp_path).trials[lost.number].state.name == "COMPLETE"
+
+
+@pytest.mark.parametrize("kind", ["journal", "database"])
+def test_two_workers_share_one_study(tmp_path: Path, formula: list[Recipe], kind: str) -> None:
+    database = None if kind == "journal" else f"sqlite:///{tmp_path}/sweep.db"
+    study(tmp_path, database)  # the first worker makes it; two at once would race for the tables
+
+    def work(_: int) -> list[dict[str, Any]]:
+        return sweep(
+            RECIPE, tmp_path, metric="flash_kb", budget=(20.0, 60.0), trials=6, database=database
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        fronts = list(pool.map(work, range(2)))
+    trials = study(tmp_path, database).trials
+    assert len(trials) == len(formula) and len({t.number for t in trials}) == len(trials)
+    done = [t for t in trials if t.state.name == "COMPLETE"]
+    assert 6 <= len(done) <= 7, "a worker may be in its trial when the other ends the sixth"
+    assert fronts[0] and json.loads((tmp_path / "front.json").read_text()) in fronts
+    assert (tmp_path / "journal.log").exists() == (database is None)
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    with pytest.raises(UsageError, match=r"--database: 'nosuch://x' cannot be opened"):
+        study(tmp_path, "nosuch://x")
 
 
 def test_mistakes(tmp_path: Path) -> None:

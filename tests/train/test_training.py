@@ -54,7 +54,17 @@ def test_a_run_leaves_its_files_and_figures(tmp_path: Path) -> None:
     scores = exact(result.module)(images)
     wanted = torch.nn.functional.cross_entropy(scores.double(), labels)
     assert figures["cross_entropy"]["integer"] == pytest.approx(float(wanted), rel=1e-6)
-    assert {w["name"] for w in figures["why"]} <= {w["name"] for w in figures["widths"]}
+    assert [w["name"] for w in figures["why"]] == [w["name"] for w in figures["widths"]]
+    (kept,) = [c["name"] for c in figures["candidates"] if c["chosen"]]
+    groups = {g["name"]: g for g in figures["widths"]}
+    for reason in figures["why"]:
+        assert reason["bits"] == groups[reason["name"]]["bits"] and reason["why"]
+        if groups[reason["name"]]["fixed"]:
+            assert reason["why"] == f"not searched: {groups[reason['name']]['reason']}"
+        elif reason["fewer"] is not None:
+            assert reason["change"] >= 0 and reason["saved"]["flash_kb"] > 0 < reason["price"]
+            assert reason["decided_by"] == kept and f"candidate '{kept}'" in reason["why"]
+    assert any("would break flash_kb = 10.5" in r["why"] for r in figures["why"])
     assert seen.count("search") + seen.count("train") == 4 and seen[-1] == "done"
     lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["phase"] for line in lines] == seen
@@ -74,17 +84,17 @@ def test_uniform_widths_without_a_search() -> None:
     assert result.figures["weight_bits"] == {"mean_per_weight": 4, "mean_per_layer": 4}
     assert result.figures["target"] == "cortex-m4"
     cost = network_cost(result.module, "cortex-m4")
-    assert result.figures["predicted"] == {m: cost.total(m) for m in cost.metrics}
+    assert result.figures["predicted"] == {m: cost.total(m) for m in cost.limited}
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("unet", r"model: unet gives \(2, 10, 8, 8\) for 2 images of digits; recipes train class"),
+        ("unet", r"model: unet gives \(2, 10, 8, 8\) for 2 inputs of digits; task = 'classify' ta"),
         ("autoencoder", r"model: autoencoder cannot compute images of shape \(2, 1, 8, 8\)"),
     ],
 )
-def test_networks_that_are_no_classifiers_are_refused(
+def test_networks_that_do_not_fit_their_task_are_refused(
     tmp_path: Path, model: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
