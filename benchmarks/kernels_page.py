@@ -94,7 +94,8 @@ widths layer by layer. The goal is 2 % for a network and 5 % for a layer.
 
 END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs). On riscv32
-those beyond 5 % are the first layer of DS-CNN and convolutions at 2 to 4 bits. Not in these networks: average pools over 2x2
+(whose rows of convolutions, like those of M0 and M0+, are older than its kernels of other layers) those beyond 5 % are the
+first layer of DS-CNN and convolutions at 2 to 4 bits. Not in these networks: average pools over 2x2
 pixels take the same whatever their constants, 30 instructions an output on M0+ and 24 on riscv32.
 
 ## Exact everywhere
@@ -108,7 +109,9 @@ compilers and levels:
     pytest -m sweep tests/kernels/test_levels.py     # every family's own networks at six pairs, all levels and compilers
     pytest -m sweep tests/kernels/test_thumb.py tests/kernels/test_rv32.py tests/kernels/test_mve.py   # the same, 64 pairs
 
-@RESULT@
+On 2026-11-30, after the last changes of the kernels without DSP: the four networks at three pairs of widths on M3, M0+ and
+riscv32 and the layers above, 0 mismatches; the kernels' own tests but for a part of those on the host. `test_exact.py` is
+new and has not been run to its end yet; the other sweeps were last run before these changes.
 
 ## What stands between these figures and the hardware
 
