@@ -57,6 +57,12 @@ def circuit_goals(
     if board is not None:
         check_circuit_board(target, board)
     goals = Goals.parse(texts, target, engines or [], board)
+    unrolled = [layer for layer, engine in goals.engines if engine == "unrolled"]
+    if reload and unrolled:
+        raise UsageError(
+            "--reloadable-weights: weights of unrolled layers are adders; folded layers can be"
+            " written; leave out --engine ...unrolled or --reloadable-weights"
+        )
     return with_written_weights(goals) if reload else goals
 
 

@@ -21,6 +21,7 @@ from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.engines import check_engines, engine_of, parse_engines, unrolled_plans
 from adaqat.deploy.rtl.folding import choices, choose_folds
 from adaqat.deploy.rtl.goals import Goals
+from adaqat.deploy.rtl.options import circuit_goals
 from adaqat.deploy.rtl.plan import Fold
 from adaqat.deploy.rtl.report import circuit_report
 from adaqat.deploy.rtl.schedule import busy, schedule
@@ -271,6 +272,14 @@ def test_engines_from_texts(monkeypatch):
                                                     if n.op.weight_count > 200)]))  # fmt: skip
     assert engine_of(net["mean"], parse_engines(["unrolled"])) == "folded"
     assert engine_of(net["stem"], ()) == "auto"
+
+
+def test_unrolled_weights_cannot_be_written():
+    for engine in ("unrolled", "conv=unrolled"):
+        with pytest.raises(UsageError, match=r"weights of unrolled layers are adders"):
+            circuit_goals(get("fpga-ecp5"), "net", [], [engine], reload=True)
+    goals = circuit_goals(get("fpga-ecp5"), "net", [], ["folded"], reload=True)
+    assert goals is not None and goals.reload
 
 
 def test_the_command_line_passes_engines_on(run_python, tmp_path):
