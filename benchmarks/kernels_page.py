@@ -94,7 +94,7 @@ widths layer by layer. The goal is 2 % for a network and 5 % for a layer.
 
 END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs). On riscv32
-(whose rows of convolutions, like those of M0 and M0+, are older than its kernels of other layers) those beyond 5 % are the
+(whose rows of convolutions are older than those of its other kernels) those beyond 5 % are the
 first layer of DS-CNN and convolutions at 2 to 4 bits. Not in these networks: average pools over 2x2
 pixels take the same whatever their constants, 30 instructions an output on M0+ and 24 on riscv32.
 
