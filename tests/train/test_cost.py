@@ -146,7 +146,7 @@ def test_bitops_limit_but_do_not_hold_free_bits_back(
     low = {w: 5 for w in module.widths if not w.fixed}
     free, held = fill(cost, low), fill(cost, low, ["gbitops"])
     # between 5 and 8 bits the made-up target's cycles lie on a plateau, flash does not
-    assert all(held[w] == 5 for w in low) and free != held
+    assert cost.total("gbitops", held) <= cost.total("gbitops", low) < cost.total("gbitops", free)
     assert cost.total("flash_kb", free) <= cost.total("flash_kb", low)
     assert cost.total("cycles", free) <= cost.total("cycles", low)
 
@@ -169,9 +169,10 @@ def test_a_board_prices_waits_and_a_target_without_cycles_leaves_them_out(
     assert there.total("cycles") == plain.total("cycles")
     assert there.total("latency_ms") > plain.total("latency_ms")
     assert there.total("energy_uj") > 0
-    check_budget(there, {"energy_uj": there.total("energy_uj"), "latency_ms": 9e9}, module.widths)
-    with pytest.raises(UsageError, match=r"energy_uj = 0.001 cannot be met .* reachable cost"):
-        check_budget(there, {"energy_uj": 1e-3}, [w for w in module.widths if not w.fixed])
+    free = [w for w in module.widths if not w.fixed]
+    check_budget(there, {"energy_uj": there.total("energy_uj"), "latency_ms": 9e9}, free)
+    with pytest.raises(UsageError, match=r"energy_uj = 0.001 cannot be met .*smallest"):
+        check_budget(there, {"energy_uj": 1e-3}, free)
     generic = network_cost(module, "c99")
     assert generic.metrics == ("instructions", "flash_kb") and generic.proxies == ("gbitops",)
     with pytest.raises(UsageError, match=r"'latency_ms' found; c99 prices instructions, flash_kb"):
