@@ -162,7 +162,7 @@ def reloaded(design: Design, graph: Graph) -> Design:
     for mine, theirs in zip(design.modules, other.modules, strict=True):
         a, b = mine.plan, theirs.plan
         same = (a.inputs, a.output, a.timing) == (b.inputs, b.output, b.timing)
-        same &= a.values == b.values | _placed(a.values)
+        same &= a.values == {**b.values, **_placed(a.values)}
         if same and not a.values.get("reload"):
             same = all(x.make() == y.make() for x, y in zip(a.roms, b.roms, strict=True))
         if not same:
@@ -178,7 +178,7 @@ def reloaded(design: Design, graph: Graph) -> Design:
 
 def _in_place_of(mine: Module, theirs: Module) -> Module:
     """``theirs`` with the name and the places that the circuit's module has."""
-    values = dict(theirs.plan.values) | _placed(mine.plan.values)
+    values = {**theirs.plan.values, **_placed(mine.plan.values)}
     return replace(theirs, ident=mine.ident, plan=replace(theirs.plan, values=values))
 
 
