@@ -11,6 +11,7 @@ from adaqat.deploy.ops.argmax import ArgMax
 from adaqat.deploy.ops.base import Window
 from adaqat.deploy.ops.concat import Concat
 from adaqat.deploy.ops.conv_transpose2d import ConvTranspose2d
+from adaqat.deploy.ops.extremum import Extremum
 from adaqat.deploy.ops.lookup import Lookup
 from adaqat.deploy.ops.mul import Mul, product_range
 from adaqat.deploy.ops.pad import Pad
@@ -98,8 +99,9 @@ def every_other_operator(weight_bits: int, act_bits: int, *, signed: bool, seed:
                               dilation=(1, 2))  # fmt: skip
     wave = make.lookup("wave", odd, act)
     bent = make.lookup("bent", wave, act, rows=4)
-    gate = make.avgpool("gate", bent, act, kernel=bent.output.shape[:2])
-    excited = make.mul("excited", bent, gate, act)
+    most = Node.make("most", Extremum(1), (wave, bent), scale=bent.output.scale, zero=zero)
+    gate = make.avgpool("gate", most, act, kernel=bent.output.shape[:2])
+    excited = make.mul("excited", most, gate, act)
     product = make.mul("product", excited, bent, act)
     border = Node.make("border", Pad((1, 0, 0), (0, 2, 1), act.hi), (product,))
     _, columns, channels = border.output.shape
@@ -114,8 +116,8 @@ def every_other_operator(weight_bits: int, act_bits: int, *, signed: bool, seed:
     both = Node.make("both", Concat(), (low, high))
     soft = Node.make("soft", Softmax.of(both.output), (both,), scale=1 / 256, zero=0)
     last = Node.make("last", ArgMax(), (soft,), scale=1.0, zero=0)
-    return graph(x, up, odd, wave, bent, gate, excited, product, border, part, near, fine, finer,
-                 split, turned, low, high, both, soft, last)  # fmt: skip
+    return graph(x, up, odd, wave, bent, most, gate, excited, product, border, part, near, fine,
+                 finer, split, turned, low, high, both, soft, last)  # fmt: skip
 
 
 def tflite_operators(weight_bits: int = 8, *, seed: int = 0, extreme: bool = False) -> Graph:

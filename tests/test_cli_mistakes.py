@@ -107,7 +107,7 @@ def mistakes(model: str, tmp: Path) -> dict[str, tuple[list[str], int, tuple[str
         "written C": ([model, *c99, *out, "--reloadable-weights"], 2, ("emits C",)),
         "written wires": (
             [model, "-t", "fpga", *out, "--reloadable-weights", "--engine", "unrolled"], 2,
-            ("are wires",),
+            ("weights of unrolled layers are adders",),
         ),
         "no power": ([model, "-t", "fpga", *out, "--power-w", "0"], 2, ("number of watts",)),
         "unknown executor": ([model, *c99, *out, "--verify", "fpga"], 2, ("'fpga'",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,15 @@ def load_weights(path: Path, module: nn.Module) -> None:
 
 
 def load_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    judge: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Restore a module (and an optimiser built over the same parameters).
+
+    ``judge`` sees the state before anything is restored, and may raise: it knows better than a
+    module that does not fit why the checkpoint is another run's.
 
     Returns:
         The state and the extra tensors.
@@ -103,6 +109,8 @@ def load_checkpoint(
             f"checkpoint: {path} has version {state.get('version')}; version "
             f"{VERSION} is supported; train again"
         )
+    if judge is not None:
+        judge(state)
     try:
         module.load_state_dict(
             {k.removeprefix(MODEL): v for k, v in tensors.items() if k.startswith(MODEL)}

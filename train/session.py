@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,12 @@ class Run:
         path = self.file(name)
         if path is None or not path.exists():
             return None
-        state, tensors = load_checkpoint(path, module, optimizer)
+        state, tensors = load_checkpoint(path, module, optimizer, partial(self._judge, path))
+        progress = Progress(*(state[key] for key in asdict(Progress())))
+        return progress, state, tensors
+
+    def _judge(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Refuse another run's checkpoint."""
         changes = differences(_completed(state["recipe"]), self.recipe.model_dump(by_alias=True))
         if state.get("table") != self.table:
             changes.append(f"cost table: {state.get('table')} -> {self.table}")
@@ -195,8 +201,6 @@ class Run:
                 f"resume: {path} belongs to another run ({'; '.join(changes)}); a run goes on only "
                 "as it was started; undo the change or start a new run in another folder"
             )
-        progress = Progress(*(state[key] for key in asdict(Progress())))
-        return progress, state, tensors
 
     def rewind_log(self, size: int) -> None:
         """Forget events after a checkpoint: they will happen again."""

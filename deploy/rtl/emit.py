@@ -139,7 +139,8 @@ def _port_facts(port: Port, info: Any) -> dict[str, Any]:
 
 
 def _template(module: Module) -> str:
-    return f"verilog/ops/{module.plan.template}.v.j2"
+    name = module.plan.template
+    return f"verilog/{name if '/' in name else f'ops/{name}'}.v.j2"
 
 
 def _title(design: Design, module: Module) -> str:

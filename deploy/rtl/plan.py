@@ -225,7 +225,8 @@ class RtlPlan:
     """Everything a Verilog template of an operator prints, and the module's time.
 
     Attributes:
-        template: template name below ``verilog/ops``, without suffix.
+        template: template name below ``verilog/ops``, without suffix; below ``verilog`` where it
+            names a folder, as engines do that several operators share.
         values: literals by name.
         inputs: input streams.
         output: output stream.

@@ -186,7 +186,7 @@ def _pixel_plan(common: _Common, proof: tuple[str, ...]) -> RtlPlan:
     output = common.port_out(pixels)
     timing = MapTiming(((0,),), output.beats, pace, latency, depth, common.burst, hop)
     return RtlPlan(
-        "unrolled_pixel", common.values, (common.port_in(pixels),), output, timing, (), proof
+        "window/unrolled_pixel", common.values, (common.port_in(pixels),), output, timing, (), proof
     )
 
 
@@ -220,7 +220,7 @@ def _window_plan(common: _Common, window: Window, pad: int, proof: tuple[str, ..
         "tap_columns": [(kw - 1 - kx) * window.dilation[1] for kx in range(kw)],
     }  # fmt: skip
     return RtlPlan(
-        "unrolled", values, (common.port_in(ring.pixels),),
+        "window/unrolled", values, (common.port_in(ring.pixels),),
         common.port_out(out_rows * out_columns), timing, (), proof,
     )  # fmt: skip
 
