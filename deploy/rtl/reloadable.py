@@ -18,8 +18,8 @@ from ..errors import UnsupportedError
 from ..ops.weighted import Weights
 from ..requant import Int64, Requant
 from ..types import IntType
-from .plan import Rom, ScaleWidths, Table, bits_for, signed_bits, twos
-from .rescale import THRESHOLD_BITS, Rescale, linear_form, spread, thresholds
+from .plan import Rom, ScaleWidths, Table, bits_for, signed_bits
+from .rescale import THRESHOLD_BITS, Rescale, linear_form, packed, spread, thresholds
 
 SPARE = 2
 """Bits of a multiplier beyond those of the first network, at each end."""
@@ -97,14 +97,7 @@ def _multiplier(
         )  # fmt: skip
     m_bits, b_bits = widths.m_bits, widths.b_bits
     sum_bits = max(acc_bits + m_bits, b_bits) + 1
-    words = []
-    for beat in range(channels // lanes):
-        word = 0
-        for lane in reversed(range(lanes)):
-            channel = beat * lanes + lane
-            word = (word << b_bits) | twos(b[channel], b_bits)
-            word = (word << m_bits) | twos(m[channel], m_bits)
-        words.append(word)
+    words = packed(m, b, (m_bits, b_bits), lanes)
     width = lanes * (m_bits + b_bits)
     table = Table(width, len(words), bits_for(len(words) - 1), "")
     values = {

@@ -81,6 +81,19 @@ def linear_form(rule: Requant) -> tuple[list[int], list[int], int]:
     return m, b, top - rule.p
 
 
+def packed(m: list[int], b: list[int], bits: tuple[int, int], lanes: int) -> list[int]:
+    """Memory words of factors and addends (of so many ``bits`` each), a beat of lanes in each."""
+    m_bits, b_bits = bits
+    words = []
+    for first in range(0, len(m), lanes):
+        word = 0
+        for channel in reversed(range(first, first + lanes)):
+            word = (word << b_bits) | twos(b[channel], b_bits)
+            word = (word << m_bits) | twos(m[channel], m_bits)
+        words.append(word)
+    return words
+
+
 def _multiplier(
     rule: Requant, low: Int64, high: Int64, out: IntType, lanes: int, channels: int,
     deep: bool,
@@ -98,14 +111,7 @@ def _multiplier(
     sum_bits = max(
         signed_bits(min(*ends, *b), max(*ends, *b)), shift + out.bits + 2, acc_bits + m_bits
     )
-    words = []
-    for beat in range(channels // lanes):
-        word = 0
-        for lane in reversed(range(lanes)):
-            channel = beat * lanes + lane
-            word = (word << b_bits) | twos(b[channel], b_bits)
-            word = (word << m_bits) | twos(m[channel], m_bits)
-        words.append(word)
+    words = packed(m, b, (m_bits, b_bits), lanes)
     return Rescale(
         {
             "form": "multiplier", "lanes": lanes, "acc_bits": acc_bits, "m_bits": m_bits,
