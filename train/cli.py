@@ -93,7 +93,7 @@ class _Progress:
         from rich.console import Console
         from rich.progress import Progress, TimeRemainingColumn
 
-        screen = Console(stderr=True)
+        self.screen = screen = Console(stderr=True)
         self.bar = Progress(
             *Progress.get_default_columns()[:3],
             TimeRemainingColumn(),
@@ -103,6 +103,8 @@ class _Progress:
         self.tasks: dict[str, Any] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["phase"] == "note":
+            self.screen.print(f"note: {event['text']}", markup=False, highlight=False)
         if "epoch" not in event:
             return
         phase = "float" if event["phase"] == "float" else "mixed"

@@ -49,6 +49,13 @@ def breaks_channels_last(model: nn.Module) -> bool:
     )  # fmt: skip
 
 
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 convolutions are computed without instructions for them, and slower."""
+    if device.type != "cpu":
+        return False
+    return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's parameters lie."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -19,7 +19,7 @@ from .calibration import calibrate
 from .checkpoint import load_weights
 from .controller import AdaQAT
 from .data import Data, load_data
-from .devices import breaks_channels_last, choose_device, device_of
+from .devices import breaks_channels_last, choose_device, device_of, emulates_bf16
 from .models import build_model
 from .module import QuantModule
 from .phases import FILE, FLOAT_FILE, QuantisedPhase, float_phase
@@ -65,6 +65,12 @@ def fit(
     finally:
         if joined:
             ranks.stop()
+
+
+EMULATED_BF16 = (
+    "bf16: true found, but this processor has no bfloat16 instructions: they are emulated and "
+    "training is several times slower; bf16 = false is faster here and trains as well"
+)
 
 
 def _fit(
@@ -115,6 +121,8 @@ def _fit(
         if not started:
             for old in ("log.jsonl", FILE, FLOAT_FILE):
                 (out / old).unlink(missing_ok=True)
+    if recipe.bf16 and emulates_bf16(device):
+        run.log("note", text=EMULATED_BF16)
     float_phase(run, model, started, rewind=found is None)
     float_test = run.score(model.eval(), data.test)[0]
     if found is None:

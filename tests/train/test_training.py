@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from adaqat.deploy import ModelFileError, UsageError, load, lower, simulate
-from adaqat.train import Recipe, calibrate, exact, fit, phases, prepare, pricing
+from adaqat.train import Recipe, calibrate, exact, fit, phases, prepare, pricing, training
 from adaqat.train.checkpoint import load_checkpoint, save_checkpoint
-from adaqat.train.cli import app
+from adaqat.train.cli import _Progress, app
 from adaqat.train.pricing import network_cost
 
 pytest.importorskip("sklearn")
@@ -41,6 +41,29 @@ def toy(monkeypatch: pytest.MonkeyPatch, target: Any) -> None:
     """The table "toy" is the made-up target."""
     known = pricing.load
     monkeypatch.setattr(pricing, "load", lambda name: target if name == "toy" else known(name))
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_bfloat16_without_instructions_for_it_is_said_before_training(
+    monkeypatch: pytest.MonkeyPatch, emulated: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "emulates_bf16", lambda device: emulated)
+    monkeypatch.setattr(training, "float_phase", stop)
+    seen: list[Mapping[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        fit(Recipe.parse({**SHORT, "bf16": True}), listener=seen.append)
+    assert len(seen) == emulated
+    for event in seen:
+        _Progress()(event)
+        assert "bf16: true found" in str(event["text"]) and "bf16 = false" in str(event["text"])
+        assert "note: bf16: true found" in capsys.readouterr().err
+    seen.clear()
+    with pytest.raises(KeyboardInterrupt):
+        fit(Recipe.parse(SHORT), listener=seen.append)
+    assert not seen
 
 
 def test_a_run_leaves_its_files_and_figures(tmp_path: Path) -> None:
