@@ -25,6 +25,7 @@ class Core:
         pairs: whether planes of strided depthwise layers are gathered two channels at a time.
         assembly: whether its loops are assembly.
         field_limit: fields unrolled at most.
+        short_limit: the same where digits have 8 bits, which few multiplies fill.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Core:
     pairs: bool = True
     assembly: bool = True
     field_limit: int = 20
+    short_limit: int = 20
 
     @property
     def thumb1(self) -> bool:
@@ -54,6 +56,6 @@ V7M = Core("armv7m", ThumbCosts(thumb1=False), 400, (1, 1), shifts=False)
 # portable C: whole words, rows and bytes serve compilers best
 RV32 = Core(
     "rv32", Rv32Costs(), 1, (TOGETHER[2], TOGETHER[4]), shifts=True, split_words=False,
-    whole_quads=True, byte_taps=True, pairs=False, assembly=False,
+    whole_quads=True, byte_taps=True, pairs=False, assembly=False, short_limit=24,
 )  # fmt: skip
 CORES = {core.name: core for core in (V6M, V7M, RV32)}

@@ -192,17 +192,18 @@ def field_limit(largest: int, top: int, span: int) -> int:
     return ((1 << (32 // span)) - 1) // worst if worst else 1 << 16
 
 
-def blocks(core: Core, fields: int, limit: int) -> Iterator[tuple[int, int]]:
+def blocks(core: Core, span: int, fields: int, limit: int) -> Iterator[tuple[int, int]]:
     """(words of the unrolled loop, multiplies of a block) that keep the proof.
 
     One block of whole words; or longer blocks, several in a loop, where words end inside them.
 
     Args:
         core: the family.
+        span: digits of a word.
         fields: multipliers in a word.
         limit: multiplies that the proof allows in a block.
     """
-    room = core.field_limit
+    room = core.short_limit if span == 4 else core.field_limit
     whole = min(limit, room) // fields
     if whole:
         yield whole, whole * fields
@@ -226,7 +227,7 @@ def fields_shapes(core: Core, grid: Grid) -> Iterator[FieldsShape]:
                 continue  # as many multipliers in a word as the narrower slot has
             for doubled in (True, False)[grid.step == 1 :]:
                 limit = field_limit(((1 << grid.bits) - 1) << doubled, top, span)
-                for words, block in blocks(core, 32 // span // slot, limit):
+                for words, block in blocks(core, span, 32 // span // slot, limit):
                     yield FieldsShape(
                         grid.bits, slot, doubled, grid.step >> doubled, grid.offset, span, words,
                         block, limit, -grid.act_low, top,

@@ -156,8 +156,6 @@ def test_fewer_bits_never_cost_instructions(core):
 
 
 MISSED = {
-    ("riscv32", False): "a window at w1a1 costs 2.2 % more than at w2a1: codes of a word that is"
-    " not full take a loop of their own",
     ("riscv32", True): "depthwise layers of 2-bit signed activations cost up to 2.9 % more: clang"
     " makes a branch of the limit, which codes at the upper end take",
 }
