@@ -44,7 +44,7 @@ cycles are estimates from instruction timings without memory wait states (those 
 throughout). Every layer was compared with the simulator, every integer, before it was counted. Random weights on
 the symmetric grid.
 
-Measured 2026-11-21, the depthwise and first layers of Cortex-M3, M0+ and riscv32 on 2026-11-30, with arm-none-eabi-gcc 12.2.1 at -O2, Unicorn 2.1.4 and, for Cortex-M55, QEMU 7.2.22
+Measured on 2026-11-30 with arm-none-eabi-gcc 12.2.1 at -O2, Unicorn 2.1.4 and, for Cortex-M55, QEMU 7.2.22
 (riscv32: zig 0.17.0's clang at -O2):
 
     python benchmarks/kernels.py --target TARGET --pairs 8x8,4x8,2x2 \\
@@ -62,9 +62,11 @@ memory or, in long columns, by their sums; they keep bytes where neither is near
 Cortex-M0+, M3 and RISC-V a layer of little flash, or one that gains much, may store narrow codes in wider slots.
 
 Fewer bits never cost more than 2 % more instructions on Cortex-M0+, M3, M4 and M55, at all 64 pairs of widths, signed and
-unsigned (`pytest -m sweep tests/kernels/test_monotone.py`). Missed on riscv32: a window at w1a1 takes 2.2 % more than at
-w2a1, and depthwise layers of 2-bit signed activations up to 2.9 % more, where clang makes a branch of the limit; a barrier
-against it costs more than it saves.
+unsigned (`pytest -m sweep tests/kernels/test_monotone.py`), nor on riscv32 with unsigned activations. Missed on riscv32:
+depthwise layers of signed activations, of which those of 2 bits take up to 2.3 % more than those of 3 and 4 bits (25,659
+against 25,085 instructions at worst): clang makes a branch of the limit, and a quarter of all 2-bit codes lie at the end where it
+is taken. Kept from doing so (a barrier in the helper), the same layer takes 28,361 to 29,933 instructions at w8a8 and 25,007 to
+27,221 at w8a4: every width would pay 3 to 10 % for the last percent of one.
 
 Strides: depthwise layers of stride 2 take at most 1.30 (M0+, M3), 1.29 (M4, M33), 1.31 (M55) and 1.41 (riscv32) times the
 instructions per multiply-accumulate of stride 1, whatever the widths, the zero point and the sign; the goal is 1.3. On
@@ -94,7 +96,7 @@ widths layer by layer. The goal is 2 % for a network and 5 % for a layer.
 
 END = """
 On Cortex-M0+ no kernel's cost depends on its data (a test counts every operator at five kinds of inputs). On riscv32
-(whose rows of convolutions are older than those of its other kernels) those beyond 5 % are the
+those beyond 5 % are the
 first layer of DS-CNN and convolutions at 2 to 4 bits. Not in these networks: average pools over 2x2
 pixels take the same whatever their constants, 30 instructions an output on M0+ and 24 on riscv32.
 

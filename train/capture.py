@@ -13,7 +13,16 @@ from ..deploy.errors import UnsupportedError
 from .constants import apply, is_constant, plain_normalize
 from .exported import export
 from .moves import is_split
-from .nodes import Call, Unsupported, identifier, is_sequence, is_tensor_tuple, shape_of
+from .nodes import (
+    Call,
+    Unsupported,
+    called,
+    identifier,
+    is_item,
+    is_sequence,
+    is_tensor_tuple,
+    shape_of,
+)
 from .read_call import read_node
 from .records import GRID_KINDS, NO_CLAMP, UNIT_KINDS, WEIGHTED, Record
 from .shuffles import find_shuffles
@@ -149,6 +158,8 @@ class _Fuser:
         for node in self.graph.graph.nodes:
             if node in hidden or is_split(node) or is_constant(node):
                 continue
+            if is_item(node) and is_tensor_tuple(node.args[0]) and not is_split(node.args[0]):
+                continue  # the node with several outputs is told once, not once for each
             if node in shuffles:
                 calls.append((node, shuffles[node]))
             elif node.op == "placeholder" and node.users:
@@ -171,8 +182,8 @@ class _Fuser:
                     )
             elif node.op.startswith("call") and is_tensor_tuple(node):
                 self.problems.append(
-                    f"{_source(node)}: several outputs; one tensor per node is "
-                    "supported; split the network"
+                    f"{_source(node)}: {called(node)} with several outputs; split and chunk with "
+                    "plain sizes are supported; write it with them, or one tensor per node"
                 )
         if inputs != 1:
             self.problems.append(

@@ -37,7 +37,9 @@ def make_item(node: fx.Node) -> Call:
     keys = list(index) if isinstance(index, tuple) else [index]
     shape = real_shape(source)
     if shape is None:
-        raise Unsupported("an index into a result that is no tensor; tensors are supported")
+        raise Unsupported(
+            "an index into a result that is no tensor; tensors are supported; split the network"
+        )
     if Ellipsis in keys:
         at = keys.index(Ellipsis)
         keys[at : at + 1] = [slice(None)] * (len(shape) - len(keys) + 1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -133,6 +134,20 @@ def identifier(name: str) -> str:
     """A record name that is a plain ASCII identifier, as the emitted code needs it."""
     text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
     return text if text and not text[0].isdigit() else f"n{text}"
+
+
+def called(node: fx.Node) -> str:
+    """What a node calls, in words: ``method expand``, ``function layer_norm``, ``module rnn``."""
+    target = node.target
+    name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+    if node.op == "call_function":
+        name = name.partition(".")[0]  # the overload of an ATen operator
+    return f"{node.op.removeprefix('call_')} {name}"
+
+
+def is_item(node: fx.Node) -> bool:
+    """Whether a node picks one of the results of another, or indexes it."""
+    return node.op == "call_function" and node.target is operator.getitem
 
 
 def is_tensor_tuple(node: fx.Node) -> bool:

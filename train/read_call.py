@@ -28,6 +28,7 @@ from .nodes import (
     Call,
     Unsupported,
     bind,
+    called,
     first_input,
     make_batch_norm,
     make_clamp,
@@ -285,11 +286,8 @@ def read_node(node: fx.Node, module: nn.Module | None) -> Call:
     if reader is None and getattr(node.target, "__name__", "") in DROP_PATHS:
         reader = _drop_path
     if reader is None:
-        target = node.target
-        name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        name = name.partition(".")[0]  # the overload of an ATen operator
         raise Unsupported(
-            f"{'method' if node.op == 'call_method' else 'function'} {name}; "
+            f"{called(node)}; "
             f"{SUPPORTED} are supported; replace it or keep it outside the network"
         )
     return reader(node)

@@ -204,6 +204,22 @@ def test_one_sample_is_enough() -> None:
     assert kinds(network) == ["input", "flatten", "linear"]
 
 
+def test_several_outputs_are_told_once_and_not_for_each_result() -> None:
+    def forward(self: Body, x: Tensor) -> Tensor:
+        maps = x.unbind(1)
+        return self.rnn((maps[0] + maps[1]).flatten(1))[0]
+
+    with pytest.raises(UnsupportedError) as caught:
+        capture(Body(forward, rnn=nn.GRU(X[0, 0].numel(), 5)), X)
+    told = [problem for problem in caught.value.problems if "several outputs" in problem]
+    assert [problem.partition(";")[0].partition(": ")[2] for problem in told] == [
+        "method unbind with several outputs",
+        "module rnn with several outputs",
+    ]
+    assert all("split and chunk" in text and "one tensor per node" in text for text in told)
+    assert not any("getitem" in problem for problem in caught.value.problems)
+
+
 def test_every_problem_is_named_at_once() -> None:
     class Inner(nn.Module):
         def __init__(self) -> None:
