@@ -139,7 +139,7 @@ def test_moves(tmp_path):
     x = make.node("Flatten", [make.node("Identity", [x])])
     model = make.model(make.quantize(x, 0.05, 7), [1, 6, 5, 4])
     graph = import_onnx(save(model, tmp_path))
-    inputs = floats(np.random.default_rng(1), (6, 5, 4), 0.05)
+    inputs = floats(np.random.default_rng(1), (6, 5, 4), 0.05, 2)
     given = quantize_input(graph, inputs)
     assert compared(graph, model, inputs, given)[1:] == (0, 0)
     assert compare_host(layout(graph, get("c99"), "net"), given).mismatches == 0

@@ -58,6 +58,7 @@ def test_bars(pair, shape):
     assert instructions(shape, *pair) <= BARS[pair][shape]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("shape", ["C1s2", "FC", "DWs2"])
 def test_fewer_bits_never_cost_instructions(shape):
     widths = (8, 5, 4, 3, 2, 1)

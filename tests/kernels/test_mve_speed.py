@@ -59,6 +59,7 @@ def test_bars(pair, shape):
     assert instructions(shape, *pair) <= BARS[shape]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("shape", ["C1s2", "C3s2", "first", "FC", "DWs2"])
 def test_fewer_bits_never_cost_instructions(shape):
     widths = (8, 5, 4, 2, 1)
