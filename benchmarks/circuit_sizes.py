@@ -34,10 +34,10 @@ from adaqat.deploy.types import IntType
 from adaqat.hw_models import load_fabric
 
 DESIGNS = (
-    ("dense", 1, 1, 700), ("dense", 3, 5, 1000), ("dense", 8, 8, 1400),
-    ("chain", 2, 2, 1300), ("chain", 3, 3, 2000), ("chain", 4, 4, 1600), ("chain", 8, 8, 2600),
-    ("residual", 2, 4, 2400), ("residual", 4, 8, 3200), ("residual", 6, 6, 2800),
-    ("separable", 3, 3, 2000), ("separable", 5, 4, 2300), ("separable", 8, 8, 3000),
+    ("dense", 1, 1, 1140), ("dense", 3, 5, 1690), ("dense", 8, 8, 2280),
+    ("chain", 2, 2, 2030), ("chain", 3, 3, 2000), ("chain", 4, 4, 2520), ("chain", 8, 8, 2600),
+    ("residual", 2, 4, 3080), ("residual", 4, 8, 3200), ("residual", 6, 6, 3390),
+    ("separable", 3, 3, 2660), ("separable", 5, 4, 3830), ("separable", 8, 8, 4240),
 )  # fmt: skip
 """(kind, weight bits, activation bits, budget of logic cells)."""
 

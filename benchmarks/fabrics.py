@@ -30,7 +30,7 @@ from adaqat.deploy.rtl.tools import yosys_version  # noqa: E402
 from adaqat.deploy.targets import get  # noqa: E402
 from adaqat.hw_models import load_fabric  # noqa: E402
 
-CASES = ((2, 2, 1), (4, 4, 2), (8, 8, 3), (3, 5, 4), (6, 3, 5), (1, 1, 6))
+CASES = ((2, 2, 1), (4, 4, 2), (8, 8, 3), (1, 1, 6), (3, 5, 4), (6, 3, 5))
 """(weight bits, activation bits, seed of the foldings)."""
 
 

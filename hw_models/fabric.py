@@ -26,6 +26,7 @@ class Fabric(Record):
         bits a word.
     lut_ram_bits: memories that are written are built from LUTs up to this many bits; 0 where the
         family's LUTs are no memories.
+    rom_bits: constant memories are built from LUTs up to this many bits.
     clock_mhz: clock that frame rates are quoted at when nothing else is given.
     synthesis: the yosys command, without top and output.
     by_module: whether modules are synthesised one by one and joined afterwards.
@@ -44,6 +45,7 @@ class Fabric(Record):
     adder_levels: adders between registers in the constant graphs of unrolled layers.
     adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
         per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
+    kept_back: part of a budget of LUTs that the solver leaves free, for what predictions miss.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
         are logic cells after packing where the family has open place and route.
@@ -58,6 +60,7 @@ class Fabric(Record):
     bram_bits: int = Field(gt=0)
     bram_width: int = Field(gt=0)
     lut_ram_bits: int = Field(ge=0)
+    rom_bits: int = Field(gt=0)
     clock_mhz: float = Field(gt=0)
     synthesis: str
     by_module: bool
@@ -78,6 +81,7 @@ class Fabric(Record):
     bitstream: str
     packer_flags: str = "{placed} {bitstream}"
     constrained: bool = False
+    kept_back: float = Field(default=0.0, ge=0, lt=1)
     lut: dict[str, float]
     ff: dict[str, float]
     modules: int = Field(ge=1)

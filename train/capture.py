@@ -12,17 +12,8 @@ from torch import Tensor, fx, nn
 from ..deploy.errors import UnsupportedError
 from .constants import apply, is_constant, plain_normalize
 from .exported import export
-from .moves import is_split
-from .nodes import (
-    Call,
-    Unsupported,
-    called,
-    identifier,
-    is_item,
-    is_sequence,
-    is_tensor_tuple,
-    shape_of,
-)
+from .moves import is_split, is_told
+from .nodes import Call, Unsupported, called, identifier, is_sequence, is_tensor_tuple, shape_of
 from .read_call import read_node
 from .records import GRID_KINDS, NO_CLAMP, UNIT_KINDS, WEIGHTED, Record
 from .shuffles import find_shuffles
@@ -156,10 +147,8 @@ class _Fuser:
         inputs = 0
         shuffles, hidden = find_shuffles(self.graph.graph)
         for node in self.graph.graph.nodes:
-            if node in hidden or is_split(node) or is_constant(node):
+            if node in hidden or is_split(node) or is_constant(node) or is_told(node):
                 continue
-            if is_item(node) and is_tensor_tuple(node.args[0]) and not is_split(node.args[0]):
-                continue  # the node with several outputs is told once, not once for each
             if node in shuffles:
                 calls.append((node, shuffles[node]))
             elif node.op == "placeholder" and node.users:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from .nodes import Call, Unsupported, is_sequence, real_shape, shape_of
+from .nodes import Call, Unsupported, is_sequence, is_tensor_tuple, real_shape, shape_of
 
 SPLITS = {torch.chunk, torch.split, torch.tensor_split, "chunk", "split", "tensor_split"}
 
@@ -18,6 +18,13 @@ SPLITS = {torch.chunk, torch.split, torch.tensor_split, "chunk", "split", "tenso
 def is_split(node: Any) -> bool:
     """Whether a node cuts a tensor into several, which `make_item` reads one by one."""
     return isinstance(node, fx.Node) and node.op.startswith("call") and node.target in SPLITS
+
+
+def is_told(node: Any) -> bool:
+    """Whether a node picks a result of one with several outputs, which itself is the obstacle."""
+    if node.op != "call_function" or node.target is not operator.getitem:
+        return False
+    return is_tensor_tuple(node.args[0]) and not is_split(node.args[0])
 
 
 def _axis(node: fx.Node, axis: int) -> int:

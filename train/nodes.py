@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -143,11 +142,6 @@ def called(node: fx.Node) -> str:
     if node.op == "call_function":
         name = name.partition(".")[0]  # the overload of an ATen operator
     return f"{node.op.removeprefix('call_')} {name}"
-
-
-def is_item(node: fx.Node) -> bool:
-    """Whether a node picks one of the results of another, or indexes it."""
-    return node.op == "call_function" and node.target is operator.getitem
 
 
 def is_tensor_tuple(node: fx.Node) -> bool:

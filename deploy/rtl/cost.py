@@ -14,14 +14,18 @@ from typing import Any
 from ...hw_models import Fabric
 from .design import Design, Edge
 from .dsp import LANES, RESCALE, SUMS, chosen, slices
-from .plan import LUT_MEMORY_BITS, RtlPlan, bits_for
+from .plan import RtlPlan, bits_for
 
 FEATURES = (
     "module", "counter", "mux", "lane", "operand", "product", "tree", "accumulator", "waiting",
-    "rescale_product", "rescale_sum", "serial", "threshold", "table",
-    "queue", "add_product", "stream", "link",
+    "rescale_product", "rescale_sum", "serial", "threshold", "table", "weights",
+    "queue", "held", "ring", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
+HELD_BITS = 64
+"""Memories that are written become registers up to this size: synthesis finds a block too dear."""
+RING_BITS = 1024
+"""The same where a family's LUTs are memories (no price elsewhere); larger ones are blocks."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Resources:
         )
 
 
-def features(plan: RtlPlan) -> dict[str, float]:
+def features(plan: RtlPlan, fabric: Fabric) -> dict[str, float]:
     """Counts of a module by feature, each in bits, products of bits, or modules.
 
     Products in DSP slices are no LUTs.
@@ -51,10 +55,12 @@ def features(plan: RtlPlan) -> dict[str, float]:
     found["stream"] = sum(port.width for port in plan.inputs) + plan.output.width
     found["queue"] = _queue(plan.output.width, queue_words(v))
     if v.get("rescale"):
-        _rescale(found, v["rescale"])
+        _rescale(found, v["rescale"], fabric)
     found["counter"] += v.get("counters", 0)
     if plan.template == "lookup":
-        found["table"] += sum(rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits))
+        found["table"] += sum(
+            rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits, fabric)
+        )
     if plan.template == "mul":
         found["product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
     if plan.template == "add" and v["form"] == "serial":
@@ -63,15 +69,19 @@ def features(plan: RtlPlan) -> dict[str, float]:
         for bits, m_bits in zip(v["in_bits"], v["m_bits"], strict=True):
             found["add_product"] += v["lanes"] * bits * m_bits
         found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
+    if "capacity" in v:
+        bits = plan.inputs[0].width * (v["capacity"] << v["word_bits"])
+        kind = "held" if bits <= HELD_BITS else "ring"
+        found[kind] = v.get("copies", 1) * bits if bits <= RING_BITS else 0.0
     if "combine" in v:
-        _window(found, v)
+        _window(found, v, fabric)
     for kind, name in ((LANES, "product"), (RESCALE, "rescale_product"), (SUMS, "add_product")):
         if chosen(plan, kind):
             found[name] = 0.0
     return found
 
 
-def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
+def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> None:
     if "spare_bits" in v:
         found["counter"] += _counters(v)
     if v["combine"] == "graph":
@@ -83,8 +93,8 @@ def _window(found: dict[str, float], v: Mapping[str, Any]) -> None:
     found["accumulator"] = v["pe"] * v["acc_bits"]
     found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
     if v["combine"] == "mac":
-        if v["rom_style"] or v["rom_small"]:
-            found["table"] += v["rom_words"] * lanes * v["stored_bits"]
+        bits = v["rom_words"] * lanes * v["stored_bits"]
+        found["weights"] = bits if v["rom_style"] else _small(bits, fabric)
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
@@ -111,12 +121,12 @@ def _counters(v: Mapping[str, Any]) -> float:
     return bits
 
 
-def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
+def _rescale(found: dict[str, float], r: Mapping[str, Any], fabric: Fabric) -> None:
     if r["form"] == "serial":
         found["serial"] += r["lanes"] * (3 * r["a_bits"] + r["high_bits"])
         for name in ("starts", "turns"):
             bits = r[name].width * r[name].depth
-            found["table"] += bits if r[f"{name}_style"] else _small(bits)
+            found["table"] += bits if r[f"{name}_style"] else _small(bits, fabric)
         return
     if r["form"] == "constant":
         found["rescale_sum"] += r["sum_bits"]
@@ -124,10 +134,11 @@ def _rescale(found: dict[str, float], r: Mapping[str, Any]) -> None:
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
         found["rescale_sum"] += r["lanes"] * r["sum_bits"]
-        found["table"] += r["table"].width * r["table"].depth
+        found["table"] += _small(r["table"].width * r["table"].depth, fabric)
         return
     found["threshold"] += r["lanes"] * r["levels"] * r["acc_bits"]
-    found["table"] += sum(t.width * t.depth for lane in r["tables"] for t in lane)
+    tables = (table for lane in r["tables"] for table in lane)
+    found["table"] += sum(_small(t.width * t.depth, fabric) for t in tables)
 
 
 def queue_words(v: Mapping[str, Any]) -> int:
@@ -138,11 +149,11 @@ def queue_words(v: Mapping[str, Any]) -> int:
 
 def _queue(width: int, words: int) -> float:
     """Bits of registers: all of a short queue, one beat of a longer one."""
-    return width * (words if words <= 4 else 1)
+    return width * (words if words <= 4 or width * words <= HELD_BITS else 1)
 
 
-def _small(bits: float) -> float:
-    return bits if bits <= LUT_MEMORY_BITS else 0.0
+def _small(bits: float, fabric: Fabric) -> float:
+    return bits if bits <= fabric.rom_bits else 0.0
 
 
 def brams(plan: RtlPlan, fabric: Fabric) -> int:
@@ -172,7 +183,7 @@ def ram_blocks(width: int, depth: int, fabric: Fabric) -> int:
 
 def blocks(width: int, depth: int, fabric: Fabric) -> int:
     """Block memories of ``depth`` words of ``width`` bits; 0 where LUTs serve."""
-    if width * depth <= LUT_MEMORY_BITS:
+    if width * depth <= fabric.rom_bits:
         return 0
     options = []
     each = fabric.bram_width
@@ -184,7 +195,7 @@ def blocks(width: int, depth: int, fabric: Fabric) -> int:
 
 def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
-    counts, v = features(plan), plan.values
+    counts, v = features(plan, fabric), plan.values
     made = Resources(
         fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
     )
@@ -233,11 +244,12 @@ def edge_resources(edge: Edge, fabric: Fabric) -> Resources:
     return Resources(fabric.price(counts), fabric.flip_flops(counts), 0, count)
 
 
-def design_features(design: Design) -> dict[str, float]:
+def design_features(design: Design, fabric: Fabric) -> dict[str, float]:
     """Counts of a whole design by feature."""
     total = dict.fromkeys(FEATURES, 0.0)
     for counts in [
-        *(features(module.plan) for module in design.modules), *map(edge_features, design.edges)
+        *(features(module.plan, fabric) for module in design.modules),
+        *map(edge_features, design.edges),
     ]:
         for name, count in counts.items():
             total[name] += count

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import ceil
 
 from ...hw_models import Fabric, load_fabric
 from ..errors import UnsupportedError, UsageError
 from ..graph import Graph, Node
 from ..solver import solve
 from ..targets import Target
-from .cost import module_resources
+from .cost import design_resources, module_resources
 from .design import lay_out
 from .engines import check_engines, engine_of, unrolled_plans
 from .goals import Goals
@@ -117,13 +118,31 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
     if not options:
         # nothing with Verilog: the layout names what is missing
         return {}
+    if goals.lut is None:
+        return _chosen(graph, target, options, goals, 0)
+    # streams between layers depend on both sides' foldings: what they take is seen afterwards
+    kept = ceil(goals.lut * fabric.kept_back)
+    spare = kept
+    while True:
+        folds = _chosen(graph, target, options, goals, spare)
+        design = with_deep_queues(lay_out(graph, target, "net", folds))
+        over = ceil(design_resources(design, fabric).lut) + kept - goals.lut
+        if over <= 0:
+            return folds
+        spare += over
+
+
+def _chosen(
+    graph: Graph, target: Target, options: Mapping[str, Sequence[Choice]], goals: Goals, spare: int
+) -> dict[str, Fold]:
+    """The best foldings of the layers that leave ``spare`` LUTs of the budget."""
     if goals.latency is None:
-        return _solved(graph, options, goals)
-    return _fast_enough(graph, target, options, goals)
+        return _solved(graph, options, goals, spare)
+    return _fast_enough(graph, target, options, goals, spare)
 
 
 def _fast_enough(
-    graph: Graph, target: Target, options: Mapping[str, Sequence[Choice]], goals: Goals
+    graph: Graph, target: Target, options: Mapping[str, Sequence[Choice]], goals: Goals, spare: int
 ) -> dict[str, Fold]:
     """The largest interval, by bisection, whose smallest circuit keeps the latency."""
     steps = sorted({c.cycles for found in options.values() for c in found})
@@ -134,7 +153,7 @@ def _fast_enough(
     while low <= high:
         middle = (low + high) // 2
         try:
-            folds = _solved(graph, options, replace(goals, interval=steps[middle]))
+            folds = _solved(graph, options, replace(goals, interval=steps[middle]), spare)
         except UsageError as failed:
             error, low = failed, middle + 1
             continue
@@ -152,7 +171,7 @@ def _fast_enough(
 
 
 def _solved(
-    graph: Graph, options: Mapping[str, Sequence[Choice]], goals: Goals
+    graph: Graph, options: Mapping[str, Sequence[Choice]], goals: Goals, spare: int
 ) -> dict[str, Fold]:
     from ortools.sat.python import cp_model
 
@@ -172,7 +191,7 @@ def _solved(
         return cp_model.LinearExpr.weighted_sum(every, weights)
 
     if goals.lut is not None:
-        model.add(total("lut") <= goals.lut)
+        model.add(total("lut") <= goals.lut - spare)
     if goals.bram is not None:
         model.add(total("bram") <= goals.bram)
     slowest = max(c.cycles for found in options.values() for c in found)
@@ -188,7 +207,7 @@ def _solved(
         model.minimize(1000 * total("lut") + total("bram"))
     solver = solve(model, EFFORT)
     if solver is None:
-        raise UsageError(_infeasible(graph, options, goals))
+        raise UsageError(_infeasible(graph, options, goals, spare))
     return {
         name: next(
             choice.fold
@@ -218,22 +237,23 @@ def _check_reach(
 
 
 def _infeasible(
-    graph: Graph, options: Mapping[str, Sequence[Choice]], goals: Goals
+    graph: Graph, options: Mapping[str, Sequence[Choice]], goals: Goals, spare: int
 ) -> str:
     """Which layer binds: the one that takes most of what is short, at its smallest."""
     limit = goals.interval or max(c.cycles for found in options.values() for c in found)
     fitting = {
         name: [c for c in found if c.cycles <= limit] for name, found in options.items()
     }
-    for what, most in (("lut", goals.lut), ("bram", goals.bram)):
+    for what, most, left in (("lut", goals.lut, spare), ("bram", goals.bram, 0)):
         least = {name: min(getattr(c, what) for c in found) for name, found in fitting.items()}
-        needed = sum(least.values())
+        needed = sum(least.values()) + left
         if most is not None and needed > most:
             worst = max(least, key=lambda name: least[name])
+            share = f", {left} of them for streams and reserve" if left else ""
             return (
                 f"--goal {what}={most}: at least {needed} predicted for one frame in {limit}"
-                f" cycles; {graph[worst].source} binds with {least[worst]}; allow more cycles a"
-                " frame, more of the device, or fewer bits there"
+                f" cycles{share}; {graph[worst].source} binds with {least[worst]}; allow more"
+                " cycles a frame, more of the device, or fewer bits there"
             )
     return (
         f"--goal: LUTs {goals.lut} and block memories {goals.bram} cannot be kept together with"

@@ -47,8 +47,8 @@ def fit(designs: Sequence[Design], fabric: Fabric) -> Fit:
                 design, fabric, flatten=False, netlist=folder / f"{design.name}.json",
                 parts=folder if fabric.router else None,
             )
-            parts = [(module.ident, features(module.plan)) for module in design.modules]
-            for name, counts in [*parts, (design.name, design_features(design))]:
+            parts = [(module.ident, features(module.plan, fabric)) for module in design.modules]
+            for name, counts in [*parts, (design.name, design_features(design, fabric))]:
                 made = counted(cells, name)
                 rows.append([counts[feature] for feature in FEATURES])
                 luts.append(packed(folder / f"{name}.json", fabric) if fabric.router else made.lut)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plan import LUT_MEMORY_BITS, Rom, bits_for, signed_bits
+from .plan import Rom, bits_for, signed_bits
 
 if TYPE_CHECKING:
     from .engine import Job
@@ -33,7 +33,6 @@ def weight_memory(job: Job) -> tuple[dict[str, Any], Rom]:
     literals = {
         "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
         "rom_style": "", "rom_words": depth,
-        "rom_small": job.pe * simd * stored * depth <= LUT_MEMORY_BITS,
         "rom_bits": bits_for(depth - 1),
     }  # fmt: skip
     rom = Rom(

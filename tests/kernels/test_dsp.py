@@ -61,11 +61,16 @@ TURNS = [0, pytest.param(1, marks=pytest.mark.sweep)]
 """Which cases take which of two kinds of network; the other half belongs to the long suite."""
 
 
-@pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize(
-    ("make", "weight_bits", "act_bits"),
-    [(make, *pair) for make in NETS for pair in FEW.get(make, PAIRS)],
-)
+def cases():
+    """Every network at its pairs of widths, twice; one in four or two of them in the usual run."""
+    for number, make in enumerate(NETS):
+        for place, pair in enumerate(FEW.get(make, PAIRS)):
+            for turn in (0, 1):
+                later = turn or (make not in FEW and (place + number) % 2)
+                yield pytest.param(make, *pair, turn, marks=[pytest.mark.sweep] if later else [])
+
+
+@pytest.mark.parametrize(("make", "weight_bits", "act_bits", "turn"), list(cases()))
 def test_assembly_and_twin(make, weight_bits, act_bits, turn):
     hard = (weight_bits + act_bits // 2 + turn) % 2 == 1  # signed, weights at the ends
     net = make(weight_bits, act_bits, signed=hard, extreme=hard, seed=act_bits)

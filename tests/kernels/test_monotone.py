@@ -37,7 +37,7 @@ TOLERANCE = 1.02
 SLACK = {"riscv32": 32, "cortex-m55": 8, "cortex-m0plus": 16, "cortex-m3": 16}
 """Instructions of a node that are no matter of tolerance: entering a layer of a few hundred."""
 BITS = tuple(range(8, 0, -1))
-FEW = [(w, a) for w in (8, 5, 4, 3, 2, 1) for a in (8, 4, 2)]
+FEW = [(w, a) for w in (8, 4, 3, 2, 1) for a in (8, 2)]
 ALL = [(w, a) for w in BITS for a in BITS]
 ONE = (1, 1, 1, 1)
 OUT = IntType(8, False)

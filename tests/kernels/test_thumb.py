@@ -30,8 +30,6 @@ from adaqat.deploy.verification import Tally, compare_host
 PAIRS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
 FEW = [(8, 8), (7, 8), (6, 7), (5, 8), (4, 8), (3, 8), (2, 8), (1, 8), (4, 4), (3, 3), (2, 2),
        (1, 1), (8, 2), (2, 5)]
-TURNS = [0, pytest.param(1, marks=pytest.mark.sweep)]
-"""Which cases take which of two kinds of network; the other half belongs to the long suite."""
 
 
 def on_device(net, target, codes, **options) -> Tally:
@@ -45,9 +43,16 @@ def on_device(net, target, codes, **options) -> Tally:
     return tally
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("weight_bits", "act_bits"), FEW)
-@pytest.mark.parametrize("turn", TURNS)
+def cases():
+    """Every core at every pair of widths, twice; in the usual run a pair on one of the cores."""
+    for number, target in enumerate(TARGETS):
+        for place, pair in enumerate(FEW):
+            for turn in (0, 1):
+                later = turn or (place + number) % 2
+                yield pytest.param(target, *pair, turn, marks=[pytest.mark.sweep] if later else [])
+
+
+@pytest.mark.parametrize(("target", "weight_bits", "act_bits", "turn"), list(cases()))
 def test_every_geometry_on_the_host(target, weight_bits, act_bits, turn):
     for number, make in enumerate(NETS.values()):
         signed = (weight_bits + act_bits + number) % 2 == 0

@@ -91,11 +91,11 @@ def test_prices_are_those_of_the_deployed_circuit(module: QuantModule, images: T
     luts = []
     for bits in cases:
         found = deployed(module, images, bits)
-        assert cost.total("lut", bits) == pytest.approx(found.lut, rel=0.04)
+        assert cost.total("lut", bits) == pytest.approx(found.lut, rel=0.06)
         assert abs(cost.total("bram", bits) - found.bram) <= 3
         assert cost.total("dsp", bits) == pytest.approx(found.dsp, abs=2)
         luts.append(cost.total("lut", bits))
-    assert luts[2] < 0.6 * luts[0]
+    assert luts[2] < 0.65 * luts[0]
 
 
 def test_a_search_keeps_the_budget_of_the_circuit(module: QuantModule, images: Tensor) -> None:

@@ -48,7 +48,8 @@ def killed(recipe: Path, out: Path, steps: int) -> int:
     ("method", "gradients", "deaths"),
     # a checkpoint every two steps and death in the third: every life begins and ends elsewhere;
     # methods whose widths are trained take two gradients in a step of the search
-    [("adaqat", 3, 4), ("fracbits", 5, 2), ("softmax", 5, 2)],
+    [("adaqat", 3, 4), pytest.param("fracbits", 5, 2, marks=pytest.mark.sweep),
+     pytest.param("softmax", 5, 2, marks=pytest.mark.sweep)],
 )
 def test_kill_minus_nine_at_any_step_changes_no_bit(
     tmp_path: Path, method: str, gradients: int, deaths: int
