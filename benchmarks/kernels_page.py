@@ -111,9 +111,10 @@ compilers and levels:
     pytest -m sweep tests/kernels/test_levels.py     # every family's own networks at six pairs, all levels and compilers
     pytest -m sweep tests/kernels/test_thumb.py tests/kernels/test_rv32.py tests/kernels/test_mve.py   # the same, 64 pairs
 
-On 2026-11-30, after the last changes of the kernels without DSP: the four networks at three pairs of widths on M3, M0+ and
-riscv32 and the layers above, 0 mismatches; the kernels' own tests but for a part of those on the host. `test_exact.py` is
-new and has not been run to its end yet; the other sweeps were last run before these changes.
+On 2026-11-30, with the committed templates, **0 mismatches**: `test_exact.py` 360 cases of eight networks each (46 minutes on a
+busy core), its 24 riscv32 cases again after that core's last change; its 24 cases of riscv32 with GCC were skipped, no such
+compiler was there. `test_levels.py` 58 cases (5 skipped for the same reason), `test_rv32.py` 128, `test_thumb.py` 128,
+`test_mve.py` 118, and the networks and layers of this page.
 
 ## What stands between these figures and the hardware
 
