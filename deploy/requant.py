@@ -71,7 +71,8 @@ class Requant:
 
         The rule is computed in float64 as ``floor(acc*(m*2^(p-s)) + (bias*m*2^-s + 1/2 + z))``:
         every number here is a multiple of ``2^-s`` below ``2^(49-s)`` and so exact, and scaling by
-        powers of two rounds nothing. (Blocks, so that intermediate results stay in the cache.)
+        powers of two rounds nothing. (Blocks, so that intermediate results stay in the cache.
+        Where no output is negative, conversion to integers cuts off what the floor would.)
         """
         factor = np.ldexp(self.m.astype(np.float64), self.p - self.s)
         offset = np.ldexp((self.bias * self.m).astype(np.float64), -self.s) + 0.5 + self.z
@@ -84,7 +85,8 @@ class Requant:
             y = buffer[: len(part)]
             np.multiply(part, factor, out=y)
             y += offset
-            np.floor(y, out=y)
+            if self.lo < 0:
+                np.floor(y, out=y)
             np.clip(y, self.lo, self.hi, out=y)
             result[start : start + rows] = y
         return result.reshape(acc.shape)

@@ -102,6 +102,21 @@ def test_the_simulator_reaches_both_ends_of_its_clamp():
     assert sums.apply([np.array([-90, -6, 0, 10, 90])]).tolist() == [-3, -3, 0, 5, 5]
 
 
+@pytest.mark.parametrize("lo", [-128, -1, 0, 1, 7])
+def test_codes_below_and_above_every_lower_end(lo):
+    """Where no code is negative nothing is floored: sums just below a code must not differ."""
+    rng = np.random.default_rng(7)
+    m, s = rng.integers(-(1 << 15), 1 << 15, 64), rng.integers(17, 30, 64)
+    bias, z = rng.integers(-(10**6), 10**6, 64), rng.integers(-5, 6, 64)
+    acc = rng.integers(-(1 << 19), 1 << 19, (400, 64))
+    acc[:64] = np.where(m == 0, 0, -bias + np.arange(-32, 32)[:, None] * (1 << 12) // 5)
+    wanted = ((acc + bias) * m + (np.int64(1) << (s - 1)) >> s) + z
+    found = Requant(0, bias, m, s, z, lo, 120).apply(acc)
+    assert np.array_equal(found, np.clip(wanted, lo, 120))
+    assert (wanted < lo).any() and (wanted > 120).any()
+    assert ((wanted >= lo) & (wanted <= 120)).any()
+
+
 def test_the_simulators_sum_equals_its_rule():
     for s in range(1, 24):
         half = 1 << (s - 1)
