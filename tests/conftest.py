@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,22 @@ if importlib.util.find_spec("adaqat") is None:
     adaqat = types.ModuleType("adaqat")
     adaqat.__path__ = [str(ROOT)]
     sys.modules["adaqat"] = adaqat
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m takes its choice
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked ``thinned(n)``, one case in n stays outside the sweep: another one of every
+    n that follow each other, so that a parameter of n values goes through them in turn.
+    """
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("thinned")
+        if mark:
+            name = item.nodeid.partition("[")[0]
+            place, every = seen[name], mark.args[0]
+            seen[name] += 1
+            if (place + place // every) % every:
+                item.add_marker(pytest.mark.sweep)
 
 
 @pytest.fixture(scope="session")

@@ -39,24 +39,24 @@ def awkward(weight_bits: int, act_bits: int, *, signed: bool, extreme: bool = Fa
     return graph(x, a, b, c, d, e, f, g, h)
 
 
-@pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.sweep)])
+@pytest.mark.thinned(4)
+@pytest.mark.parametrize("kind", range(4))
 @pytest.mark.parametrize(("weight_bits", "act_bits"), PAIRS)
-def test_host_at_every_pair(weight_bits, act_bits, turn):
+def test_host_at_every_pair(weight_bits, act_bits, kind):
     signed, extreme = (weight_bits + act_bits) % 2 == 0, (weight_bits + act_bits) % 4 < 2
-    cases = (
+    target, setting, make = (
         ("cortex-m4", "size", every_operator),
-        ("cortex-m0plus", "ram", every_operator),
         ("cortex-m4", "ram", awkward),
         ("cortex-m0plus", "size", awkward),
-    )
-    for target, setting, make in cases[(weight_bits + turn) % 2 :: 2]:
-        net = make(weight_bits, act_bits, signed=signed, extreme=extreme, seed=weight_bits)
-        model = layout(net, get(target), "net", setting)
-        result = compare_host(model, make_inputs(net, samples=16, seed=act_bits)).result()
-        assert result.mismatches == 0, (target, setting, result.first_mismatch)
-        signed, extreme = not signed, extreme != signed
+        ("cortex-m0plus", "ram", every_operator),
+    )[kind]
+    net = make(weight_bits, act_bits, signed=signed, extreme=extreme, seed=weight_bits)
+    model = layout(net, get(target), "net", setting)
+    result = compare_host(model, make_inputs(net, samples=16, seed=act_bits)).result()
+    assert result.mismatches == 0, result.first_mismatch
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("weight_bits", "act_bits"), FEW)
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "cortex-m3"])
 @pytest.mark.parametrize("setting", SETTINGS)

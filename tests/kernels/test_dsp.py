@@ -83,6 +83,7 @@ def test_assembly_and_twin(make, weight_bits, act_bits, turn):
     assert tally.mismatches == 0, tally.first
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("compiler", "optimise"),
     [("gcc", "-O2"), ("gcc", "-O3"), ("gcc", "-Os"), ("zig", "-O2"), ("zig", "-O3"),
@@ -115,6 +116,7 @@ def test_zig_compiles_for_size(make, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("core", ["cortex-m7", "cortex-m33"])
 @pytest.mark.parametrize("make", NETS)
 def test_other_cores(make, core):
@@ -150,6 +152,7 @@ def fused_relu(rule):
     return replace(rule, lo=rule.lo + 3, hi=rule.hi - 4)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("change", [constant_channels, fused_relu])
 @pytest.mark.parametrize("make", NETS)
 @pytest.mark.parametrize(("weight_bits", "act_bits"), [(8, 8), (4, 4), (2, 3)])

@@ -79,6 +79,7 @@ def check_everywhere(net, codes, core="cortex-m4", **more):
     assert tally.mismatches == 0, tally.first
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("make", MAKERS)

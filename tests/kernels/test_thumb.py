@@ -63,6 +63,7 @@ def test_every_geometry_on_the_host(target, weight_bits, act_bits, turn):
         assert tally.mismatches == 0, tally.first
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("weight_bits", "act_bits"), FEW)
@@ -189,6 +190,7 @@ def emitted(net, target, folder) -> list:
     return sorted(folder.glob("*.c"))
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("bits", [8, 3])
 def test_strict_compilers_are_silent(target, bits, tmp_path):

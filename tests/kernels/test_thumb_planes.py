@@ -56,6 +56,7 @@ def paired(net, target) -> bool:
     return planned is not None and planned[0].values["paired"]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_strided_layers_are_exact(target, geometry):

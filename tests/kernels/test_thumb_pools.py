@@ -31,6 +31,7 @@ POOLS = [
 ]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("geometry", POOLS)
 @pytest.mark.parametrize("kind", ["average", "largest"])

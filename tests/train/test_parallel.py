@@ -38,6 +38,7 @@ def read(out: Path, rank: int) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
+@pytest.mark.sweep
 def test_processes_agree_on_trained_candidates(tmp_path: Path) -> None:
     # against one process there is no equality here: rounding errors decide between candidates that
     # score alike after their training
