@@ -2,7 +2,7 @@
 # make setup   .venv with everything (a second call returns at once)
 # make demo    trains, deploys and verifies the digits network; DATA_ROOT=... adds a larger data set
 # make test    all that CI runs; PYTEST_ARGS="-m 'not slow and not sweep'" leaves out the slow tests
-# make sweep   the exhaustive sweeps over widths, shapes and random networks, which take an hour
+# make sweep   the exhaustive sweeps over widths, shapes and random networks, which take some hours
 # make lint    ruff and mypy
 VENV ?= .venv
 PY := $(VENV)/bin/python
