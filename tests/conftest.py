@@ -32,8 +32,10 @@ if importlib.util.find_spec("adaqat") is None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m takes its choice
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test marked ``thinned(n)``, one case in n stays outside the sweep: another one of every
-    n that follow each other, so that a parameter of n values goes through them in turn.
+    """Of a test marked ``thinned(n)``, one case in n stays outside the sweep.
+
+    Those whose places have digits, to base n, that add up to a multiple of n: one of every n that
+    follow each other, and another one whatever a parameter's period is.
     """
     seen: Counter[str] = Counter()
     for item in items:
@@ -42,7 +44,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = item.nodeid.partition("[")[0]
             place, every = seen[name], mark.args[0]
             seen[name] += 1
-            if (place + place // every) % every:
+            digits = 0
+            while place:
+                place, digit = divmod(place, every)
+                digits += digit
+            if digits % every:
                 item.add_marker(pytest.mark.sweep)
 
 

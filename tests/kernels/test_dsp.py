@@ -57,20 +57,12 @@ FEW = {depthwise: DEEP, windows: DEEP, strides: DEEP, column: DEEP,
        sums: [(8, 8), (4, 3), (1, 1)], one_channel: PAIRS[::2]}  # fmt: skip
 
 
-TURNS = [0, pytest.param(1, marks=pytest.mark.sweep)]
-"""Which cases take which of two kinds of network; the other half belongs to the long suite."""
-
-
-def cases():
-    """Every network at its pairs of widths, twice; one in four or two of them in the usual run."""
-    for number, make in enumerate(NETS):
-        for place, pair in enumerate(FEW.get(make, PAIRS)):
-            for turn in (0, 1):
-                later = turn or (make not in FEW and (place + number) % 2)
-                yield pytest.param(make, *pair, turn, marks=[pytest.mark.sweep] if later else [])
-
-
-@pytest.mark.parametrize(("make", "weight_bits", "act_bits", "turn"), list(cases()))
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize(
+    ("make", "weight_bits", "act_bits"),
+    [(make, *pair) for make in NETS for pair in FEW.get(make, PAIRS)],
+)
 def test_assembly_and_twin(make, weight_bits, act_bits, turn):
     hard = (weight_bits + act_bits // 2 + turn) % 2 == 1  # signed, weights at the ends
     net = make(weight_bits, act_bits, signed=hard, extreme=hard, seed=act_bits)
@@ -152,11 +144,11 @@ def fused_relu(rule):
     return replace(rule, lo=rule.lo + 3, hi=rule.hi - 4)
 
 
-@pytest.mark.thinned(2)
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("change", [constant_channels, fused_relu])
 @pytest.mark.parametrize("make", NETS)
 @pytest.mark.parametrize(("weight_bits", "act_bits"), [(8, 8), (4, 4), (2, 3)])
-@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("turn", [0, 1])
 def test_constants_per_channel_and_narrow_clamps(make, weight_bits, act_bits, change, turn):
     signed = (act_bits // 4 + (change is fused_relu) + turn) % 2 == 1
     net = with_requant(make(weight_bits, max(4, act_bits), signed=signed), change)

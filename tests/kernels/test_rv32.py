@@ -28,8 +28,6 @@ from adaqat.hw_models.thumb_core import RV32
 TARGET = "riscv32"
 PAIRS = [(w, a) for w in range(1, 9) for a in range(1, 9)]
 FEW = [(8, 8), (7, 8), (6, 7), (5, 8), (4, 8), (3, 3), (2, 2), (1, 8), (8, 2)]
-TURNS = [0, pytest.param(1, marks=pytest.mark.sweep)]
-"""Which cases take which of two kinds of network; the other half belongs to the long suite."""
 
 
 def on_device(net, codes, **options) -> Tally:
@@ -44,8 +42,9 @@ def on_device(net, codes, **options) -> Tally:
     return tally
 
 
+@pytest.mark.thinned(2)
+@pytest.mark.parametrize("turn", [0, 1])
 @pytest.mark.parametrize(("weight_bits", "act_bits"), FEW)
-@pytest.mark.parametrize("turn", TURNS)
 def test_every_geometry_on_the_host(weight_bits, act_bits, turn):
     for number, make in enumerate(NETS.values()):
         signed = (weight_bits + act_bits + number) % 2 == 0

@@ -43,16 +43,10 @@ def on_device(net, target, codes, **options) -> Tally:
     return tally
 
 
-def cases():
-    """Every core at every pair of widths, twice; in the usual run a pair on one of the cores."""
-    for number, target in enumerate(TARGETS):
-        for place, pair in enumerate(FEW):
-            for turn in (0, 1):
-                later = turn or (place + number) % 2
-                yield pytest.param(target, *pair, turn, marks=[pytest.mark.sweep] if later else [])
-
-
-@pytest.mark.parametrize(("target", "weight_bits", "act_bits", "turn"), list(cases()))
+@pytest.mark.thinned(4)
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("weight_bits", "act_bits"), FEW)
 def test_every_geometry_on_the_host(target, weight_bits, act_bits, turn):
     for number, make in enumerate(NETS.values()):
         signed = (weight_bits + act_bits + number) % 2 == 0
