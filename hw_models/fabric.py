@@ -44,7 +44,7 @@ class Fabric(Record):
     packer_flags: arguments of that program, with {placed} and {bitstream} for the files.
     adder_levels: adders between registers in the constant graphs of unrolled layers.
     adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
-        per bit of every number that is subtracted somewhere (`benchmarks/unrolled.py`).
+        per bit of every number that is subtracted somewhere (`benchmarks/engines.py`).
     kept_back: part of a budget of LUTs that the solver leaves free, for what predictions miss.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which

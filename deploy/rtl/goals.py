@@ -27,7 +27,7 @@ class Goals:
         clock_mhz: clock that turns cycles into time.
         interval: most cycles between frames.
         latency: most cycles of one frame.
-        lut: most LUTs, predicted.
+        lut: most LUTs (logic cells), of which the family's `kept_back` stays free.
         bram: most block memories, predicted.
         board: the board to emit for, whose oscillator is the clock.
         reload: whether another network's weights can be written into folded layers.
