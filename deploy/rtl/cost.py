@@ -24,8 +24,6 @@ FEATURES = (
 """Names of all features; each has a price in LUTs and in flip-flops."""
 HELD_BITS = 64
 """Memories that are written become registers up to this size: synthesis finds a block too dear."""
-RING_BITS = 1024
-"""The same where a family's LUTs are memories (no price elsewhere); larger ones are blocks."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,10 @@ def features(plan: RtlPlan, fabric: Fabric) -> dict[str, float]:
         found["rescale_sum"] += v["lanes"] * v["sum_bits"] * len(v["m"])
     if "capacity" in v:
         bits = plan.inputs[0].width * (v["capacity"] << v["word_bits"])
-        kind = "held" if bits <= HELD_BITS else "ring"
-        found[kind] = v.get("copies", 1) * bits if bits <= RING_BITS else 0.0
+        if bits <= HELD_BITS:
+            found["held"] = v.get("copies", 1) * bits
+        elif bits <= fabric.lut_ram_bits:
+            found["ring"] = v.get("copies", 1) * bits
     if "combine" in v:
         _window(found, v, fabric)
     for kind, name in ((LANES, "product"), (RESCALE, "rescale_product"), (SUMS, "add_product")):
