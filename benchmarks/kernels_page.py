@@ -61,12 +61,9 @@ On Cortex-M55 every width computes on bytes: narrow codes stay packed in flash a
 memory or, in long columns, by their sums; they keep bytes where neither is nearly free. Depthwise layers keep bytes. On
 Cortex-M0+, M3 and RISC-V a layer of little flash, or one that gains much, may store narrow codes in wider slots.
 
-Fewer bits never cost more than 2 % more instructions on Cortex-M0+, M3, M4 and M55, at all 64 pairs of widths, signed and
-unsigned (`pytest -m sweep tests/kernels/test_monotone.py`), nor on riscv32 with unsigned activations. Missed on riscv32:
-depthwise layers of signed activations, of which those of 2 bits take up to 2.3 % more than those of 3 and 4 bits (25,659
-against 25,085 instructions at worst): clang makes a branch of the limit, and a quarter of all 2-bit codes lie at the end where it
-is taken. Kept from doing so (a barrier in the helper), the same layer takes 28,361 to 29,933 instructions at w8a8 and 25,007 to
-27,221 at w8a4: every width would pay 3 to 10 % for the last percent of one.
+Fewer bits never cost more than 2 % more instructions on Cortex-M0+, M3, M4, M55 and riscv32, at all 64 pairs of widths,
+signed and unsigned (`pytest -m sweep tests/kernels/test_monotone.py`). On riscv32 the upper limit of codes of 2 to 4 bits is two
+instructions of assembly with a C twin: clang makes a branch of the C, which codes at the limit take, a quarter of all at 2 bits.
 
 Strides: depthwise layers of stride 2 take at most 1.30 (M0+, M3), 1.29 (M4, M33), 1.31 (M55) and 1.41 (riscv32) times the
 instructions per multiply-accumulate of stride 1, whatever the widths, the zero point and the sign; the goal is 1.3. On

@@ -155,19 +155,10 @@ def test_fewer_bits_never_cost_instructions(core):
     assert rising(core, FEW, False) == []
 
 
-MISSED = {
-    ("riscv32", True): "depthwise layers of 2-bit signed activations cost up to 2.9 % more: clang"
-    " makes a branch of the limit, which codes at the upper end take",
-}
-"""Where fewer bits cost a little more than `TOLERANCE`: to be mended, not hidden."""
-
-
 @pytest.mark.sweep
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("signed", [False, True])
-def test_fewer_bits_never_cost_instructions_at_all_widths(core, signed, request):
-    if (core, signed) in MISSED:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=MISSED[core, signed]))
+def test_fewer_bits_never_cost_instructions_at_all_widths(core, signed):
     assert rising(core, ALL, signed) == []
 
 
