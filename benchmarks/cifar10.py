@@ -33,6 +33,8 @@ def recipes(seed: int, file: Path = GRID) -> dict[str, dict[str, Any]]:
     found = {"float": merged(base, short)}
     if "again" in grid:
         found["float_again"] = merged(found["float"], {"float": grid["again"]})
+    if "restored" in grid:
+        found["float_restored"] = merged(found["float"], {"float": grid["restored"]})
     compared = merged(base, grid["compare"]["base"])
     runs = {name: merged(base, changes) for name, changes in grid["run"].items()}
     for budget, limits in grid["compare"]["budgets"].items():
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of runs, with commas")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--float", type=Path, help="seed 0's float network, for every seed")
+    parser.add_argument("--restored", type=Path, help="dequantised.py's network, trained on first")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--plot", type=Path, help="with --report: an SVG of all finished runs")
     options = parser.parse_args()
@@ -164,6 +167,12 @@ def main() -> None:
         parser.error("--data-root or ADAQAT_DATA: the folder that holds CIFAR-10 is needed")
     network = tomllib.loads(options.grid.read_text(encoding="utf-8")).get("name", "resnet8")
     wanted = [name for name in options.only.split(",") if name]
+    shared = options.float
+    if options.restored is not None:
+        values = recipes(0, options.grid)["float_restored"]
+        values = merged(values, {"float": {"start": str(options.restored)}})
+        run("float_restored", values, options.out / "float_restored", options.data_root, network)
+        shared = options.out / "float_restored" / "float.safetensors"
     for seed in (int(s) for s in options.seeds.split(",")):
         folder = options.out / f"seed_{seed}"
         known = recipes(seed, options.grid)
@@ -171,11 +180,12 @@ def main() -> None:
         if unknown:
             parser.error(f"--only: {', '.join(unknown)} found; known are {', '.join(known)}")
         first, again = known.pop("float"), known.pop("float_again", None)
-        start = options.float
+        known.pop("float_restored", None)
+        start = shared
         if start is None:
             run("float", first, folder / "float", options.data_root, network)
             start = folder / "float" / "float.safetensors"
-        if options.float is None and again is not None:
+        if shared is None and again is not None:
             again = merged(again, {"float": {"start": str(start)}})
             run("float_again", again, folder / "float_again", options.data_root, network)
             start = folder / "float_again" / "float.safetensors"
@@ -184,7 +194,7 @@ def main() -> None:
             if not known[name].pop("scratch", False):
                 begin["start"] = str(start)
             values = merged(known[name], {"float": begin})
-            if options.float is not None:
+            if shared is not None:
                 values["data"]["split"] = 0
             run(name, values, folder / name, options.data_root, network)
 

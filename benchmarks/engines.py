@@ -44,6 +44,7 @@ from adaqat.deploy.rtl.cost import module_resources  # noqa: E402
 from adaqat.deploy.rtl.design import lay_out  # noqa: E402
 from adaqat.deploy.rtl.engines import EVERY  # noqa: E402
 from adaqat.deploy.rtl.goals import Goals  # noqa: E402
+from adaqat.deploy.rtl.memory_style import with_fitting_memories  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold, signed_bits  # noqa: E402
 from adaqat.deploy.rtl.rescale import THRESHOLD_BITS  # noqa: E402
 from adaqat.deploy.rtl.route import route  # noqa: E402
@@ -177,7 +178,7 @@ FOLDED = {
     "fpga-xilinx7": {(1, 1): 2.9, (2, 2): 8.9, (3, 4): 18.9, (4, 4): 32.9, (8, 8): 129.0},
 }
 """LUT of one more lane of a dot product with weights from ports, with its share of the tree."""
-FOLDS = ((1, 8), (1, 16), (4, 16))
+FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16))
 """(outputs, inputs) at once of the layer whose lanes are measured."""
 
 
@@ -197,7 +198,7 @@ def lanes(target: str, pairs: Pairs) -> None:
         engines = {}
         for pe, simd in FOLDS:
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
-            design = lay_out(layer(w, a), get(target), "net", folds)
+            design = with_fitting_memories(lay_out(layer(w, a), get(target), "net", folds), fabric)
             # constants pass the borders of modules only when these are gone; the requantiser's are
             # all inside
             whole = module_cells(synthesise(design, fabric), "net").lut

@@ -24,6 +24,7 @@ from nets import every_operator  # noqa: E402
 
 from adaqat.deploy.errors import UnsupportedError  # noqa: E402
 from adaqat.deploy.rtl.design import Design, lay_out  # noqa: E402
+from adaqat.deploy.rtl.memory_style import with_fitting_memories  # noqa: E402
 from adaqat.deploy.rtl.plan import Fold  # noqa: E402
 from adaqat.deploy.rtl.prices import Fit, fit  # noqa: E402
 from adaqat.deploy.rtl.tools import yosys_version  # noqa: E402
@@ -36,8 +37,9 @@ CASES = ((2, 2, 1), (4, 4, 2), (8, 8, 3), (1, 1, 6), (3, 5, 4), (6, 3, 5))
 
 def designs(target: str, cases: int) -> list[Design]:
     """One network of every operator per case."""
+    fabric = load_fabric(target)
     return [
-        lay_out(net, get(target), "net", folds(net, seed))
+        with_fitting_memories(lay_out(net, get(target), "net", folds(net, seed)), fabric)
         for weight_bits, act_bits, seed in CASES[:cases]
         for net in [every_operator(weight_bits, act_bits, signed=seed % 2 == 0)]
     ]

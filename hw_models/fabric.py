@@ -31,6 +31,7 @@ class Fabric(Record):
     synthesis: the yosys command, without top and output.
     by_module: whether modules are synthesised one by one and joined afterwards.
     logic_cell: what place and route calls a cell of one LUT, empty where none is open.
+    shared_cell: whether that cell holds the flip-flop, too, so that one without a LUT takes a cell.
     deep: whether registers stand behind block memories, which are slow there, and comparisons.
     dsp_synthesis: the yosys command with which products that it finds go to DSP slices.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
@@ -65,6 +66,7 @@ class Fabric(Record):
     synthesis: str
     by_module: bool
     logic_cell: str
+    shared_cell: bool = False
     measured: bool
     deep: bool
     dsp_synthesis: str

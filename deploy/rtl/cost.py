@@ -22,6 +22,8 @@ FEATURES = (
     "queue", "held", "ring", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
+LOGIC, BLOCK = "logic", "block"
+"""What a constant memory is told to become, or nothing: then synthesis decides by its size."""
 HELD_BITS = 64
 """Memories that are written become registers up to this size: synthesis finds a block too dear."""
 
@@ -57,10 +59,10 @@ def features(plan: RtlPlan, fabric: Fabric) -> dict[str, float]:
     found["counter"] += v.get("counters", 0)
     if plan.template == "lookup":
         found["table"] += sum(
-            rom.bits for rom in plan.roms if v["rom_style"] or _small(rom.bits, fabric)
+            rom.bits for rom in plan.roms if v["rom_style"] == LOGIC or _small(rom.bits, fabric)
         )
     if plan.template == "mul":
-        found["product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
+        found["rescale_product"] += v["lanes"] * v["wide"][0] * v["wide"][1]
     if plan.template == "add" and v["form"] == "serial":
         found["serial"] += v["lanes"] * (2 * v["both_bits"] + v["p_bits"])
     elif plan.template == "add":
@@ -94,12 +96,24 @@ def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> No
     found["waiting"] = v["pe"] * v["acc_bits"] if v["burst"] > 1 else 0
     if v["combine"] == "mac":
         bits = v["rom_words"] * lanes * v["stored_bits"]
-        found["weights"] = bits if v["rom_style"] else _small(bits, fabric)
+        found["weights"] = bits if v["rom_style"] == LOGIC else _small(bits, fabric)
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
-        found["product"] = lanes * a * w
-        found["tree"] = v["pe"] * _tree(v["simd"], a + w + (not v["act_signed"]))
+        found["product"] = lanes * _product(a, w, v["act_signed"])
+        found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
+
+
+def _product(given: int, bits: int, signed: bool) -> int:
+    """Functions of four inputs and bits of adders of one product (`verilog/product.v.j2`)."""
+    looked_up = {1: 2, 2: 4, 3: 9, 4: 12} if not signed else {}
+    pair = looked_up.get(given, 3 * given + 1)
+    parts = [2] * (bits // 2) + [1] * (bits % 2)
+    found = sum(pair if part == 2 else given for part in parts)
+    while len(parts) > 1:
+        found += sum(given + high for high in parts[1::2])
+        parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
+    return found
 
 
 def _tree(terms: int, bits: int) -> int:
@@ -161,7 +175,7 @@ def brams(plan: RtlPlan, fabric: Fabric) -> int:
     v = plan.values
     count = sum(
         rom.copies * blocks(rom.width, rom.depth, fabric) for rom in plan.roms
-        if not v["rom_style"]
+        if v["rom_style"] != LOGIC
     )  # fmt: skip
     if "capacity" in v:
         each = ram_blocks(plan.inputs[0].width, v["capacity"] << v["word_bits"], fabric)
@@ -200,9 +214,13 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
         fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
     )
     if "adder_bits" in v:
-        made += Resources(0.0, v["window_registers"]) + _adders(v, fabric)
-        if v["rescale"]["form"] == "constant":
-            made += _adders(v["rescale"], fabric)
+        graphs = [v, v["rescale"]] if v["rescale"]["form"] == "constant" else [v]
+        for graph in graphs:
+            made += _adders(graph, fabric)
+        made += Resources(0.0, v["window_registers"])
+        if fabric.shared_cell:
+            waiting = sum(g["adder_registers"] - g["adder_bits"] for g in graphs)
+            made += Resources(max(0, v["window_registers"] + waiting))
     return made
 
 

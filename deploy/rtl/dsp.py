@@ -107,12 +107,12 @@ def steering(design: Design, top: str) -> list[str]:
     """Yosys commands, after all was read, that turn products not chosen into LUTs.
 
     ``top`` is the design's own top module or one around it. Empty where nothing is chosen: then the
-    family's synthesis keeps off slices by itself. Products of layers stand in modules named by
-    where they go, all others in their layer's own.
+    family's synthesis keeps off slices by itself. Products of a layer's lanes that stay in LUTs
+    are adders already (`verilog/product.v.j2`).
     """
     if not uses_slices(design):
         return []
-    kept = [f"*{design.name}_dot*/t:$mul"]
+    kept = []
     for module in design.modules:
         v = module.plan.values
         if module.plan.template == "mul":
@@ -122,6 +122,8 @@ def steering(design: Design, top: str) -> list[str]:
         r = v.get("rescale")
         if r and r["form"] == "multiplier" and not chosen(module.plan, RESCALE):
             kept.append(f"{module.ident}_rescale/t:$mul")
+    if not kept:
+        return []
     return [
         f"hierarchy -check -top {top}", "proc", f"select -set in_luts {' '.join(kept)}",
         "alumacc @in_luts", "maccmap",

@@ -45,6 +45,7 @@ def verilog(design: Design) -> str:
         print_template("verilog/banner.v.j2", design=facts(design)),
         print_template("verilog/top.v.j2", **_top(design)),
         print_template("verilog/library.v.j2", name=design.name),
+        print_template("verilog/product.v.j2", name=design.name),
     ]
     bus = bus_facts(design)
     if bus:

@@ -159,7 +159,8 @@ def plan_window(
     tree = (job.simd - 1).bit_length() if job.shared else 0
     arithmetic = (3 + tree if job.combine == "mac" else 2) + int(job.deep)
     burst = max(beats)
-    latency = arithmetic + int(burst > 1) + (rescale.latency if rescale else 0)
+    # results that wait their turn are taken in the cycle of their last sum
+    latency = arithmetic + (rescale.latency if rescale else 0)
     groups = len(beats)
     # room for the groups that end before the first one has left: it takes `latency` cycles to the
     # queue, two through it, one to return the credit

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which constants are built from LUTs because the device's block memories are all taken."""
+"""Which constants are built from LUTs because the device's block memories are all taken.
+
+The weights that keep block memories are told so: synthesis would build wide memories of few words
+from LUTs, which no prediction counts.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ...hw_models import Fabric
-from .cost import blocks, design_resources
+from .cost import BLOCK, LOGIC, blocks, design_resources
 from .design import Design, Module
 from .plan import RtlPlan
-
-LOGIC = '(* ram_style = "logic" *) '
-"""What synthesis reads before a memory that must not become a block memory."""
 
 
 def with_fitting_memories(design: Design, fabric: Fabric) -> Design:
@@ -28,12 +29,12 @@ def with_fitting_memories(design: Design, fabric: Fabric) -> Design:
             default=None,
         )  # fmt: skip
         if found is None:
-            return design
+            break
         _, index, name = found
         modules = list(design.modules)
         modules[index] = _in_luts(modules[index], name)
         design = replace(design, modules=tuple(modules))
-    return design
+    return replace(design, modules=tuple(_in_blocks(m, fabric) for m in design.modules))
 
 
 def _constants(plan: RtlPlan, fabric: Fabric) -> Iterator[tuple[str, int, int]]:
@@ -43,7 +44,7 @@ def _constants(plan: RtlPlan, fabric: Fabric) -> Iterator[tuple[str, int, int]]:
         return  # memories that are written
     for rom in plan.roms:
         count = rom.copies * blocks(rom.width, rom.depth, fabric)
-        if count and not v["rom_style"]:
+        if count and v["rom_style"] != LOGIC:
             yield "rom", rom.bits, count
     r = v.get("rescale")
     if r and r["form"] == "serial":
@@ -52,6 +53,16 @@ def _constants(plan: RtlPlan, fabric: Fabric) -> Iterator[tuple[str, int, int]]:
             count = blocks(table.width, table.depth, fabric)
             if count and not r[f"{name}_style"]:
                 yield name, table.width * table.depth, count
+
+
+def _in_blocks(module: Module, fabric: Fabric) -> Module:
+    v = module.plan.values
+    if v.get("rom_style") != "" or not any(
+        blocks(rom.width, rom.depth, fabric) for rom in module.plan.roms if rom.name == "weights"
+    ):
+        return module
+    plan = replace(module.plan, values={**v, "rom_style": BLOCK})
+    return replace(module, plan=plan)
 
 
 def _in_luts(module: Module, name: str) -> Module:

@@ -30,7 +30,10 @@ def weight_memory(job: Job) -> tuple[dict[str, Any], Rom]:
     note = f"{job.pe} x {simd} weights of {stored} bits per word" + (
         ", each followed by a 1 below its lowest bit" if odd else ""
     )
+    given = job.source.type
+    products = [x * w for x in (given.lo, given.hi) for w in (low, high)]
     literals = {
+        "product_bits": signed_bits(min(products), max(products)),
         "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
         "rom_style": "", "rom_words": depth,
         "rom_bits": bits_for(depth - 1),

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The product of a lane, exhaustively: all operands of all widths, signed or not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from adaqat.deploy.rtl.words import print_template
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="iverilog is not installed"
+)
+
+WIDTHS = [(signed, x, w) for signed in (0, 1) for x in range(1, 9) for w in range(1, 10)]
+"""A weight has a ninth bit where a 1 was put below 8 stored ones."""
+
+
+def wrong(text: str, folder, widths=WIDTHS) -> list[str]:
+    """What was found unequal to Verilog's own operator: signedness, bits of x, bits of w, count."""
+    wires, loops = [], []
+    for k, (signed, x, w) in enumerate(widths):
+        given = f"$signed(x{k})" if signed else f"$signed({{1'b0, x{k}}})"
+        wires.append(
+            f"reg [{x - 1}:0] x{k}; reg [{w - 1}:0] w{k}; wire signed [{x + w - 1}:0] y{k};"
+            f" wire signed [31:0] is{k} = y{k}; wire signed [31:0] right{k} = {given} *"
+            f" $signed(w{k}); net_product #(.GIVEN({x}), .SIGNED({signed}), .WBITS({w}))"
+            f" of{k} (.x(x{k}), .w(w{k}), .y(y{k}));"
+        )
+        loops.append(
+            f"bad = 0; for (i = 0; i < {1 << x}; i = i + 1) for (j = 0; j < {1 << w}; j = j + 1)"
+            f" begin x{k} = i; w{k} = j; #1 if (is{k} !== right{k}) bad = bad + 1; end"
+            f' if (bad != 0) $display("{signed} {x} {w} %0d", bad);'
+        )
+    bench = "\n".join(
+        ["module bench;", "integer i, j, bad;", *wires, "initial begin", *loops,
+         '$display("all"); end', "endmodule"]
+    )  # fmt: skip
+    (folder / "bench.v").write_text(text + bench)
+    subprocess.run(["iverilog", "-g2005", "-o", "bench", "bench.v"], cwd=folder, check=True)
+    made = subprocess.run(["./bench"], cwd=folder, capture_output=True, text=True, check=True)
+    *found, end = made.stdout.splitlines()
+    assert end == "all"
+    return found
+
+
+def test_every_product_of_every_width_is_exact(tmp_path):
+    assert wrong(print_template("verilog/product.v.j2", name="net"), tmp_path) == []
+
+
+def test_the_comparison_finds_one_wrong_digit(tmp_path):
+    text = print_template("verilog/product.v.j2", name="net")
+    # 3 * 3 of two unsigned digits, which only 2 and 4 unsigned bits look up
+    broken = text.replace("64'h9630642032100000", "64'h8630642032100000")
+    assert broken != text
+    few = [(signed, x, w) for signed, x, w in WIDTHS if x <= 4]
+    found = {tuple(int(n) for n in line.split()[:3]) for line in wrong(broken, tmp_path, few)}
+    assert found == {(0, x, w) for x in (2, 4) for w in range(3, 10)}
