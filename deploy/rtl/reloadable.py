@@ -20,6 +20,7 @@ from ..requant import Int64, Requant
 from ..types import IntType
 from .plan import Rom, ScaleWidths, Table, bits_for, signed_bits
 from .rescale import THRESHOLD_BITS, Rescale, linear_form, packed, spread, thresholds
+from .split_product import split_product
 
 SPARE = 2
 """Bits of a multiplier beyond those of the first network, at each end."""
@@ -100,16 +101,17 @@ def _multiplier(
     words = packed(m, b, (m_bits, b_bits), lanes)
     width = lanes * (m_bits + b_bits)
     table = Table(width, len(words), bits_for(len(words) - 1), "")
+    split = split_product(acc_bits, m_bits, deep)
     values = {
         "form": "multiplier", "lanes": lanes, "acc_bits": acc_bits, "m_bits": m_bits,
         "b_bits": b_bits, "sum_bits": max(sum_bits, widths.shift + out.bits + 2),
         "shift": widths.shift, "lo": rule.lo, "hi": rule.hi, "out_bits": out.bits,
         "beats": channels // lanes, "table": table, "deep": deep, "reload": True,
-        "widths": widths,
+        "widths": widths, **split,
     }  # fmt: skip
     note = f"{lanes} x (factor of {m_bits} bits, addend of {b_bits} bits above it) per word"
     rom = Rom("scale", width, len(words), note, lambda: words)
-    return Rescale(values, 4 + int(deep)), (rom,)
+    return Rescale(values, 4 + int(deep) + int(split["split"])), (rom,)
 
 
 def _moved(m: list[int], b: list[int], places: int) -> tuple[list[int], list[int]]:

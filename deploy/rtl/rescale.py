@@ -21,6 +21,7 @@ import numpy as np
 from ..requant import Int64, Requant
 from ..types import IntType
 from .plan import LUT_MEMORY_BITS, Table, bits_for, signed_bits, twos
+from .split_product import split_product
 
 THRESHOLD_BITS = 4
 """Outputs of up to this many bits compare with thresholds; wider ones multiply."""
@@ -112,14 +113,16 @@ def _multiplier(
         signed_bits(min(*ends, *b), max(*ends, *b)), shift + out.bits + 2, acc_bits + m_bits
     )
     words = packed(m, b, (m_bits, b_bits), lanes)
+    split = split_product(acc_bits, m_bits, deep)
     return Rescale(
         {
             "form": "multiplier", "lanes": lanes, "acc_bits": acc_bits, "m_bits": m_bits,
             "b_bits": b_bits, "sum_bits": sum_bits, "shift": shift, "lo": rule.lo, "hi": rule.hi,
             "out_bits": out.bits, "beats": channels // lanes,
             "table": Table.of(lanes * (m_bits + b_bits), words), "deep": deep,
+            **split,
         },
-        4 + int(deep),
+        4 + int(deep) + int(split["split"]),
     )  # fmt: skip
 
 
