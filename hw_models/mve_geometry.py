@@ -15,6 +15,8 @@ LANES = 16
 OUTPUTS = 4
 LARGEST_OFFSET = 255
 """A byte gather reaches so many bytes past its base register."""
+LARGEST_IMMEDIATE = 127
+"""A store of bytes reaches so many bytes past its base register."""
 LARGEST_STEP = 4095
 """An addition of an immediate value reaches so far."""
 MOST_PATCHES = 10
@@ -238,6 +240,9 @@ def gather_of(height: int, width: int, channels: int, gap: int) -> Gather:
         double,
         count if count <= STRAIGHT_GATHERS else 0,
         width % GATHERED != 0,
-        # four vectors of offsets hold two rows
-        double == 1 and height % 2 == 0 and 2 * width * channels <= LARGEST_OUT,
+        # four vectors of offsets hold two rows, and one store reaches the second
+        double == 1
+        and height % 2 == 0
+        and 2 * width * channels <= LARGEST_OUT
+        and width + gap <= LARGEST_IMMEDIATE,
     )

@@ -149,8 +149,10 @@ def _gather(found: Gather, channels: int, planes: int) -> int:
     Tables measure few depthwise shapes, so what is known of the loops is not fitted.
     """
     if found.double:
-        row = (4 + planes) * found.double + 2 - found.twice + planes
-    elif found.straight:
+        passes = found.rows // (1 + found.twice)
+        moved = (4 + planes) * found.double * found.rows
+        return channels * (moved + (2 + planes) * passes)
+    if found.straight:
         row = (2 + planes) * found.straight + found.rest + 2 + planes
     else:
         row = (4 + planes) * -(-found.width // 8) + 4 + planes

@@ -108,7 +108,8 @@ def gather_helper(source: TensorInfo, gap: int, *, second: bool = False) -> Help
     height, width, channels = source.shape
     found = gather_of(height, width, channels, gap)
     values: dict[str, object] = {
-        "twice": found.twice,
+        # bytes between the two rows of a pass
+        "twice": found.twice and width + gap,
         "double": found.double,
         "straight": found.straight,
         "rest": found.rest,
