@@ -60,8 +60,11 @@ class Core(Record):
 
     @property
     def aligned_only(self) -> bool:
-        """Whether an unaligned load or store faults (Arm DDI 0419E, A3.2.1)."""
-        return self.isa == "armv6-m"
+        """Whether an unaligned load or store may fault.
+
+        Arm DDI 0419E, A3.2.1; on RISC-V the environment decides (Unprivileged ISA, 2.6).
+        """
+        return self.isa == "armv6-m" or self.architecture == "riscv"
 
 
 def core_names() -> tuple[str, ...]:

@@ -23,8 +23,23 @@ PAIR = 2
 """Channels a pass of the fields form."""
 PLANE_STEP = 4
 """Words of a plane that a round fills."""
+COLUMNS, STRAIGHT_COLUMNS = 8, 16
+"""Columns of two planes that a round fills, and those of a line without a loop at most."""
+REACH = 2047
+"""Bytes past its base register that a store reaches."""
 TILE = 100.0
 """Instructions around the pieces of four pixels."""
+
+
+def column_loop(columns: int) -> tuple[int, int]:
+    """(rounds, columns after them) of a line of two channels' planes; few columns need no loop."""
+    return (0, columns) if columns <= STRAIGHT_COLUMNS else divmod(columns, COLUMNS)
+
+
+def second_in_reach(columns: int, words: int) -> bool:
+    """Whether a store reaches the second plane, so many words on, from the first one's pointer."""
+    rounds, straight = column_loop(columns)
+    return 4 * (words + (COLUMNS if rounds else straight)) <= REACH
 
 
 class Rv32Costs(Costs):
@@ -101,3 +116,17 @@ class Rv32Costs(Costs):
         fours, rest = divmod(plane.filled, PLANE_STEP)
         each = PLANE_STEP * (5 + centred) + 4
         return (lines > 0) * 30 + lines * (20 + fours * each + rest * (9 + centred))
+
+    def centring(self, plane: Plane, groups: int) -> tuple[float, float]:
+        """See `Costs`."""
+        return groups == 1, plane.taps + 3 * groups
+
+    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
+        """See `Costs`; a border's other lane has a constant of its own where codes are signed."""
+        words = plane.filled
+        rounds, straight = column_loop(words)
+        far = not second_in_reach(words, plane.words)
+        ends = 2 + (3 + far) * (rounds + (straight > 0)) + rounds
+        line = (9 + 2 * moved + signed) * words + ends
+        edge = 10 * words + 8 if signed and not moved else line
+        return sum(25 + count * (line if both else edge) for both, count in plane.parts)

@@ -126,13 +126,13 @@ def goes_by_plane(
     """
     if not plane.fits(core):
         return False
-    group, centre = plane.taps_group(core, grid, groups)
-    line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
+    group, centre = how = plane.taps_group(core, grid, groups)
+    stored = plane.stored_centre(core, groups, grid.act_low, how)
     if plane.paired(core, groups, grid.act_low, centre):
-        fill = plane.pair_fill_cost(core, centre, grid.act_low) / 2
+        fill = plane.pair_fill_cost(core, stored, grid.act_low) / 2
     else:
         fill = plane.fill_cost(core, centre)
-    by_plane = fill + outputs * (CHANNEL + plane.rows * line)
+    by_plane = fill + outputs * (CHANNEL + plane.kernel_cost(core, group, stored != centre))
     form = choose_conv(core, grid, outputs, runs, run)
     channels = core.costs.passed(core, form, outputs)
     tile = channels * form.cost(core, padded_depth(core, form, runs, run)) + core.costs.reading(

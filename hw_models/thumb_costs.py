@@ -25,8 +25,36 @@ QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
 """Activations in the unrolled loop of these."""
+STRAIGHT = 8
+"""Twos of columns that ARMv7-M gathers without a loop."""
 STRAIGHT_ROUNDS = 3
 """Rounds of a run's gather that take no loop, at most."""
+
+
+@dataclass(frozen=True)
+class PairLoop:
+    """How a line of two channels goes on ARMv7-M, two columns at a time.
+
+    Attributes:
+        unrolled: twos of a round.
+        rounds: of the loop; 0 where there is none.
+        straight: twos without a loop.
+        odd: whether a column is left.
+    """
+
+    unrolled: int
+    rounds: int
+    straight: int
+    odd: int
+
+
+def pair_loop(columns: int) -> PairLoop:
+    """The loop over so many columns."""
+    twos, odd = divmod(columns, 2)
+    if twos <= STRAIGHT:
+        return PairLoop(0, 0, twos, odd)
+    unrolled = min((4, 3), key=lambda count: (twos < 2 * count, twos % count))
+    return PairLoop(unrolled, twos // unrolled, twos % unrolled, odd)
 
 
 def spread_step(thumb1: bool) -> int:
@@ -97,6 +125,26 @@ class Costs(ABC):
     @abstractmethod
     def fill(self, plane: Plane, centred: bool) -> float:
         """What fills the words of one channel's plane that have both lanes inside the image."""
+
+    def centring(self, plane: Plane, groups: int) -> tuple[float, float]:
+        """What sums cost more that are centred late, by window and by channel.
+
+        Args:
+            plane: the layer's geometry.
+            groups: in which the taps of a window are summed.
+        """
+        # every group but the first reads where it starts
+        return groups - 1, 4 + plane.taps + (2 if groups == 1 else 4 * groups)
+
+    @abstractmethod
+    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
+        """What fills the planes of two channels, calls and borders included.
+
+        Args:
+            plane: their geometry.
+            moved: whether a constant is added to every word.
+            signed: whether activations are.
+        """
 
 
 @dataclass(frozen=True)
@@ -222,3 +270,22 @@ class ThumbCosts(Costs):
             return (lines > 0) * (48 + word * lines + 2 * ceil(lines / 4))
         each = word * plane.filled + 2 * ceil(plane.filled / 4) + (8 if self.thumb1 else 7)
         return (lines > 0) * 40 + lines * each
+
+    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
+        """See `Costs`."""
+        words, parts, edges = plane.filled, plane.parts, 0.0
+        if not moved and signed:
+            # zero is no byte of 0 then: one lane's constant is added by other code
+            cost = (12, 26) if self.thumb1 else (9, 20)
+            edges = sum(30 + n * (cost[0] * words + cost[1]) for both, n in parts if not both)
+            parts = [(both, count) for both, count in parts if both]
+        lines = sum(count for _, count in parts)
+        if self.thumb1:
+            line = (10 + 2 * moved + 2 * signed) * words + 2 * ceil(words / 4) + 10
+            return len(parts) * 62 + lines * line + edges
+        loop = pair_loop(words)
+        twos = loop.rounds * loop.unrolled + loop.straight
+        line = (12 + 4 * moved + 2 * signed) * twos + (8 + 2 * moved + signed) * loop.odd + 2
+        line += (1 + 2 * loop.rounds) * (loop.rounds > 0)
+        line += 2 * (loop.straight + loop.odd == 0)
+        return len(parts) * 30 + lines * line + edges

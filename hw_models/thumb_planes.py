@@ -12,10 +12,9 @@ from functools import cache
 from itertools import groupby
 from math import ceil
 
-from .thumb_core import Core
+from .thumb_core import TAPS_MAX, Core
 from .thumb_forms import LANE_MAX, LANE_MIN, Grid
 
-TAPS_MAX = 49
 REACH = 4092
 """Bytes that an added immediate of ARMv7-M covers."""
 NEAR = 124
@@ -24,8 +23,6 @@ HIGH = ("r11", "r12", "lr")
 """Registers that hold weights on ARMv6-M; the others stay on the stack."""
 BOTH, LOW, UPPER = 0, 1, 2
 """Which lanes of a plane's row lie inside the image."""
-STRAIGHT = 5
-"""Twos of columns that ARMv7-M gathers without a loop."""
 STRIDE_MAX = 255
 """Bytes between pixels that a load of ARMv7-M may step over."""
 
@@ -118,9 +115,12 @@ class Plane:
             and (self.dilation[1] == 1 or near <= NEAR)
         )  # fmt: skip
 
-    def pair_cost(self, core: Core, group: int) -> float:
-        """Instructions of a window's two outputs; see the kernel's template."""
-        return core.costs.window(self, ceil(self.taps / group))
+    def kernel_cost(self, core: Core, group: int, late: bool) -> float:
+        """Instructions of one channel's outputs; see the kernel's template and `moved_late`."""
+        groups = ceil(self.taps / group)
+        window, channel = core.costs.centring(self, groups) if late else (0, 0)
+        line = self.columns * (core.costs.window(self, groups) + window) + self.row_cost(core)
+        return self.rows * line + channel
 
     def row_cost(self, core: Core) -> float:
         """Instructions of a kernel at the end of a line of windows."""
@@ -148,9 +148,24 @@ class Plane:
     def pairs(self, core: Core, channels: int) -> bool:
         """Whether so many channels may be gathered two at a time."""
         strided = self.step_x > 1 or self.step_y > self.width
-        if not core.pairs or self.flat or not strided or channels % 2:
+        if self.flat or not strided or channels % 2:
             return False
         return core.thumb1 or (channels <= STRIDE_MAX and self.filled > 1)
+
+    def stored_centre(
+        self, core: Core, channels: int, low: int, how: tuple[int, int]
+    ) -> int:
+        """What activations in the planes are less, of the centre that the sums are less.
+
+        Args:
+            core: the family.
+            channels: of the input.
+            low: lowest activation.
+            how: group and centre, see `taps_group`.
+        """
+        group, centre = how
+        late = ceil(self.taps / group) <= core.late_groups
+        return low if late and self.paired(core, channels, low, centre) else centre
 
     def taps_group(self, core: Core, grid: Grid, channels: int) -> tuple[int, int]:
         """(taps summed before the lanes are split, centre of the activations), from the widths.
@@ -166,26 +181,20 @@ class Plane:
                 return found
         return taps_group(grid, self.taps)
 
-    def pair_fill_cost(self, core: Core, centre: int, low: int) -> float:
-        """Instructions that fill the planes of two channels, calls and borders included."""
-        moved, signed, words = centre != low, low < 0, self.filled
-        parts = [(kind, count) for kind, *_, count in self.segments]
-        edges = 0.0
-        if not moved and signed:
-            # zero is no byte of 0 then: one lane's constant is added by other code
-            cost = (12, 26) if core.thumb1 else (9, 20)
-            edges = sum(30 + n * (cost[0] * words + cost[1]) for kind, n in parts if kind != BOTH)
-            parts = [(kind, count) for kind, count in parts if kind == BOTH]
-        lines = sum(count for _, count in parts)
-        if core.thumb1:
-            line = (10 + 2 * moved + 2 * signed) * words + 2 * ceil(words / 4) + 10
-            return len(parts) * 62 + lines * line + edges
-        loop = pair_loop(words)
-        twos = loop.rounds * loop.unrolled + loop.straight
-        line = (12 + 4 * moved + 2 * signed) * twos + (8 + 2 * moved + signed) * loop.odd + 2
-        line += (1 + 2 * loop.rounds) * (loop.rounds > 0)
-        line += 2 * (loop.straight + loop.odd == 0)
-        return len(parts) * 30 + lines * line + edges
+    def pair_fill_cost(self, core: Core, stored: int, low: int) -> float:
+        """Instructions that fill the planes of two channels, calls and borders included.
+
+        Args:
+            core: the family.
+            stored: what activations in the planes are less.
+            low: lowest activation.
+        """
+        return core.costs.pair_fill(self, moved=stored != low, signed=low < 0)
+
+    @property
+    def parts(self) -> list[tuple[bool, int]]:
+        """(whether both lanes lie inside the image, lines) of every part."""
+        return [(kind == BOTH, count) for kind, *_, count in self.segments]
 
     def edge_words(self) -> Pair:
         """(rows, words) of a channel that have one lane inside the image."""
@@ -232,32 +241,6 @@ def plane_of(
         filled=1 if flat else min(in_hw[1], width - pad[1]),
         segments=tuple(segments),
     )
-
-
-@dataclass(frozen=True)
-class PairLoop:
-    """How a line of two channels goes on ARMv7-M, two columns at a time.
-
-    Attributes:
-        unrolled: twos of a round.
-        rounds: of the loop; 0 where there is none.
-        straight: twos without a loop.
-        odd: whether a column is left.
-    """
-
-    unrolled: int
-    rounds: int
-    straight: int
-    odd: int
-
-
-def pair_loop(columns: int) -> PairLoop:
-    """The loop over so many columns."""
-    twos, odd = divmod(columns, 2)
-    if twos <= STRAIGHT:
-        return PairLoop(0, 0, twos, odd)
-    unrolled = min((4, 3), key=lambda count: (twos < 2 * count, twos % count))
-    return PairLoop(unrolled, twos // unrolled, twos % unrolled, odd)
 
 
 def taps_group(grid: Grid, taps: int, free: int = 0) -> tuple[int, int]:

@@ -159,12 +159,13 @@ def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
 
 
 def _filling(
-    core: Core, plane: Plane, inputs: int, grid: Grid, centre: int
+    core: Core, plane: Plane, inputs: int, grid: Grid, centre: int, stored: int
 ) -> dict[str, float]:
     """Features of the gather of all channels."""
     if plane.paired(core, inputs, grid.act_low, centre):
-        fill = inputs / 2 * plane.pair_fill_cost(core, centre, grid.act_low)
-        return {"fill": fill, "plane": 2 * plane.words}
+        fill = inputs / 2 * plane.pair_fill_cost(core, stored, grid.act_low)
+        # compiled loops have prices of their own
+        return {"fill" if core.assembly else "pair_fill": fill, "plane": 2 * plane.words}
     rows, words = plane.edge_words()
     return {
         "fill": inputs * plane.fill_cost(core, centre),
@@ -185,12 +186,12 @@ def depthwise(
         return None
     channels, inputs = out_shape[2], in_shape[2]
     grid = usual_grid(weight_bits, act_bits, act_signed)
-    group, centre = plane.taps_group(core, grid, inputs)
+    group, centre = how = plane.taps_group(core, grid, inputs)
     pairs = plane.rows * plane.columns
-    filling = _filling(core, plane, inputs, grid, centre)
-    line = plane.columns * plane.pair_cost(core, group) + plane.row_cost(core)
+    stored = plane.stored_centre(core, inputs, grid.act_low, how)
+    filling = _filling(core, plane, inputs, grid, centre, stored)
     features = {
-        "kernel": channels * plane.rows * line,
+        "kernel": channels * plane.kernel_cost(core, group, stored != centre),
         "multiply": channels * pairs * plane.taps,
         "result": channels * pairs * 2,
         **filling,

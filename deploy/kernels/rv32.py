@@ -26,6 +26,7 @@ OWN = {
     "thumb_mulhi": "rv32_mulhi",
     "thumb_add": "rv32_add",
     "thumb_plane": "rv32_plane",
+    "thumb_planes": "rv32_planes",
     "thumb_spread_lanes": "rv32_spread_lanes",
 }
 """Shared functions that have a form of their own here."""

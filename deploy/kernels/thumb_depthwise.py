@@ -68,8 +68,9 @@ def depthwise_plan(
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     # one group is split by its lower half alone
     biased = low <= LANE_MIN and group < plane.taps
-    kernel = _kernel(core, op, rule, group, biased, plane)
-    fill = fill_of(core, source, centre, op.pad_value, plane)
+    stored = plane.stored_centre(core, source.shape[2], source.type.lo, how)
+    kernel = _kernel(core, op, rule, group, biased, plane, stored - centre)
+    fill = fill_of(core, source, stored, op.pad_value, plane)
     words = -(-fill.words // 4) * 4  # four at a time get what lies outside
     if core.byte_taps:
         array, packing = _byte_weights(values, scale)
@@ -78,7 +79,7 @@ def depthwise_plan(
     geometry = {
         "multiplier": channels // source.shape[2], "out_channels": channels,
         "rows": plane.rows, "high": plane.high_pixels * channels, "plane_words": words,
-        "pad_word": (op.pad_value - centre) * 65537,
+        "pad_word": (op.pad_value - stored) * 65537,
         "advance": 4 * (plane.tap_row - plane.read), "back": plane.back,
         "row_bytes": 4 * plane.columns * plane.step_x, "line_bytes": 4 * plane.step_y,
         "width": plane.width, "zero": rule["z"],
@@ -131,8 +132,9 @@ def _driver(
 
 
 def _kernel(
-    core: Core, op: DepthwiseConv2d, rule: dict[str, Any], group: int, biased: bool, plane: Plane
-) -> Helper:
+    core: Core, op: DepthwiseConv2d, rule: dict[str, Any], group: int, biased: bool, plane: Plane,
+    moved: int,
+) -> Helper:  # fmt: skip
     (kh, kw), (dy, dx) = plane.kernel, plane.dilation
     taps = [_tap(index, plane) for index in range(kh * kw)]
     high = HIGH[1:] if biased else HIGH
@@ -146,6 +148,10 @@ def _kernel(
         "width": plane.width, "frame": 40 + 4 * max(0, len(taps) - len(high)),
     }  # fmt: skip
     name = f"taps_{kh}x{kw}x{plane.step_x}g{group}{'b' if biased else ''}"
+    # what every weight is multiplied by besides, in both lanes: groups start at that
+    values["moved"] = moved * 65537 & 0xFFFFFFFF
+    values["starts"] = len(values["groups"]) - 1 if moved else 0
+    name += f"m{moved & 0xFFFF}" if moved else ""
     name += f"d{dy}x{dx}" if plane.dilation != (1, 1) else ""
     if not core.thumb1:
         # the additions to the plane's address are immediates

@@ -12,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...hw_models.rv32_costs import COLUMNS, column_loop, second_in_reach
 from ...hw_models.thumb_core import Core
-from ...hw_models.thumb_planes import BOTH, LOW, REACH, UPPER, Plane, pair_loop
+from ...hw_models.thumb_costs import pair_loop
+from ...hw_models.thumb_planes import BOTH, LOW, REACH, UPPER, Plane
 from ..ops.base import Helper, TensorInfo
 
 PART_WORDS = {False: 4, True: 6}
@@ -120,11 +122,12 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
         "act": source.type.c_name, "thumb1": core.thumb1, "moved": moved,
         "low": -low * 65537, "sign": -low * 0x01010101,
         "edges": edges, "edge_shift": shifts[outside[0]] if len(outside) == 1 else None,
-        **({} if core.thumb1 else _line(plane, pitch, rest)),
+        **_line(core, plane, pitch, rest),
     }  # fmt: skip
     tag = f"{source.type.c_name[0]}{-low or ''}{'m' if moved else ''}"
     tag += "e" + "".join(" lh"[kind] for kind in outside) if edges else ""
     place = "" if core.thumb1 else f"c{pitch}n{columns}x{plane.width}{f'r{rest}' if rest else ''}"
+    place += f"w{values['words']}" if values.get("words") else ""
     values["ident"] = f"planes_{tag}{place}"
     parts = tuple(
         number
@@ -138,8 +141,18 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
     return Fill(("thumb_planes", (("k", values),)), True, edges, 2 * plane.words, numbers, parts)
 
 
-def _line(plane: Plane, pitch: int, rest: int) -> dict[str, Any]:
-    """How one line goes on ARMv7-M, all literals: loads and stores step on where they can."""
+def _line(core: Core, plane: Plane, pitch: int, rest: int) -> dict[str, Any]:
+    """How one line goes, all literals, but on ARMv6-M."""
+    if core.thumb1:
+        return {}
+    if not core.assembly:
+        rounds, straight = column_loop(plane.filled)
+        return {
+            "jump": pitch, "rounds": rounds, "unrolled": COLUMNS, "straight": straight,
+            "rest": rest, "step": plane.width - plane.filled,
+            "words": plane.words if second_in_reach(plane.filled, plane.words) else 0,
+        }  # fmt: skip
+    # loads and stores step on where they can
     loop = pair_loop(plane.filled)
     step = 4 * (plane.width - plane.filled)
     straight = loop.straight + loop.odd > 0
