@@ -178,16 +178,16 @@ FOLDED = {
     "fpga-xilinx7": {(1, 1): 2.9, (2, 2): 8.9, (3, 4): 18.9, (4, 4): 32.9, (8, 8): 129.0},
 }
 """LUT of one more lane of a dot product with weights from ports, with its share of the tree."""
-FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16))
+FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16), (16, 32), (32, 32))
 """(outputs, inputs) at once of the layer whose lanes are measured."""
 
 
-def layer(weight_bits: int, act_bits: int) -> Graph:
-    """A 3x3 convolution of 16 channels to 16 on an image of 8x8."""
+def layer(weight_bits: int, act_bits: int, channels: int = 16) -> Graph:
+    """A 3x3 convolution of so many channels to as many on an image of 8x8."""
     make = Maker(1, weight_bits)
     act = IntType(act_bits, False)
-    x = input_node((8, 8, 16), act)
-    return graph(x, make.conv("conv", x, 16, act))
+    x = input_node((8, 8, channels), act)
+    return graph(x, make.conv("conv", x, channels, act))
 
 
 def lanes(target: str, pairs: Pairs) -> None:
@@ -198,7 +198,8 @@ def lanes(target: str, pairs: Pairs) -> None:
         engines = {}
         for pe, simd in FOLDS:
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
-            design = with_fitting_memories(lay_out(layer(w, a), get(target), "net", folds), fabric)
+            made = lay_out(layer(w, a, max(16, simd)), get(target), "net", folds)
+            design = with_fitting_memories(made, fabric)
             # constants pass the borders of modules only when these are gone; the requantiser's are
             # all inside
             whole = module_cells(synthesise(design, fabric), "net").lut
