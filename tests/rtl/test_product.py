@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products of lanes and sums of one-bit ones, exhaustively: all operands, all widths, signed or not."""
+"""Products of lanes and sums of one-bit ones, exhaustively: every operand, width and sign."""
 
 from __future__ import annotations
 
