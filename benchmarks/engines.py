@@ -178,8 +178,10 @@ FOLDED = {
     "fpga-xilinx7": {(1, 1): 2.9, (2, 2): 8.9, (3, 4): 18.9, (4, 4): 32.9, (8, 8): 129.0},
 }
 """LUT of one more lane of a dot product with weights from ports, with its share of the tree."""
-FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16), (16, 32), (32, 32))
+FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16))
 """(outputs, inputs) at once of the layer whose lanes are measured."""
+LARGE_FOLDS = ((16, 32), (32, 32))
+"""The same where a product has at most four bits."""
 
 
 def layer(weight_bits: int, act_bits: int, channels: int = 16) -> Graph:
@@ -190,26 +192,41 @@ def layer(weight_bits: int, act_bits: int, channels: int = 16) -> Graph:
     return graph(x, make.conv("conv", x, channels, act))
 
 
+def memory_luts(cells: Cells, module: str) -> int:
+    """LUTs that are memories, of a module with everything below it."""
+    found = 0
+    for kind, count in cells[module].items():
+        below = kind.lstrip("\\")
+        if below in cells:
+            found += count * memory_luts(cells, below)
+        elif kind.startswith(("TRELLIS_DPR", "RAM")):
+            found += count * LUT_CELLS[kind]
+    return found
+
+
 def lanes(target: str, pairs: Pairs) -> None:
     """The folded engine per lane: all of it but its requantisers, and one more lane alone."""
     fabric = load_fabric(target)
     for w, a in pairs:
         known = FOLDED[target][w, a]
         engines = {}
-        for pe, simd in FOLDS:
+        for pe, simd in FOLDS + LARGE_FOLDS * (w * a <= 4):
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
             made = lay_out(layer(w, a, max(16, simd)), get(target), "net", folds)
             design = with_fitting_memories(made, fabric)
             # constants pass the borders of modules only when these are gone; the requantiser's are
             # all inside
-            whole = module_cells(synthesise(design, fabric), "net").lut
+            cells = synthesise(design, fabric)
+            whole, memory = module_cells(cells, "net").lut, memory_luts(cells, "net")
             ident = design.modules[0].ident
             rescale, _ = counted(sources(design), f"{ident}_rescale", fabric)
             engines[pe, simd] = whole - rescale
             each = engines[pe, simd] / (pe * simd)
+            bare = (engines[pe, simd] - memory) / (pe * simd)
             print(
                 f"{target} w{w} a{a} {pe}x{simd}: {each:.1f} LUT a lane, {each / known:.2f} of"
-                f" {known}, and requantisers {rescale}",
+                f" {known}; without line buffer and queue {bare:.1f}, {bare / known:.2f};"
+                f" requantisers {rescale}",
                 flush=True,
             )
         more = (engines[1, 16] - engines[1, 8]) / 8
