@@ -180,14 +180,28 @@ FOLDED = {
 """LUT of one more lane of a dot product with weights from ports, with its share of the tree."""
 FOLDS = ((1, 8), (1, 16), (4, 16), (8, 16), (16, 16))
 """(outputs, inputs) at once of the layer whose lanes are measured."""
+LARGE_FOLDS = ((16, 32), (32, 32))
+"""The same where a product has at most four bits."""
 
 
-def layer(weight_bits: int, act_bits: int) -> Graph:
-    """A 3x3 convolution of 16 channels to 16 on an image of 8x8."""
+def layer(weight_bits: int, act_bits: int, channels: int = 16) -> Graph:
+    """A 3x3 convolution of so many channels to as many on an image of 8x8."""
     make = Maker(1, weight_bits)
     act = IntType(act_bits, False)
-    x = input_node((8, 8, 16), act)
-    return graph(x, make.conv("conv", x, 16, act))
+    x = input_node((8, 8, channels), act)
+    return graph(x, make.conv("conv", x, channels, act))
+
+
+def memory_luts(cells: Cells, module: str) -> int:
+    """LUTs that are memories, of a module with everything below it."""
+    found = 0
+    for kind, count in cells[module].items():
+        below = kind.lstrip("\\")
+        if below in cells:
+            found += count * memory_luts(cells, below)
+        elif kind.startswith(("TRELLIS_DPR", "RAM")):
+            found += count * LUT_CELLS[kind]
+    return found
 
 
 def lanes(target: str, pairs: Pairs) -> None:
@@ -196,19 +210,23 @@ def lanes(target: str, pairs: Pairs) -> None:
     for w, a in pairs:
         known = FOLDED[target][w, a]
         engines = {}
-        for pe, simd in FOLDS:
+        for pe, simd in FOLDS + LARGE_FOLDS * (w * a <= 4):
             folds = {"conv": Fold(pe, simd, a > THRESHOLD_BITS and pe == 1)}
-            design = with_fitting_memories(lay_out(layer(w, a), get(target), "net", folds), fabric)
+            made = lay_out(layer(w, a, max(16, simd)), get(target), "net", folds)
+            design = with_fitting_memories(made, fabric)
             # constants pass the borders of modules only when these are gone; the requantiser's are
             # all inside
-            whole = module_cells(synthesise(design, fabric), "net").lut
+            cells = synthesise(design, fabric)
+            whole, memory = module_cells(cells, "net").lut, memory_luts(cells, "net")
             ident = design.modules[0].ident
             rescale, _ = counted(sources(design), f"{ident}_rescale", fabric)
             engines[pe, simd] = whole - rescale
             each = engines[pe, simd] / (pe * simd)
+            bare = (engines[pe, simd] - memory) / (pe * simd)
             print(
                 f"{target} w{w} a{a} {pe}x{simd}: {each:.1f} LUT a lane, {each / known:.2f} of"
-                f" {known}, and requantisers {rescale}",
+                f" {known}; without line buffer and queue {bare:.1f}, {bare / known:.2f};"
+                f" requantisers {rescale}",
                 flush=True,
             )
         more = (engines[1, 16] - engines[1, 8]) / 8

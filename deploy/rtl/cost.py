@@ -100,8 +100,13 @@ def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> No
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
-        found["product"] = lanes * _product(a, w, v["act_signed"])
-        found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
+        pairs = -(-v["simd"] // 2)
+        if v["paired"]:
+            found["product"] = v["pe"] * 3 * pairs
+            found["tree"] = v["pe"] * _tree(pairs, v["product_bits"] + 1)
+        else:
+            found["product"] = lanes * _product(a, w, v["act_signed"])
+            found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
 
 
 def _product(given: int, bits: int, signed: bool) -> int:

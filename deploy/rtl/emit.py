@@ -47,6 +47,8 @@ def verilog(design: Design) -> str:
         print_template("verilog/library.v.j2", name=design.name),
         print_template("verilog/product.v.j2", name=design.name),
     ]
+    if any(module.plan.values.get("paired") for module in design.modules):
+        parts.append(print_template("verilog/pairs.v.j2", name=design.name))
     bus = bus_facts(design)
     if bus:
         parts.append(print_template("verilog/store.v.j2", name=design.name))

@@ -32,9 +32,12 @@ def weight_memory(job: Job) -> tuple[dict[str, Any], Rom]:
     )
     given = job.source.type
     products = [x * w for x in (given.lo, given.hi) for w in (low, high)]
+    product = signed_bits(min(products), max(products))
     literals = {
-        "product_bits": signed_bits(min(products), max(products)),
+        "product_bits": product,
         "weight_bits": stored + int(odd), "stored_bits": stored, "odd": odd,
+        # two products of one bit each are one function of four inputs
+        "paired": simd > 1 and odd and (stored, given.bits, product) == (1, 1, 2),
         "rom_style": "", "rom_words": depth,
         "rom_bits": bits_for(depth - 1),
     }  # fmt: skip

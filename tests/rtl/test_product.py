@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The product of a lane, exhaustively: all operands of all widths, signed or not."""
+"""Products of lanes and sums of one-bit ones, exhaustively: every operand, width and sign."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -58,3 +59,51 @@ def test_the_comparison_finds_one_wrong_digit(tmp_path):
     few = [(signed, x, w) for signed, x, w in WIDTHS if x <= 4]
     found = {tuple(int(n) for n in line.split()[:3]) for line in wrong(broken, tmp_path, few)}
     assert found == {(0, x, w) for x in (2, 4) for w in range(3, 10)}
+
+
+def wrong_sums(text: str, folder, cases) -> list[str]:
+    """(terms, signedness) whose sums of one-bit products are not equal for all operands."""
+    parts = ["module bench;", "reg clk = 0; integer i, j, k, bad, right;"]
+    loops = []
+    for n, signed in cases:
+        levels, tag = (n - 1).bit_length(), f"{n}_{signed}"
+        parts.append(
+            f"reg [{n - 1}:0] x{tag}, w{tag}; wire signed [{levels + 1}:0] y{tag};"
+            f" wire signed [31:0] is{tag} = y{tag};"
+            f" net_pairs #(.N({n}), .LEVELS({levels}), .SIGNED({signed})) of{tag}"
+            f" (.clk(clk), .x(x{tag}), .w(w{tag}), .sum(y{tag}));"
+        )
+        clocks = " ".join(["#1 clk = 1; #1 clk = 0;"] * (levels + 1))
+        loops.append(
+            f"bad = 0; for (i = 0; i < {1 << n}; i = i + 1) for (j = 0; j < {1 << n}; j = j + 1)"
+            f" begin x{tag} = i; w{tag} = j; {clocks} right = 0; for (k = 0; k < {n}; k = k + 1)"
+            f" if (i[k]) right = right + (j[k] ? -1 : 1) * {-1 if signed else 1};"
+            f" if (is{tag} !== right) bad = bad + 1; end"
+            f' if (bad != 0) $display("{n} {signed} %0d", bad);'
+        )
+    bench = "\n".join([*parts, "initial begin", *loops, '$display("all"); end', "endmodule"])
+    (folder / "bench.v").write_text(text + bench)
+    subprocess.run(["iverilog", "-g2005", "-o", "bench", "bench.v"], cwd=folder, check=True)
+    made = subprocess.run(["./bench"], cwd=folder, capture_output=True, text=True, check=True)
+    *found, end = made.stdout.splitlines()
+    assert end == "all"
+    return found
+
+
+SUMS = [(n, signed) for n in range(2, 8) for signed in (0, 1)]
+
+
+def test_sums_of_one_bit_products_are_exact_after_their_cycles(tmp_path):
+    # terms that fill the tree, leave one over, and leave whole branches empty
+    assert wrong_sums(print_template("verilog/pairs.v.j2", name="net"), tmp_path, SUMS) == []
+
+
+def test_the_comparison_finds_one_wrong_pair(tmp_path):
+    text = print_template("verilog/pairs.v.j2", name="net")
+    found = re.search(r"PLAIN = 64'h(\w+);", text)
+    assert found is not None
+    # both products 1
+    digit = found[1][15 - 0b1010]
+    broken = text.replace(found[1], found[1][:5] + ("0" if digit != "0" else "1") + found[1][6:])
+    wrong = {tuple(int(n) for n in line.split()[:2]) for line in wrong_sums(broken, tmp_path, SUMS)}
+    assert wrong == {(n, 0) for n in range(2, 8)}
