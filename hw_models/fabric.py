@@ -46,6 +46,8 @@ class Fabric(Record):
     adder_levels: adders between registers in the constant graphs of unrolled layers.
     adder_bit, adder_each, adder_negated: LUTs of such a graph per bit of its adders, per adder, and
         per bit of every number that is subtracted somewhere (`benchmarks/engines.py`).
+    clamp_bit: LUTs per bit of a code that is clamped after a rescaling by constants, its
+        comparisons included (a test holds it against synthesis).
     kept_back: part of a budget of LUTs that the solver leaves free, for what predictions miss.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
@@ -79,6 +81,7 @@ class Fabric(Record):
     adder_bit: float = Field(ge=0)
     adder_each: float = Field(ge=0)
     adder_negated: float = Field(ge=0)
+    clamp_bit: float = Field(ge=0)
     packer: str
     bitstream: str
     packer_flags: str = "{placed} {bitstream}"

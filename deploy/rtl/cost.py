@@ -100,13 +100,9 @@ def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> No
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
-        pairs = -(-v["simd"] // 2)
-        if v["paired"]:
-            found["product"] = v["pe"] * 3 * pairs
-            found["tree"] = v["pe"] * _tree(pairs, v["product_bits"] + 1)
-        else:
-            found["product"] = lanes * _product(a, w, v["act_signed"])
-            found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
+        # products of one bit that are made in pairs take less: prices were fitted without
+        found["product"] = lanes * _product(a, w, v["act_signed"])
+        found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
 
 
 def _product(given: int, bits: int, signed: bool) -> int:
@@ -148,8 +144,7 @@ def _rescale(found: dict[str, float], r: Mapping[str, Any], fabric: Fabric) -> N
             found["table"] += bits if r[f"{name}_style"] else _small(bits, fabric)
         return
     if r["form"] == "constant":
-        found["rescale_sum"] += r["sum_bits"]
-        return
+        return  # counted one by one
     if r["form"] == "multiplier":
         found["rescale_product"] += r["lanes"] * r["acc_bits"] * r["m_bits"]
         found["rescale_sum"] += r["lanes"] * r["sum_bits"]
@@ -220,8 +215,9 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     )
     if "adder_bits" in v:
         graphs = [v, v["rescale"]] if v["rescale"]["form"] == "constant" else [v]
-        for graph in graphs:
-            made += _adders(graph, fabric)
+        made += _adders(v, fabric)
+        if len(graphs) > 1:
+            made += constant_rescale(v["rescale"], fabric)
         made += Resources(0.0, v["window_registers"])
         if fabric.shared_cell:
             waiting = sum(g["adder_registers"] - g["adder_bits"] for g in graphs)
@@ -233,6 +229,15 @@ def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
     """A constant graph of adders, counted one by one."""
     lut = fabric.adders(v["adder_bits"], v["adders"], v["negated_bits"])
     return Resources(lut, v["adder_registers"])
+
+
+def constant_rescale(r: Mapping[str, Any], fabric: Fabric) -> Resources:
+    """A rescaling by constants: its adders, the sums with the addends, and the clamp."""
+    lanes = [lane for lane in r["channels"] if lane["constant"] is None]
+    bits = sum(lane["sum_bits"] for lane in lanes)
+    codes = len(lanes) * r["out_bits"]
+    ends = Resources(fabric.adder_bit * bits + fabric.clamp_bit * codes, bits + codes)
+    return _adders(r, fabric) + ends
 
 
 def edge_features(edge: Edge) -> dict[str, float]:

