@@ -111,8 +111,8 @@ compilers and levels:
     pytest -m sweep tests/kernels/test_thumb.py tests/kernels/test_rv32.py tests/kernels/test_mve.py   # the same, 64 pairs
 
 On 2026-11-30, with the committed templates, **0 mismatches**: `test_exact.py` 360 cases of eight networks each (46 minutes on a
-busy core), its 24 riscv32 cases again after that core's last change; its 24 cases of riscv32 with GCC were skipped, no such
-compiler was there. `test_levels.py` 58 cases (5 skipped for the same reason), `test_rv32.py` 128, `test_thumb.py` 128,
+busy core), the 168 of M3, M55 and riscv32 again after these cores' last change; its 24 cases of riscv32 with GCC were skipped,
+no such compiler was there. `test_levels.py` 58 cases (5 skipped for the same reason), `test_rv32.py` 128, `test_thumb.py` 128,
 `test_mve.py` 118, and the networks and layers of this page.
 
 ## What stands between these figures and the hardware
