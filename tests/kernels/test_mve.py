@@ -73,7 +73,7 @@ def test_every_loop_is_there():
         "'apart': True", "'fields': 2", "'fields': 4", "'half': True", "'half': False",
         "'odd': True", "'share': 1", "'share': 2", "'share': 4", "'tail': True", "'narrow': 2",
         "'unrolled': 0", "'single': True", "'pairs': True", "'double': 1", "'straight': 0",
-        "'twice': True", "'wide': True", "'wide': False", "'direct': True", "mve_apart",
+        "'twice': 1", "'wide': True", "'wide': False", "'direct': True", "mve_apart",
         "mve_copy", "mve_add", "mve_maximum", "mve_average", "mve_requantize", "mve_border",
     ):  # fmt: skip
         assert found in text, found
