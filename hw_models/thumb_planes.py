@@ -12,9 +12,10 @@ from functools import cache
 from itertools import groupby
 from math import ceil
 
-from .thumb_core import TAPS_MAX, Core
+from .thumb_core import Core
 from .thumb_forms import LANE_MAX, LANE_MIN, Grid
 
+TAPS_MAX = 49
 REACH = 4092
 """Bytes that an added immediate of ARMv7-M covers."""
 NEAR = 124
@@ -164,8 +165,18 @@ class Plane:
             how: group and centre, see `taps_group`.
         """
         group, centre = how
-        late = ceil(self.taps / group) <= core.late_groups
-        return low if late and self.paired(core, channels, low, centre) else centre
+        if not core.late_centre or centre == low or not self.paired(core, channels, low, centre):
+            return centre
+        window, channel = core.costs.centring(self, ceil(self.taps / group))
+        late = self.rows * self.columns * window + channel
+        return low if late < self._centring_of_words(core, low) else centre
+
+    def _centring_of_words(self, core: Core, low: int) -> float:
+        """Instructions that one channel's plane takes more where its words are centred."""
+        moved, plain = (
+            core.costs.pair_fill(self, moved=moved, signed=low < 0) for moved in (True, False)
+        )
+        return (moved - plain) / 2
 
     def taps_group(self, core: Core, grid: Grid, channels: int) -> tuple[int, int]:
         """(taps summed before the lanes are split, centre of the activations), from the widths.
