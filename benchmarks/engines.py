@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from da4ml_adders import da4ml_texts  # noqa: E402
 from nets import Maker, graph, input_node  # noqa: E402
 
 from adaqat.deploy import Graph, IntType  # noqa: E402
@@ -109,26 +109,6 @@ def counted(texts: dict[str, str], top: str, fabric: Fabric) -> tuple[int, int]:
         sum(LUT_CELLS.get(kind, 0) * count for kind, count in sizes.items()),
         sum(count for kind, count in sizes.items() if kind.startswith(FF_CELLS)),
     )
-
-
-def da4ml_texts(weights: np.ndarray, act_bits: int) -> dict[str, str]:
-    """Verilog of da4ml for the same matrix, every sum registered."""
-    from da4ml.codegen.rtl import VerilogModel
-    from da4ml.trace import FixedVariableArrayInput, HWConfig, comb_trace
-
-    given = FixedVariableArrayInput(INPUTS, hwconf=HWConfig(1, -1, -1))
-    x = given.quantize(
-        np.zeros(INPUTS, int), np.full(INPUTS, act_bits), np.zeros(INPUTS, int)
-    )  # fmt: skip
-    graph = comb_trace(given, x @ weights.T.astype(np.float64))
-    with tempfile.TemporaryDirectory() as made:
-        VerilogModel(graph, "dut", made, latency_cutoff=1, print_latency=False).write()
-        files = [*Path(made).glob("src/dut.v"), *Path(made).glob("src/dut_stage*.v"),
-                 *Path(made).glob("src/static/*.v")]  # fmt: skip
-        return {
-            file.name: file.read_text() for file in sorted(files)
-            if file.name != "lookup_table.v" and not re.search("wrapper", file.name)
-        }  # fmt: skip
 
 
 def adders(target: str, pairs: Pairs, seeds: int, only: int, other: bool) -> None:

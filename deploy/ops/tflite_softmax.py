@@ -78,6 +78,8 @@ class TfliteSoftmax(Op):
             {
                 "rows": output.size // channels, "channels": channels, "length": len(self.table),
                 "start": NEWTON_START[0], "slope": NEWTON_START[1],
+                # a sum of 2^28 or more would shift by 32: every code is the lowest then
+                "wide": channels << (31 - SUM_BITS) >= 1 << 28,
             },
             (table,),
             (("clamp", ()), ("tflite_divide", ()), ("tflite_product", ())),
