@@ -160,4 +160,5 @@ def test_strides_cost_at_most_a_third_more(target, bits, zero, signed):
         assert count is not None
         cost.append(count.nodes["layer"].instructions / net["layer"].output.size)
     # ARMv6-M has no register to take signed bytes of two channels apart in and centre them
-    assert cost[1] <= (1.35 if signed and target == "cortex-m0plus" else 1.3) * cost[0]
+    above = (target, signed, bits) == ("cortex-m0plus", True, (5, 8))
+    assert cost[1] <= (1.35 if above else 1.3) * cost[0]
