@@ -214,11 +214,11 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
         fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
     )
     if "adder_bits" in v:
-        graphs = [v, v["rescale"]] if v["rescale"]["form"] == "constant" else [v]
-        made += _adders(v, fabric)
-        if len(graphs) > 1:
+        graphs = [v]
+        made += _adders(v, fabric) + Resources(0.0, v["window_registers"])
+        if v["rescale"]["form"] == "constant":
+            graphs.append(v["rescale"])
             made += constant_rescale(v["rescale"], fabric)
-        made += Resources(0.0, v["window_registers"])
         if fabric.shared_cell:
             waiting = sum(g["adder_registers"] - g["adder_bits"] for g in graphs)
             made += Resources(max(0, v["window_registers"] + waiting))
@@ -233,9 +233,8 @@ def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:
 
 def constant_rescale(r: Mapping[str, Any], fabric: Fabric) -> Resources:
     """A rescaling by constants: its adders, the sums with the addends, and the clamp."""
-    lanes = [lane for lane in r["channels"] if lane["constant"] is None]
-    bits = sum(lane["sum_bits"] for lane in lanes)
-    codes = len(lanes) * r["out_bits"]
+    bits = r["sum_bits"]
+    codes = r["out_bits"] * sum(lane["constant"] is None for lane in r["channels"])
     ends = Resources(fabric.adder_bit * bits + fabric.clamp_bit * codes, bits + codes)
     return _adders(r, fabric) + ends
 
