@@ -70,9 +70,9 @@ all 64 pairs of widths (`python benchmarks/strides.py TARGET`; the goal is 1.3):
 
 STRIDES
 
-On Cortex-M0+, M3 and riscv32 two channels are gathered together there; on M3 and riscv32 activations are centred once in a
-window's sum instead of in every word of the plane where that is cheaper. Cortex-M0+ has
-no register for that: signed inputs stay above 1.3. A first layer with 3 channels instead of 4 takes 1.11 to 1.24 times on M0+ and M3.
+On Cortex-M0+, M3 and riscv32 two channels are gathered together there, and activations are centred once in a
+window's sum instead of in every word of the plane where that is cheaper. On Cortex-M0+ rows of the plane with one lane outside
+the image are written by half-words. A first layer with 3 channels instead of 4 takes 1.11 to 1.24 times on M0+ and M3.
 
 ## Whole networks (MLPerf Tiny shapes, random weights)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
-from .thumb_costs import QUAD, Costs
+from .core_costs import Costs
+from .thumb_costs import QUAD
 
 if TYPE_CHECKING:
     from .thumb_core import Core
@@ -121,12 +122,12 @@ class Rv32Costs(Costs):
         """See `Costs`."""
         return groups == 1, plane.taps + 3 * groups
 
-    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
+    def pair_fill(self, plane: Plane, *, moved: bool, low: int) -> float:
         """See `Costs`; a border's other lane has a constant of its own where codes are signed."""
         words = plane.filled
         rounds, straight = column_loop(words)
         far = not second_in_reach(words, plane.words)
         ends = 2 + (3 + far) * (rounds + (straight > 0)) + rounds
-        line = (9 + 2 * moved + signed) * words + ends
-        edge = 10 * words + 8 if signed and not moved else line
+        line = (9 + 2 * moved + (low < 0)) * words + ends
+        edge = 10 * words + 8 if low < 0 and not moved else line
         return sum(25 + count * (line if both else edge) for both, count in plane.parts)

@@ -128,7 +128,7 @@ def goes_by_plane(
         return False
     group, centre = how = plane.taps_group(core, grid, groups)
     stored = plane.stored_centre(core, groups, grid.act_low, how)
-    if plane.paired(core, groups, grid.act_low, centre):
+    if plane.paired(core, groups, grid.act_low, how):
         fill = plane.pair_fill_cost(core, stored, grid.act_low) / 2
     else:
         fill = plane.fill_cost(core, centre)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .core_costs import Costs
 from .rv32_costs import TOGETHER, Rv32Costs
-from .thumb_costs import Costs, ThumbCosts
+from .thumb_costs import ThumbCosts
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,6 @@ class Core:
         split_words: whether a block of the fields form may end inside a weight word.
         whole_quads: whether linear layers byte by byte are filled up to whole fours of rows.
         byte_taps: whether depthwise weights are stored as they are used, in bytes.
-        late_centre: whether sums of taps may be centred, instead of the activations in the planes,
-            where two channels are gathered together and that is cheaper.
         assembly: whether its loops are assembly.
         field_limit: fields unrolled at most.
         short_limit: the same where digits have 8 bits, which few multiplies fill.
@@ -37,7 +36,6 @@ class Core:
     split_words: bool = True
     whole_quads: bool = False
     byte_taps: bool = False
-    late_centre: bool = False
     assembly: bool = True
     field_limit: int = 20
     short_limit: int = 20
@@ -53,10 +51,10 @@ class Core:
 
 
 V6M = Core("armv6m", ThumbCosts(thumb1=True), 240, (8, 8), shifts=True)
-V7M = Core("armv7m", ThumbCosts(thumb1=False), 400, (1, 1), shifts=False, late_centre=True)
+V7M = Core("armv7m", ThumbCosts(thumb1=False), 400, (1, 1), shifts=False)
 # portable C: whole words, rows and bytes serve compilers best
 RV32 = Core(
     "rv32", Rv32Costs(), 1, (TOGETHER[2], TOGETHER[4]), shifts=True, split_words=False,
-    whole_quads=True, byte_taps=True, late_centre=True, assembly=False, short_limit=24,
+    whole_quads=True, byte_taps=True, assembly=False, short_limit=24,
 )  # fmt: skip
 CORES = {core.name: core for core in (V6M, V7M, RV32)}

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions of the loops of the kernels without DSP: what every family states, and Thumb's.
+"""Instructions of Thumb's loops, counted line by line from the assembly.
 
-They steer the choice of a form and are features that a cost table prices. Those of Thumb are
-counted line by line from the assembly; those of RV32 are in `rv32_costs`. Shared code asks a core's
-costs and never which core it is. No count depends on the data; they leave out what depends on the
-constants of a layer (left shifts, signed codes, varying zero points).
+They steer the choice of a form and are features that a cost table prices; those of RV32 are in
+`rv32_costs`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
+
+from .core_costs import Costs
 
 if TYPE_CHECKING:
     from .thumb_core import Core
@@ -25,6 +24,10 @@ QUAD = 4
 """Rows of a linear layer computed together, byte by byte."""
 UNROLL = 8
 """Activations in the unrolled loop of these."""
+STARTS = 3
+"""Sums of groups that start at a constant in a register on ARMv6-M, at most."""
+PAIR_UNROLL = 8
+"""Columns in the loop of ARMv6-M that gathers two channels."""
 STRAIGHT = 8
 """Twos of columns that ARMv7-M gathers without a loop."""
 STRAIGHT_ROUNDS = 3
@@ -66,85 +69,6 @@ def straight_rounds(thumb1: bool, run: int) -> int:
     """Rounds over so many activations that are straight code; 0 where a loop takes them."""
     rounds = run // spread_step(thumb1)
     return rounds if rounds <= STRAIGHT_ROUNDS else 0
-
-
-class Costs(ABC):
-    """Instructions of a family's loops."""
-
-    thin: ClassVar[float]
-    """A form that wastes half of its flash must be faster by this."""
-
-    @abstractmethod
-    def lanes(self, core: Core, form: LanesShape, depth: int) -> float:
-        """Per channel and four pixels in the lanes form, results included."""
-
-    @abstractmethod
-    def fields(self, core: Core, form: FieldsShape, depth: int) -> float:
-        """Per channel and four pixels in the fields form, results included."""
-
-    @abstractmethod
-    def passed(self, core: Core, form: LanesShape | FieldsShape, outputs: int) -> int:
-        """Channels that the passes compute, those of the last one included that are dropped."""
-
-    @abstractmethod
-    def reading(
-        self, core: Core, form: LanesShape | FieldsShape, runs: int, run: int, signed: bool
-    ) -> float:
-        """What brings all runs of four pixels into the column.
-
-        Args:
-            core: the family.
-            form: of the layer.
-            runs: pieces of adjacent activations in a column.
-            run: activations of one piece.
-            signed: whether they are.
-        """
-
-    @abstractmethod
-    def row(self, core: Core, form: FieldsShape, depth: int) -> float:
-        """One row of a linear layer in the fields form, its result included."""
-
-    @abstractmethod
-    def rows(self, outputs: int, depth: int) -> float:
-        """The rows of a linear layer that go four at a time, byte by byte."""
-
-    @abstractmethod
-    def copy(self, span: int, depth: int, signed: bool) -> float:
-        """What brings the activations of a linear layer into column words, or adds them up.
-
-        Args:
-            span: activations in a word; 1 for the form of four rows.
-            depth: activations.
-            signed: whether they are.
-        """
-
-    @abstractmethod
-    def window(self, plane: Plane, groups: int) -> float:
-        """The two outputs of a depthwise window whose taps are summed in so many groups."""
-
-    @abstractmethod
-    def fill(self, plane: Plane, centred: bool) -> float:
-        """What fills the words of one channel's plane that have both lanes inside the image."""
-
-    def centring(self, plane: Plane, groups: int) -> tuple[float, float]:
-        """What sums cost more that are centred late, by window and by channel.
-
-        Args:
-            plane: the layer's geometry.
-            groups: in which the taps of a window are summed.
-        """
-        # every group but the first reads where it starts
-        return groups - 1, 4 + plane.taps + (2 if groups == 1 else 4 * groups)
-
-    @abstractmethod
-    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
-        """What fills the planes of two channels, calls and borders included.
-
-        Args:
-            plane: their geometry.
-            moved: whether a constant is added to every word.
-            signed: whether activations are.
-        """
 
 
 @dataclass(frozen=True)
@@ -271,21 +195,32 @@ class ThumbCosts(Costs):
         each = word * plane.filled + 2 * ceil(plane.filled / 4) + (8 if self.thumb1 else 7)
         return (lines > 0) * 40 + lines * each
 
-    def pair_fill(self, plane: Plane, *, moved: bool, signed: bool) -> float:
+    def centring(self, plane: Plane, groups: int) -> tuple[float, float]:
+        """See `Costs`."""
+        if not self.thumb1:
+            return super().centring(plane, groups)
+        # a start in a register is an addition, one on the stack a load besides
+        return groups + max(0, groups - STARTS), 4 + plane.taps + 2 * groups
+
+    def pair_fill(self, plane: Plane, *, moved: bool, low: int) -> float:
         """See `Costs`."""
         words, parts, edges = plane.filled, plane.parts, 0.0
-        if not moved and signed:
+        if not moved and low < 0:
             # zero is no byte of 0 then: one lane's constant is added by other code
-            cost = (12, 26) if self.thumb1 else (9, 20)
-            edges = sum(30 + n * (cost[0] * words + cost[1]) for both, n in parts if not both)
+            if self.thumb1:
+                call, each = 70, (8 - (low == -128)) * words + 4 * ceil(words / 4) + 10
+            else:
+                call, each = 30, 9 * words + 20
+            edges = sum(call + n * each for both, n in parts if not both)
             parts = [(both, count) for both, count in parts if both]
         lines = sum(count for _, count in parts)
         if self.thumb1:
-            line = (10 + 2 * moved + 2 * signed) * words + 2 * ceil(words / 4) + 10
+            line = (10 + 2 * moved + 2 * (low < 0)) * words + 2 * ceil(words / PAIR_UNROLL) + 10
             return len(parts) * 62 + lines * line + edges
         loop = pair_loop(words)
         twos = loop.rounds * loop.unrolled + loop.straight
-        line = (12 + 4 * moved + 2 * signed) * twos + (8 + 2 * moved + signed) * loop.odd + 2
+        line = (12 + 4 * moved + 2 * (low < 0)) * twos
+        line += (8 + 2 * moved + (low < 0)) * loop.odd + 2
         line += (1 + 2 * loop.rounds) * (loop.rounds > 0)
         line += 2 * (loop.straight + loop.odd == 0)
         return len(parts) * 30 + lines * line + edges

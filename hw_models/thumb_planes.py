@@ -131,7 +131,7 @@ class Plane:
         """Instructions of the assembly that fills the words of one channel."""
         return core.costs.fill(self, centre != 0)
 
-    def paired(self, core: Core, channels: int, low: int, centre: int) -> bool:
+    def paired(self, core: Core, channels: int, low: int, how: tuple[int, int]) -> bool:
         """Whether two channels are gathered together, each into a plane of its own.
 
         That halves the loads of a gather for twice the memory; it is worth it where windows move
@@ -141,10 +141,24 @@ class Plane:
             core: the family.
             channels: of the input; an odd one would be left over.
             low: lowest activation; bytes are taken apart as what lies above it.
-            centre: subtracted from every activation.
+            how: group and centre, see `taps_group`.
         """
-        # ARMv6-M has one register, for sign bits or for a constant
-        return self.pairs(core, channels) and not (core.thumb1 and low < 0 and centre != low)
+        if not self.pairs(core, channels):
+            return False
+        if not self._one_constant(core, low, how[1]):
+            return True
+        alone = core.costs.fill(self, how[1] != 0) + core.costs.border(self)
+        together = core.costs.pair_fill(self, moved=False, low=low) / 2
+        return together + self._centring_of_sums(core, how[0]) < alone
+
+    def _one_constant(self, core: Core, low: int, centre: int) -> bool:
+        """Whether ARMv6-M, which has a register for sign bits or a centre, would need both."""
+        return core.thumb1 and low < 0 and centre != low
+
+    def _centring_of_sums(self, core: Core, group: int) -> float:
+        """Instructions that one channel's outputs take more where their sums are centred."""
+        window, channel = core.costs.centring(self, ceil(self.taps / group))
+        return self.rows * self.columns * window + channel
 
     def pairs(self, core: Core, channels: int) -> bool:
         """Whether so many channels may be gathered two at a time."""
@@ -165,16 +179,17 @@ class Plane:
             how: group and centre, see `taps_group`.
         """
         group, centre = how
-        if not core.late_centre or centre == low or not self.paired(core, channels, low, centre):
+        if centre == low or not self.paired(core, channels, low, how):
             return centre
-        window, channel = core.costs.centring(self, ceil(self.taps / group))
-        late = self.rows * self.columns * window + channel
+        if self._one_constant(core, low, centre):
+            return low
+        late = self._centring_of_sums(core, group)
         return low if late < self._centring_of_words(core, low) else centre
 
     def _centring_of_words(self, core: Core, low: int) -> float:
         """Instructions that one channel's plane takes more where its words are centred."""
         moved, plain = (
-            core.costs.pair_fill(self, moved=moved, signed=low < 0) for moved in (True, False)
+            core.costs.pair_fill(self, moved=moved, low=low) for moved in (True, False)
         )
         return (moved - plain) / 2
 
@@ -188,7 +203,7 @@ class Plane:
         """
         if self.pairs(core, channels):
             found = taps_group(grid, self.taps, grid.act_low)
-            if self.paired(core, channels, grid.act_low, found[1]):
+            if not self._one_constant(core, grid.act_low, found[1]):
                 return found
         return taps_group(grid, self.taps)
 
@@ -200,7 +215,7 @@ class Plane:
             stored: what activations in the planes are less.
             low: lowest activation.
         """
-        return core.costs.pair_fill(self, moved=stored != low, signed=low < 0)
+        return core.costs.pair_fill(self, moved=stored != low, low=low)
 
     @property
     def parts(self) -> list[tuple[bool, int]]:

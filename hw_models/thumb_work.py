@@ -159,16 +159,16 @@ def _code_bytes(core: Core, plane: Plane, bits: int) -> int:
 
 
 def _filling(
-    core: Core, plane: Plane, inputs: int, grid: Grid, centre: int, stored: int
+    core: Core, plane: Plane, inputs: int, grid: Grid, how: Pair, stored: int
 ) -> dict[str, float]:
     """Features of the gather of all channels."""
-    if plane.paired(core, inputs, grid.act_low, centre):
+    if plane.paired(core, inputs, grid.act_low, how):
         fill = inputs / 2 * plane.pair_fill_cost(core, stored, grid.act_low)
         # compiled loops have prices of their own
         return {"fill" if core.assembly else "pair_fill": fill, "plane": 2 * plane.words}
     rows, words = plane.edge_words()
     return {
-        "fill": inputs * plane.fill_cost(core, centre),
+        "fill": inputs * plane.fill_cost(core, how[1]),
         "edge": inputs * words,
         "edge_row": inputs * rows,
         "edge_part": inputs * sum(kind != BOTH for kind, _, _, _ in plane.segments),
@@ -189,7 +189,7 @@ def depthwise(
     group, centre = how = plane.taps_group(core, grid, inputs)
     pairs = plane.rows * plane.columns
     stored = plane.stored_centre(core, inputs, grid.act_low, how)
-    filling = _filling(core, plane, inputs, grid, centre, stored)
+    filling = _filling(core, plane, inputs, grid, how, stored)
     features = {
         "kernel": channels * plane.kernel_cost(core, group, stored != centre),
         "multiply": channels * pairs * plane.taps,

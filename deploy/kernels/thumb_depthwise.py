@@ -68,9 +68,10 @@ def depthwise_plan(
     rule = requant_literals(core, op.requant, op.requant.p - scale, late=False)
     # one group is split by its lower half alone
     biased = low <= LANE_MIN and group < plane.taps
+    paired = plane.paired(core, source.shape[2], source.type.lo, how)
     stored = plane.stored_centre(core, source.shape[2], source.type.lo, how)
     kernel = _kernel(core, op, rule, group, biased, plane, stored - centre)
-    fill = fill_of(core, source, stored, op.pad_value, plane)
+    fill = fill_of(core, source, stored, op.pad_value, plane, paired)
     words = -(-fill.words // 4) * 4  # four at a time get what lies outside
     if core.byte_taps:
         array, packing = _byte_weights(values, scale)
@@ -137,23 +138,25 @@ def _kernel(
 ) -> Helper:  # fmt: skip
     (kh, kw), (dy, dx) = plane.kernel, plane.dilation
     taps = [_tap(index, plane) for index in range(kh * kw)]
-    high = HIGH[1:] if biased else HIGH
     values: dict[str, Any] = {
-        "q": rule, "biased": biased, "stride": plane.step_x,
+        "q": rule, "biased": biased, "stride": plane.step_x, "width": plane.width,
         "groups": [taps[i : i + group] for i in range(0, len(taps), group)],
-        "weights": [
-            {"high": high[i] if i < len(high) else "", "stack": 40 + 4 * (i - len(high))}
-            for i in range(len(taps))
-        ],
-        "width": plane.width, "frame": 40 + 4 * max(0, len(taps) - len(high)),
+        # what every weight is multiplied by besides, in both lanes: groups start at that
+        "moved": moved * 65537 & 0xFFFFFFFF,
     }  # fmt: skip
+    groups = len(values["groups"]) if moved else 0
     name = f"taps_{kh}x{kw}x{plane.step_x}g{group}{'b' if biased else ''}"
-    # what every weight is multiplied by besides, in both lanes: groups start at that
-    values["moved"] = moved * 65537 & 0xFFFFFFFF
-    values["starts"] = len(values["groups"]) - 1 if moved else 0
     name += f"m{moved & 0xFFFF}" if moved else ""
     name += f"d{dy}x{dx}" if plane.dilation != (1, 1) else ""
-    if not core.thumb1:
+    if core.thumb1:
+        # registers for starts first: from the stack these take an instruction more, weights none
+        places = _places(HIGH[1:] if biased else HIGH, groups + len(taps))
+        values |= {
+            "start": moved, "starts": places[:groups], "weights": places[groups:],
+            "frame": places[-1]["stack"] + 4,
+        }  # fmt: skip
+    else:
+        values["starts"] = groups - 1 if moved else 0
         # the additions to the plane's address are immediates
         row, line = 4 * plane.columns * plane.step_x, 4 * plane.step_y
         channels = op.weights.codes.shape[0]
@@ -165,6 +168,14 @@ def _kernel(
         name += f"s{plane.step_y}w{plane.width}o{plane.columns}c{pitch}"
     values["ident"] = f"{name}_{record_tag(rule)}"
     return f"thumb_taps_{core.name}", (("k", values),)
+
+
+def _places(high: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """Where ARMv6-M keeps so many words: in these registers, then on the stack."""
+    return [
+        {"high": high[i] if i < len(high) else "", "stack": 40 + 4 * max(-1, i - len(high))}
+        for i in range(count)
+    ]
 
 
 def _tap(index: int, plane: Plane) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...hw_models.rv32_costs import COLUMNS, column_loop, second_in_reach
 from ...hw_models.thumb_core import Core
-from ...hw_models.thumb_costs import pair_loop
+from ...hw_models.thumb_costs import PAIR_UNROLL, pair_loop
 from ...hw_models.thumb_planes import BOTH, LOW, REACH, UPPER, Plane
 from ..ops.base import Helper, TensorInfo
 
@@ -45,7 +45,9 @@ class Fill:
     parts: tuple[int, ...]
 
 
-def fill_of(core: Core, source: TensorInfo, centre: int, pad_value: int, plane: Plane) -> Fill:
+def fill_of(
+    core: Core, source: TensorInfo, centre: int, pad_value: int, plane: Plane, paired: bool
+) -> Fill:
     """How the planes of a layer's channels are filled.
 
     Args:
@@ -54,13 +56,14 @@ def fill_of(core: Core, source: TensorInfo, centre: int, pad_value: int, plane: 
         centre: subtracted from every activation.
         pad_value: activation outside the image.
         plane: its geometry.
+        paired: whether two channels are gathered together.
     """
     fixed = {
         BOTH: -centre * 65537,
         LOW: (pad_value - centre) * 65536 - centre,
         UPPER: pad_value - centre - centre * 65536,
     }
-    if plane.paired(core, source.shape[2], source.type.lo, centre):
+    if paired:
         return _of_two(core, source, plane, fixed)
     return _of_one(core, source, centre, plane, fixed)
 
@@ -106,6 +109,8 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
     low, top = source.type.lo, source.type.hi - source.type.lo
     # bytes are taken apart unsigned, as what lies above the lowest code
     added = {kind: fixed[kind] + low * LANES[kind] for kind in fixed}
+    # unsigned codes fill their bytes: nothing lies above them
+    whole = low == 0 or top == 255
     kinds = {kind for kind, *_ in plane.segments}
     moved = BOTH in kinds and added[BOTH] != 0
     outside = [] if moved else [kind for kind in (LOW, UPPER) if kind in kinds and added[kind]]
@@ -114,15 +119,19 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
     numbers = {
         "fill": pitch, "columns": columns, "line": line, "next": plane.width,
         "second": plane.words, "second_bytes": 4 * plane.words,
-        "entry": -columns % 4 * 2 * (10 + 2 * moved + 2 * (low < 0)),
+        "entry": -columns % PAIR_UNROLL * 2 * (10 + 2 * moved + 2 * (low < 0)),
         "run": columns * pitch, "run_line": line if core.thumb1 else rest,
         "run_next": 4 * (plane.width - columns), "sign": -low * 0x01010101,
     }  # fmt: skip
+    if core.thumb1:
+        skip = -columns % 4
+        words = skip * 2 * (6 + (low < 0) + (not whole))
+        numbers |= {"top": top, "edge_lead": 4 * skip, "edge_entry": words}
     values = {
         "act": source.type.c_name, "thumb1": core.thumb1, "moved": moved,
         "low": -low * 65537, "sign": -low * 0x01010101,
         "edges": edges, "edge_shift": shifts[outside[0]] if len(outside) == 1 else None,
-        **_line(core, plane, pitch, rest),
+        **_line(core, plane, pitch, rest, whole),
     }  # fmt: skip
     tag = f"{source.type.c_name[0]}{-low or ''}{'m' if moved else ''}"
     tag += "e" + "".join(" lh"[kind] for kind in outside) if edges else ""
@@ -141,10 +150,10 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
     return Fill(("thumb_planes", (("k", values),)), True, edges, 2 * plane.words, numbers, parts)
 
 
-def _line(core: Core, plane: Plane, pitch: int, rest: int) -> dict[str, Any]:
-    """How one line goes, all literals, but on ARMv6-M."""
+def _line(core: Core, plane: Plane, pitch: int, rest: int, whole: bool) -> dict[str, Any]:
+    """How one line goes, all literals, but on ARMv6-M; ``whole``: codes take whole bytes."""
     if core.thumb1:
-        return {}
+        return {"unrolled": PAIR_UNROLL, "bytes": whole}
     if not core.assembly:
         rounds, straight = column_loop(plane.filled)
         return {

@@ -82,9 +82,9 @@ def test_what_is_gathered_in_pairs():
         assert paired(layer(geometry, (8, 8)), "cortex-m0plus")
         assert paired(layer(geometry, (8, 8)), "cortex-m3") != one_column
         assert paired(layer(geometry, (8, 8), signed=True), "cortex-m3") != one_column
-        # with one register for sign bits and constants: not where the lanes need a centre
-        one_tap = geometry[1] == (1, 1)
-        assert paired(layer(geometry, (8, 8), signed=True), "cortex-m0plus") == one_tap
+        # with one register for sign bits and constants sums are centred, where that pays
+        few = geometry in (GEOMETRIES[4], GEOMETRIES[6])
+        assert paired(layer(geometry, (8, 8), signed=True), "cortex-m0plus") != few
         assert paired(layer(geometry, (4, 2), signed=True), "cortex-m0plus")
         for signed in (False, True):
             assert paired(layer(geometry, (8, 8), signed=signed), "riscv32") != one_column
@@ -100,11 +100,12 @@ def test_what_is_gathered_in_pairs():
 
 @pytest.mark.parametrize("target", ["cortex-m0plus", "riscv32"])
 @pytest.mark.parametrize("checked", [True, False])
-def test_an_odd_address_is_read_byte_by_byte(checked, target, monkeypatch):
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_odd_address_is_read_byte_by_byte(signed, checked, target, monkeypatch):
     pytest.importorskip("unicorn")
     from adaqat.deploy.emulate import emulate
 
-    net = layer(GEOMETRIES[1], (8, 8))
+    net = layer(GEOMETRIES[1], (8, 8), signed=signed)
     assert paired(net, target)
     model = layout(net, get(target), "net")
     emitted, size = devices.sources, net.input_node.output.bytes_
@@ -114,7 +115,9 @@ def test_an_odd_address_is_read_byte_by_byte(checked, target, monkeypatch):
         texts = dict(emitted(*given))
         call = "net_n0_layer(input,"
         test = "if (((uintptr_t)from & 1u) == 0u)"
-        assert call in texts["net.c"] and texts["net.c"].count(test) == 1
+        # where borders are assembly, too, they have a test of their own
+        assert call in texts["net.c"]
+        assert texts["net.c"].count(test) == 1 + (signed and target == "cortex-m0plus")
         text = texts["net.c"].replace(call, "net_n0_layer(net_odd(input),")
         if not checked:
             text = text.replace(test, "if (from != 0)")
@@ -146,7 +149,7 @@ def test_an_odd_address_is_read_byte_by_byte(checked, target, monkeypatch):
 
 
 @pytest.mark.parametrize("target", [*CORES, "cortex-m4"])
-@pytest.mark.parametrize("bits", [(8, 8), (5, 8), (4, 8), (2, 2)])
+@pytest.mark.parametrize("bits", [(8, 8), (8, 5), (5, 8), (4, 8), (2, 2)])
 @pytest.mark.parametrize(("zero", "signed"), [(0, False), (1, False), (0, True)])
 def test_strides_cost_at_most_a_third_more(target, bits, zero, signed):
     # instructions per multiply-accumulate, against the same layer at stride 1
@@ -159,6 +162,4 @@ def test_strides_cost_at_most_a_third_more(target, bits, zero, signed):
             count = device.count(make_inputs(net, samples=1))
         assert count is not None
         cost.append(count.nodes["layer"].instructions / net["layer"].output.size)
-    # ARMv6-M has no register to take signed bytes of two channels apart in and centre them
-    above = (target, signed, bits) == ("cortex-m0plus", True, (5, 8))
-    assert cost[1] <= (1.35 if above else 1.3) * cost[0]
+    assert cost[1] <= 1.3 * cost[0]
