@@ -49,6 +49,8 @@ class Fabric(Record):
     clamp_bit: LUTs per bit of a code that is clamped after a rescaling by constants, its
         comparisons included (a test holds it against synthesis).
     kept_back: part of a budget of LUTs that the solver leaves free, for what predictions miss.
+    gated_cell: template of the map that makes one carry cell of two bits of (a & b) + (c & d),
+        empty where the family has no such cell or yosys is not told.
     lut, ff: price per unit of each feature of `adaqat.deploy.rtl.cost`.
     modules, mean_error, max_error: the fit over modules and designs, relative errors of LUTs, which
         are logic cells after packing where the family has open place and route.
@@ -86,6 +88,7 @@ class Fabric(Record):
     bitstream: str
     packer_flags: str = "{placed} {bitstream}"
     constrained: bool = False
+    gated_cell: str = ""
     kept_back: float = Field(default=0.0, ge=0, lt=1)
     lut: dict[str, float]
     ff: dict[str, float]

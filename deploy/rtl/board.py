@@ -11,7 +11,7 @@ from .circuit import Circuit
 from .emit import facts, padded_width
 from .plan import Port
 from .reload import bus_facts
-from .synthesis import synthesis_commands
+from .synthesis import reading, synthesis_commands
 from .words import print_template
 
 BENCH_DIVIDE = 8
@@ -103,9 +103,11 @@ def board_texts(
         f"{name}_board_input.hex": _hex(sent),
         f"{name}_board_expected.hex": _hex(expected),
         f"{top}.ys": print_template(
-            "verilog/project/synth.ys.j2", top=top, files=f"{name}.v {top}.v",
-            design=facts(design), device=fabric.device,
-            commands=synthesis_commands(design, fabric, top),
+            "verilog/project/synth.ys.j2", top=top, design=facts(design), device=fabric.device,
+            commands=[
+                reading(design, fabric, f"{name}.v {top}.v"),
+                *synthesis_commands(design, fabric, top),
+            ],
         ),
         "Makefile": print_template("verilog/board/Makefile.j2", **stated),
         "README.md": print_template("verilog/board/README.md.j2", **stated),

@@ -14,11 +14,12 @@ from typing import Any
 from ...hw_models import Fabric
 from .design import Design, Edge
 from .dsp import LANES, RESCALE, SUMS, chosen, slices
+from .lane_sums import PLANES, plane_luts, product_functions, summed_by, tree_bits
 from .plan import RtlPlan, bits_for
 
 FEATURES = (
-    "module", "counter", "mux", "lane", "operand", "product", "tree", "accumulator", "waiting",
-    "rescale_product", "rescale_sum", "serial", "threshold", "table", "weights",
+    "module", "counter", "mux", "lane", "operand", "product", "tree", "plane", "accumulator",
+    "waiting", "rescale_product", "rescale_sum", "serial", "threshold", "table", "weights",
     "queue", "held", "ring", "add_product", "stream", "link",
 )  # fmt: skip
 """Names of all features; each has a price in LUTs and in flip-flops."""
@@ -76,14 +77,15 @@ def features(plan: RtlPlan, fabric: Fabric) -> dict[str, float]:
         elif bits <= fabric.lut_ram_bits:
             found["ring"] = v.get("copies", 1) * bits
     if "combine" in v:
-        _window(found, v, fabric)
+        _window(found, plan, fabric)
     for kind, name in ((LANES, "product"), (RESCALE, "rescale_product"), (SUMS, "add_product")):
         if chosen(plan, kind):
             found[name] = 0.0
     return found
 
 
-def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> None:
+def _window(found: dict[str, float], plan: RtlPlan, fabric: Fabric) -> None:
+    v = plan.values
     if "spare_bits" in v:
         found["counter"] += _counters(v)
     if v["combine"] == "graph":
@@ -100,29 +102,12 @@ def _window(found: dict[str, float], v: Mapping[str, Any], fabric: Fabric) -> No
         a, w = v["act_bits"], v["weight_bits"]
         found["lane"] = lanes
         found["operand"] = lanes * (a + w)
+        if summed_by(plan, fabric) == PLANES:
+            found["plane"] = v["pe"] * plane_luts(v)
+            return
         # products of one bit that are made in pairs take less: prices were fitted without
-        found["product"] = lanes * _product(a, w, v["act_signed"])
-        found["tree"] = v["pe"] * _tree(v["simd"], v["product_bits"])
-
-
-def _product(given: int, bits: int, signed: bool) -> int:
-    """Functions of four inputs and bits of adders of one product (`verilog/product.v.j2`)."""
-    looked_up = {1: 2, 2: 4, 3: 9, 4: 12} if not signed else {}
-    pair = looked_up.get(given, 3 * given + 1)
-    parts = [2] * (bits // 2) + [1] * (bits % 2)
-    found = sum(pair if part == 2 else given for part in parts)
-    while len(parts) > 1:
-        found += sum(given + high for high in parts[1::2])
-        parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
-    return found
-
-
-def _tree(terms: int, bits: int) -> int:
-    """Bits of all sums of a binary tree of adders."""
-    found = 0
-    while terms > 1:
-        bits, found, terms = bits + 1, found + terms // 2 * (bits + 1), -(-terms // 2)
-    return found
+        found["product"] = lanes * product_functions(a, w, v["act_signed"])
+        found["tree"] = v["pe"] * tree_bits(v["simd"], v["product_bits"])
 
 
 def _counters(v: Mapping[str, Any]) -> float:

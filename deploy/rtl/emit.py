@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ...hw_models import load_fabric
 from ..emit import version
 from ..errors import UnsupportedError
 from ..render import comment, exists
 from ..types import IntArray
 from .design import INPUT, OUTPUT, Design, Edge, Module
 from .gather import Gather
+from .lane_sums import PAIRS, PLANES, chains, summed_by
 from .plan import Port, bits_for
 from .reload import bus_facts, stores
 from .words import print_template
@@ -47,8 +49,20 @@ def verilog(design: Design) -> str:
         print_template("verilog/library.v.j2", name=design.name),
         print_template("verilog/product.v.j2", name=design.name),
     ]
-    if any(module.plan.values.get("paired") for module in design.modules):
-        parts.append(print_template("verilog/pairs.v.j2", name=design.name))
+    fabric = load_fabric(design.target.name)
+    forms = {
+        module.ident: summed_by(module.plan, fabric)
+        for module in design.modules
+        if "paired" in module.plan.values
+    }
+    chained = chains(design, fabric)
+    if chained:
+        parts.append(print_template("verilog/gated.v.j2", name=design.name))
+    parts += [
+        print_template(f"verilog/{form}.v.j2", name=design.name, chained=chained)
+        for form in (PAIRS, PLANES)
+        if form in forms.values()
+    ]
     bus = bus_facts(design)
     if bus:
         parts.append(print_template("verilog/store.v.j2", name=design.name))
@@ -61,8 +75,9 @@ def verilog(design: Design) -> str:
         )
         parts.append(
             print_template(
-                _template(module), name=design.name, ident=module.ident, v=plan.values,
-                inputs=plan.inputs, output=plan.output, stores=mine,
+                _template(module), name=design.name, ident=module.ident,
+                v={**plan.values, "summed_by": forms.get(module.ident)}, inputs=plan.inputs,
+                output=plan.output, stores=mine,
             )
         )  # fmt: skip
     for ident, edge, made in _repeats(design):

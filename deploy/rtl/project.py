@@ -9,12 +9,13 @@ from ..vectors import make_inputs
 from .board import board_of, board_texts
 from .circuit import Circuit
 from .emit import beats_of, facts, padded_width
+from .lane_sums import cell_map
 from .plan import Port
 from .reload import bus_facts
 from .reload_project import reload_texts
 from .schedule import key, schedule
 from .simulation import sources
-from .synthesis import synthesis_commands
+from .synthesis import reading, synthesis_commands
 from .words import print_template
 
 FRAMES = 3
@@ -46,9 +47,11 @@ def project(circuit: Circuit) -> dict[str, str]:
         in_beats=FRAMES * design.input.beats, out_beats=FRAMES * design.output.beats,
         patience=10 * timed.ends[0] + 10_000, last_end=timed.ends[-1], reload=bus_facts(design),
     )  # fmt: skip
+    cells = cell_map(design, fabric)
+    texts |= cells
     texts[f"{name}.ys"] = print_template(
-        "verilog/project/synth.ys.j2", top=name, files=f"{name}.v", design=stated,
-        device=fabric.device, commands=synthesis_commands(design, fabric),
+        "verilog/project/synth.ys.j2", top=name, design=stated, device=fabric.device,
+        commands=[reading(design, fabric, f"{name}.v"), *synthesis_commands(design, fabric)],
     )  # fmt: skip
     texts["Makefile"] = print_template("verilog/project/Makefile.j2", name=name)
     queues = [
@@ -59,7 +62,7 @@ def project(circuit: Circuit) -> dict[str, str]:
     texts["README.md"] = print_template(
         "verilog/project/README.md.j2", name=name, design=stated, queues=queues,
         latency=circuit.schedule.latency, interval=circuit.schedule.interval,
-        modules=stated["modules"],
+        modules=stated["modules"], cells=sorted(cells),
     )  # fmt: skip
     if circuit.goals.reload:
         made = reload_texts(

@@ -13,6 +13,7 @@ from pathlib import Path
 from ...hw_models import Fabric
 from .design import Design
 from .dsp import steering, uses_slices
+from .lane_sums import cell_map
 from .simulation import sources
 from .tools import call, yosys
 
@@ -58,14 +59,17 @@ def synthesise(
     with tempfile.TemporaryDirectory(prefix="adaqat-yosys-") as made:
         folder = Path(made)
         texts = {**sources(design), **(around or {})}
-        for name, text in texts.items():
+        for name, text in {**texts, **cell_map(design, fabric)}.items():
             (folder / name).write_text(text, encoding="utf-8")
         files = " ".join(sorted(name for name in texts if name.endswith(".v")))
         if flatten:
             commands = synthesis_commands(design, fabric, top)
         else:
-            commands = [f"{fabric.synthesis}{_apart(fabric)} -top {top or design.name}"]
-        script = [f"read_verilog {files}", *commands]
+            top = top or design.name
+            commands = [
+                *mapping(design, fabric, top), f"{fabric.synthesis}{_apart(fabric)} -top {top}"
+            ]  # fmt: skip
+        script = [reading(design, fabric, files), *commands]
         script.append("tee -q -o stat.json stat -json")
         if netlist:
             script.append("write_json made.json")
@@ -103,10 +107,24 @@ def synthesis_commands(design: Design, fabric: Fabric, top: str = "") -> list[st
     equal dot products are made once, and time grows with the size of a module, not of the design.
     """
     command, top = synthesis_command(design, fabric), top or design.name
-    first = steering(design, top)
+    first = [*steering(design, top), *mapping(design, fabric, top)]
     if fabric.by_module:
         return [*first, f"{command}{_apart(fabric)} -top {top}", "flatten", "opt_clean"]
     return [*first, f"{command} -top {top}"]
+
+
+def reading(design: Design, fabric: Fabric, files: str) -> str:
+    """The yosys command that reads a design: its chains are made of cells where they are mapped."""
+    return f"read_verilog {'-D ADAQAT_CELLS ' if cell_map(design, fabric) else ''}{files}"
+
+
+def mapping(design: Design, fabric: Fabric, top: str) -> list[str]:
+    """Yosys commands, after all was read, that turn gated sums into the family's carry cells.
+
+    The hierarchy comes first: only modules that have their parameters hold cells to replace.
+    """
+    files = cell_map(design, fabric)
+    return [f"hierarchy -top {top}", *(f"techmap -map {name}" for name in files)] if files else []
 
 
 def synthesis_command(design: Design, fabric: Fabric) -> str:

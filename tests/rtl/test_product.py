@@ -95,11 +95,19 @@ SUMS = [(n, signed) for n in range(2, 8) for signed in (0, 1)]
 
 def test_sums_of_one_bit_products_are_exact_after_their_cycles(tmp_path):
     # terms that fill the tree, leave one over, and leave whole branches empty
-    assert wrong_sums(print_template("verilog/pairs.v.j2", name="net"), tmp_path, SUMS) == []
+    text = print_template("verilog/pairs.v.j2", name="net", chained=False)
+    assert wrong_sums(text, tmp_path, SUMS) == []
+
+
+def test_sums_of_one_bit_products_in_chains_are_exact(tmp_path):
+    text = "`define ADAQAT_CELLS\n" + "".join(
+        print_template(f"verilog/{t}.v.j2", name="net", chained=True) for t in ("gated", "pairs")
+    )
+    assert wrong_sums(text, tmp_path, SUMS) == []
 
 
 def test_the_comparison_finds_one_wrong_pair(tmp_path):
-    text = print_template("verilog/pairs.v.j2", name="net")
+    text = print_template("verilog/pairs.v.j2", name="net", chained=False)
     found = re.search(r"PLAIN = 64'h(\w+);", text)
     assert found is not None
     # both products 1

@@ -119,7 +119,7 @@ def test_lint_finds_nothing(seed, tmp_path):
     for name, text in sources(design).items():
         (tmp_path / name).write_text(text)
     tool = verilator()
-    for defines in ([], ["-DADAQAT_TAP"]):
+    for defines in ([], ["-DADAQAT_TAP"], ["-DADAQAT_CELLS"]):
         call(
             [tool.command, "--lint-only", "-Wall", *defines, "--top-module", "net", "net.v"],
             "lint", tool.environment, tmp_path,

@@ -101,13 +101,15 @@ def test_slices_go_where_they_save_most(multiplying):
     # accumulator x multiplier and sums before products of 8 x 8 bits
     assert given == [("rescale",), ("rescale",), ("sums",)]
     assert design_resources(few, fabric).dsp == 6
-    assert "    net_dot #(" in verilog(few) and "    net_dsp #(" not in verilog(few)
+    assert "    net_planes #(" in verilog(few) and "    net_dsp #(" not in verilog(few)
     assert "    net_dsp #(" in verilog(with_dsps(multiplying, fabric))
 
 
 def test_synthesis_keeps_other_products_off_slices(multiplying):
     fabric = load_fabric("fpga-ecp5")
-    assert synthesis_commands(multiplying, fabric)[0].startswith("synth_ecp5 -nodsp")
+    first, second, third = synthesis_commands(multiplying, fabric)[:3]
+    assert (first, second) == ("hierarchy -top net", "techmap -map net_cells.v")
+    assert third.startswith("synth_ecp5 -nodsp")
     few = with_dsps(multiplying, fabric.model_copy(update={"dsps": 4}))
     assert [module.plan.values.get("dsp", ()) for module in few.modules] == [
         ("rescale",), ("rescale",), ()
