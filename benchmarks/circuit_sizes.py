@@ -41,6 +41,7 @@ DESIGNS = (
     ("chain", 2, 2, 2030), ("chain", 3, 3, 2000), ("chain", 4, 4, 2520), ("chain", 8, 8, 2800),
     ("residual", 2, 4, 3080), ("residual", 4, 8, 3200), ("residual", 6, 6, 3390),
     ("separable", 3, 3, 2660), ("separable", 5, 4, 3830), ("separable", 8, 8, 4240),
+    ("wide", 2, 2, 5070), ("wide", 4, 4, 5600),
 )  # fmt: skip
 """(kind, weight bits, activation bits, budget of logic cells)."""
 
@@ -54,6 +55,10 @@ def network(kind: str, weight_bits: int, act_bits: int) -> Graph:
         hidden = make.linear("hidden", x, 24, act)
         again = make.linear("again", hidden, 16, act)
         return graph(x, hidden, again, make.linear("last", again, 5, out))
+    if kind == "wide":
+        # one layer, so that nearly all cells are those of its lanes
+        x = input_node((8, 8, 16), act)
+        return graph(x, make.conv("only", x, 16, act))
     x = input_node((8, 8, 4), act)
     stem = make.conv("stem", x, 8, act)
     if kind == "chain":

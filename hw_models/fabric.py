@@ -32,6 +32,7 @@ class Fabric(Record):
     by_module: whether modules are synthesised one by one and joined afterwards.
     logic_cell: what place and route calls a cell of one LUT, empty where none is open.
     shared_cell: whether that cell holds the flip-flop, too, so that one without a LUT takes a cell.
+    chain_cells: cells that the ends of a carry chain take besides its sum, each chain once.
     deep: whether registers stand behind block memories, which are slow there, and comparisons.
     dsp_synthesis: the yosys command with which products that it finds go to DSP slices.
     dsp_bits: least sum of the operands' bits, both of at least 3, that it puts there.
@@ -71,6 +72,7 @@ class Fabric(Record):
     by_module: bool
     logic_cell: str
     shared_cell: bool = False
+    chain_cells: int = Field(default=0, ge=0)
     measured: bool
     deep: bool
     dsp_synthesis: str

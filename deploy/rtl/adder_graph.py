@@ -18,6 +18,8 @@ import numpy as np
 from ..requant import Int64
 from .plan import signed_bits
 
+SHORT_BITS = 4
+"""Adders of up to so many bits are LUTs and no carry chains after synthesis."""
 Form = dict[int, int]
 """Coefficients by input, without zeros."""
 
@@ -43,6 +45,11 @@ class Adder:
 def width_of(low: int, high: int) -> int:
     """Bits of a number within ``low..high``: two's complement where it may be negative."""
     return signed_bits(low, high) if low < 0 else max(1, high.bit_length())
+
+
+def chained(widths: list[int]) -> int:
+    """How many adders of these bits are carry chains."""
+    return sum(bits > SHORT_BITS for bits in widths)
 
 
 def _sum(left: Form, right: Form, shift: int, minus: bool) -> Form:

@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from ...hw_models import Fabric
+from .carry_chains import chain_count
 from .design import Design, Edge
 from .dsp import LANES, RESCALE, SUMS, chosen, slices
 from .lane_sums import PLANES, plane_luts, product_functions, summed_by, tree_bits
@@ -196,8 +197,9 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
     """Predicted resources of one module."""
     counts, v = features(plan, fabric), plan.values
     made = Resources(
-        fabric.price(counts), fabric.flip_flops(counts), slices(plan, fabric), brams(plan, fabric)
-    )
+        fabric.price(counts) + chain_cells(plan, fabric), fabric.flip_flops(counts),
+        slices(plan, fabric), brams(plan, fabric),
+    )  # fmt: skip
     if "adder_bits" in v:
         graphs = [v]
         made += _adders(v, fabric) + Resources(0.0, v["window_registers"])
@@ -208,6 +210,11 @@ def module_resources(plan: RtlPlan, fabric: Fabric) -> Resources:
             waiting = sum(g["adder_registers"] - g["adder_bits"] for g in graphs)
             made += Resources(max(0, v["window_registers"] + waiting))
     return made
+
+
+def chain_cells(plan: RtlPlan, fabric: Fabric) -> int:
+    """Cells at the ends of a module's carry chains, which are counted, not fitted."""
+    return fabric.chain_cells * chain_count(plan, fabric) if fabric.chain_cells else 0
 
 
 def _adders(v: Mapping[str, Any], fabric: Fabric) -> Resources:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...hw_models import Fabric
 from ..errors import ToolError
-from .cost import FEATURES, design_features, features
+from .cost import FEATURES, chain_cells, design_features, features
 from .design import Design
 from .route import tool
 from .synthesis import counted, synthesise
@@ -40,6 +40,7 @@ def fit(designs: Sequence[Design], fabric: Fabric) -> Fit:
     rows: list[list[float]] = []
     luts: list[float] = []
     ffs: list[float] = []
+    known: list[float] = []
     for design in designs:
         with tempfile.TemporaryDirectory(prefix="adaqat-fit-") as made_in:
             folder = Path(made_in)
@@ -48,15 +49,18 @@ def fit(designs: Sequence[Design], fabric: Fabric) -> Fit:
                 parts=folder if fabric.router else None,
             )
             parts = [(module.ident, features(module.plan, fabric)) for module in design.modules]
+            ends = {module.ident: chain_cells(module.plan, fabric) for module in design.modules}
             for name, counts in [*parts, (design.name, design_features(design, fabric))]:
                 made = counted(cells, name)
                 rows.append([counts[feature] for feature in FEATURES])
+                known.append(sum(ends.values()) if name == design.name else ends[name])
                 luts.append(packed(folder / f"{name}.json", fabric) if fabric.router else made.lut)
                 ffs.append(made.ff)
     matrix = np.array(rows)
-    lut = _prices(matrix, np.array(luts))
-    ff = _prices(matrix, np.array(ffs))
-    errors = np.abs(matrix @ lut - luts) / np.array(luts)
+    counted_one_by_one = np.array(known)
+    lut = _prices(matrix, np.array(luts), counted_one_by_one)
+    ff = _prices(matrix, np.array(ffs), np.zeros(len(ffs)))
+    errors = np.abs(matrix @ lut + counted_one_by_one - luts) / np.array(luts)
     names = list(FEATURES)
     return Fit(
         dict(zip(names, lut.round(4).tolist(), strict=True)),
@@ -86,8 +90,12 @@ def packed(netlist: Path, fabric: Fabric) -> int:
     return int(found[1])
 
 
-def _prices(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Least relative squares with no negative price: projected gradient from the scaled columns."""
+def _prices(matrix: np.ndarray, wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Least relative squares with no negative price: projected gradient from the scaled columns.
+
+    ``known`` is the part of ``wanted`` that has no price.
+    """
+    left = 1.0 - known / wanted
     weighted = matrix / wanted[:, None]
     scale = np.where(weighted.max(axis=0) > 0, weighted.max(axis=0), 1.0)
     scaled = weighted / scale
@@ -96,7 +104,7 @@ def _prices(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     moving = prices.copy()
     momentum = 1.0
     for _ in range(200_000):
-        gradient = scaled.T @ (scaled @ moving - 1.0)
+        gradient = scaled.T @ (scaled @ moving - left)
         ahead = np.maximum(0.0, moving - step * gradient)
         grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         moving = ahead + (momentum - 1) / grown * (ahead - prices)

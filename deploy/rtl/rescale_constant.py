@@ -15,7 +15,7 @@ import numpy as np
 
 from ..requant import Int64, Requant
 from ..types import IntType
-from .adder_graph import pipeline, register_bits
+from .adder_graph import chained, pipeline, register_bits
 from .adder_search import search
 from .adder_text import adder_values
 from .plan import signed_bits
@@ -43,6 +43,7 @@ def plan_constant(rule: Requant, low: Int64, high: Int64, out: IntType, levels: 
         "lo": rule.lo, "hi": rule.hi, "channels": channels,
         "adder_bits": int(sizes[:, 0].sum()), "adders": int(sizes[:, 1].sum()),
         "negated_bits": int(sizes[:, 2].sum()),
+        "chains": sum(lane["chains"] for lane in channels),
         "adder_registers": sum(lane["registers"] + lane["wait"] * out.bits for lane in channels),
         "sum_bits": sum(lane["sum_bits"] for lane in channels),
     }  # fmt: skip
@@ -58,7 +59,8 @@ def _channel(
     )
     if m == 0 or low == high:
         code = min(max((low * m + b) >> shift, rule.lo), rule.hi)
-        return {"constant": code, "stages": 0, "size": (0, 0, 0), "registers": 0, "sum_bits": 0}
+        return {"constant": code, "stages": 0, "size": (0, 0, 0), "registers": 0, "sum_bits": 0,
+                "chains": 0}  # fmt: skip
     zeros = min(shift, (m & -m).bit_length() - 1)
     m, b, shift = m >> zeros, b >> zeros, shift - zeros
     graph = search(np.array([[m]]), low, high, levels)
@@ -76,4 +78,5 @@ def _channel(
         "product_bits": product, "minus": term.sign < 0, "factor": m, "addend": b, "sum_bits": bits,
         "shift": shift, "stages": timed.stages, "size": graph.size(),
         "registers": register_bits(graph, timed) + bits,
+        "chains": chained([*graph.bits(), bits]),
     }  # fmt: skip

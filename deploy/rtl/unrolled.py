@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..ops.base import TensorInfo, Window
 from ..requant import Int64, Requant
-from .adder_graph import AdderGraph, pipeline, register_bits
+from .adder_graph import AdderGraph, chained, pipeline, register_bits
 from .adder_search import search
 from .adder_text import adder_values
 from .elementwise import store_of
@@ -150,6 +150,7 @@ class _Common:
             "act_bits": source.type.bits, "act_signed": source.type.signed, "acc_bits": acc_bits,
             "out_bits": output.type.bits, "rescale": rescale.values,
             "adders": count, "adder_bits": bits, "negated_bits": negated,
+            "chains": chained(graph.bits()),
             "adder_registers": register_bits(graph, timed), "window_registers": 0,
             "combine": "graph", "rom_style": "",
         }  # fmt: skip
