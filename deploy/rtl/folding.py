@@ -20,6 +20,7 @@ from .cost import design_resources, module_resources
 from .design import lay_out
 from .engines import check_engines, engine_of, unrolled_plans
 from .goals import Goals
+from .memory_style import with_fitting_memories
 from .plan import Fold, RtlPlan
 from .schedule import busy, schedule, with_deep_queues
 
@@ -125,7 +126,10 @@ def choose_folds(graph: Graph, target: Target, goals: Goals) -> dict[str, Fold]:
     spare = kept
     while True:
         folds = _chosen(graph, target, options, goals, spare)
-        design = with_deep_queues(lay_out(graph, target, "net", folds))
+        # weights that find no block memory are LUTs, too
+        design = with_fitting_memories(
+            with_deep_queues(lay_out(graph, target, "net", folds)), fabric
+        )
         over = ceil(design_resources(design, fabric).lut) + kept - goals.lut
         if over <= 0:
             return folds

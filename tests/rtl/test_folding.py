@@ -11,6 +11,7 @@ import pytest
 from nets import Maker, graph, input_node
 
 from adaqat.deploy import IntType, UsageError
+from adaqat.deploy.rtl.circuit import plan_circuit
 from adaqat.deploy.rtl.cost import design_resources
 from adaqat.deploy.rtl.design import lay_out
 from adaqat.deploy.rtl.folding import choices, choose_folds
@@ -95,6 +96,23 @@ def test_whole_circuit_is_within_a_twentieth_of_exhaustive_search():
         found = design_resources(lay_out(net, TARGET, "net", folds), fabric).lut
         best = min(lut for cycles, lut in whole.items() if max(cycles) <= interval)
         assert found <= 1.05 * best
+
+
+def test_weights_that_find_no_block_memory_are_part_of_the_size():
+    """Words of 512 bits need 32 block memories of 16, and the device has 30: they become LUTs."""
+    act, fabric = IntType(2, False), load_fabric(TARGET.name)
+    x = input_node((8, 8, 16), act)
+    net = graph(x, Maker(22, 2).conv("only", x, 16, act))
+
+    def whole(lut):
+        circuit = plan_circuit(net, TARGET, "net", Goals(30.0, lut=lut))
+        found = design_resources(circuit.design, fabric)
+        assert found.bram <= fabric.brams
+        return circuit.design.modules[0].fold.pe, found.lut
+
+    for limit, lanes in ((4300, 8), (5070, 16)):
+        pe, lut = whole(limit)
+        assert pe == lanes and lut <= limit * (1 - fabric.kept_back)
 
 
 def test_latency_is_kept(tiny_graph):
