@@ -125,8 +125,8 @@ def _of_two(core: Core, source: TensorInfo, plane: Plane, fixed: dict[int, int])
     }  # fmt: skip
     if core.thumb1:
         skip = -columns % 4
-        words = skip * 2 * (6 + (low < 0) + (not whole))
-        numbers |= {"top": top, "edge_lead": 4 * skip, "edge_entry": words}
+        entry = skip * 2 * (6 + (low < 0) + (not whole))
+        numbers |= {"top": top, "edge_lead": 4 * skip, "edge_entry": entry}
     values = {
         "act": source.type.c_name, "thumb1": core.thumb1, "moved": moved,
         "low": -low * 65537, "sign": -low * 0x01010101,

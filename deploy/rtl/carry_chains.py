@@ -14,7 +14,7 @@ from typing import Any
 from ...hw_models import Fabric
 from .adder_graph import chained
 from .dsp import LANES, chosen
-from .lane_sums import DOT, PAIRS, PLANES, summed_by
+from .lane_sums import DOT, PAIRS, PLANES, joins, product_adders, summed_by, tree_adders
 from .plan import RtlPlan
 
 
@@ -60,34 +60,4 @@ def _plane_chains(v: Mapping[str, Any]) -> int:
     terms: int = v["simd"]
     planes: int = v["weight_bits"]
     top: int = v["act_bits"] + (terms - 1).bit_length()
-    return terms - 1 + chained(_joins(top, [1] * planes) or [top + 1])
-
-
-def product_adders(given: int, bits: int, signed: bool) -> list[int]:
-    """Bits of every adder of one product (`verilog/product.v.j2`)."""
-    pairs, rest = divmod(bits, 2)
-    # products of two by two bits are looked up
-    rows = [] if given == 2 and not signed else [given if given == 4 and not signed else given + 1]
-    found = rows * pairs
-    if bits == 1:
-        found.append(given + 1)
-    return found + _joins(given, [2] * pairs + [1] * rest)
-
-
-def _joins(low: int, parts: list[int]) -> list[int]:
-    """Bits of the adders that join neighbours of so many weight bits, in a tree."""
-    found = []
-    while len(parts) > 1:
-        found += [low + high for high in parts[1::2]]
-        parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
-    return found
-
-
-def tree_adders(terms: int, bits: int) -> list[int]:
-    """Bits of every adder of a binary tree."""
-    found = []
-    while terms > 1:
-        bits += 1
-        found += [bits] * (terms // 2)
-        terms = -(-terms // 2)
-    return found
+    return terms - 1 + chained(joins(top, [1] * planes) or [top + 1])

@@ -15,7 +15,7 @@ from ...hw_models import Fabric
 from .carry_chains import chain_count
 from .design import Design, Edge
 from .dsp import LANES, RESCALE, SUMS, chosen, slices
-from .lane_sums import PLANES, plane_luts, product_functions, summed_by, tree_bits
+from .lane_sums import PLANES, plane_luts, product_functions, summed_by, tree_adders
 from .plan import RtlPlan, bits_for
 
 FEATURES = (
@@ -108,7 +108,7 @@ def _window(found: dict[str, float], plan: RtlPlan, fabric: Fabric) -> None:
             return
         # products of one bit that are made in pairs take less: prices were fitted without
         found["product"] = lanes * product_functions(a, w, v["act_signed"])
-        found["tree"] = v["pe"] * tree_bits(v["simd"], v["product_bits"])
+        found["tree"] = v["pe"] * sum(tree_adders(v["simd"], v["product_bits"]))
 
 
 def _counters(v: Mapping[str, Any]) -> float:

@@ -29,26 +29,44 @@ def summed_by(plan: RtlPlan, fabric: Fabric) -> str:
     if not fabric.gated_cell or v["simd"] == 1:
         return DOT
     apart = v["simd"] * product_functions(v["act_bits"], v["weight_bits"], v["act_signed"])
-    return PLANES if plane_luts(v) < apart + tree_bits(v["simd"], v["product_bits"]) else DOT
+    return PLANES if plane_luts(v) < apart + sum(tree_adders(v["simd"], v["product_bits"])) else DOT
 
 
 def product_functions(given: int, bits: int, signed: bool) -> int:
     """Functions of four inputs and bits of adders of one product (`verilog/product.v.j2`)."""
     looked_up = {1: 2, 2: 4, 3: 9, 4: 12} if not signed else {}
     pair = looked_up.get(given, 3 * given + 1)
-    parts = [2] * (bits // 2) + [1] * (bits % 2)
-    found = sum(pair if part == 2 else given for part in parts)
+    pairs, rest = divmod(bits, 2)
+    return pairs * pair + rest * given + sum(joins(given, [2] * pairs + [1] * rest))
+
+
+def product_adders(given: int, bits: int, signed: bool) -> list[int]:
+    """Bits of every adder of one product (`verilog/product.v.j2`)."""
+    pairs, rest = divmod(bits, 2)
+    # products of two by two bits are looked up
+    rows = [] if given == 2 and not signed else [given if given == 4 and not signed else given + 1]
+    found = rows * pairs
+    if bits == 1:
+        found.append(given + 1)
+    return found + joins(given, [2] * pairs + [1] * rest)
+
+
+def joins(low: int, parts: list[int]) -> list[int]:
+    """Bits of the adders that join neighbours of so many weight bits, in a tree."""
+    found = []
     while len(parts) > 1:
-        found += sum(given + high for high in parts[1::2])
+        found += [low + high for high in parts[1::2]]
         parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
     return found
 
 
-def tree_bits(terms: int, bits: int) -> int:
-    """Bits of all sums of a binary tree of adders."""
-    found = 0
+def tree_adders(terms: int, bits: int) -> list[int]:
+    """Bits of every adder of a binary tree."""
+    found = []
     while terms > 1:
-        bits, found, terms = bits + 1, found + terms // 2 * (bits + 1), -(-terms // 2)
+        bits += 1
+        found += [bits] * (terms // 2)
+        terms = -(-terms // 2)
     return found
 
 
@@ -66,10 +84,7 @@ def plane_luts(v: Mapping[str, Any]) -> int:
         field, top = field + 1, top + 1
         found += terms // 2 * _cells(planes * field - spare)
         terms = -(-terms // 2)
-    parts = [1] * planes
-    while len(parts) > 1:
-        found += sum(_cells(top + high) for high in parts[1::2])
-        parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
+    found += sum(_cells(bits) for bits in joins(top, [1] * planes))
     return found + (_cells(top + 1) if planes == 1 else 0)
 
 

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from nets import Maker, graph, input_node
+from rtl_modules import synthesised
 
 from adaqat.deploy import IntType
 from adaqat.deploy.rtl.adder_graph import chained
-from adaqat.deploy.rtl.carry_chains import chain_count, product_adders, tree_adders
+from adaqat.deploy.rtl.carry_chains import chain_count
 from adaqat.deploy.rtl.cost import chain_cells
 from adaqat.deploy.rtl.design import lay_out
-from adaqat.deploy.rtl.lane_sums import summed_by
+from adaqat.deploy.rtl.lane_sums import product_adders, summed_by, tree_adders
 from adaqat.deploy.rtl.plan import Fold
 from adaqat.deploy.rtl.prices import packed
-from adaqat.deploy.rtl.synthesis import LUT_CELLS
-from adaqat.deploy.rtl.tools import call, yosys
 from adaqat.deploy.rtl.words import print_template
 from adaqat.deploy.targets import get
 from adaqat.hw_models import load_fabric
@@ -64,28 +61,12 @@ def test_other_families_pay_nothing_for_the_ends():
         assert chain_cells(layer(name, (2, 2), Fold(4, 8)), load_fabric(name)) == 0
 
 
-def synthesised(
-    top: str, texts: str, parameters: Mapping[str, int], folder: Path
-) -> tuple[int, int]:
-    """(carry chains, LUTs) of a module by itself; the netlist is ``made.json``."""
-    (folder / "net.v").write_text(texts)
-    (folder / "net_cells.v").write_text(print_template("verilog/cells/ccu2c.v.j2", name="net"))
-    chosen = " ".join(f"-chparam {name} {value}" for name, value in parameters.items())
-    script = [
-        "read_verilog -D ADAQAT_CELLS net.v", f"hierarchy -top {top} {chosen}",
-        "techmap -map net_cells.v", f"synth_ecp5 -nodsp -nowidelut -top {top}",
-        f"rename -top {top}", "write_json made.json",
-    ]  # fmt: skip
-    call([*yosys(), "-q", "-p", "; ".join(script)], "chains of a module", None, folder)
-    cells = json.loads((folder / "made.json").read_text())["modules"][top]["cells"].values()
-    handed = {
-        bit for cell in cells if cell["type"] == "CCU2C" for bit in cell["connections"]["COUT"]
-    }
-    first = [
-        cell for cell in cells
-        if cell["type"] == "CCU2C" and cell["connections"]["CIN"][0] not in handed
-    ]  # fmt: skip
-    return len(first), sum(LUT_CELLS.get(cell["type"], 0) for cell in cells)
+def chains_of(top: str, text: str, parameters: Mapping[str, int], folder) -> tuple[int, int]:
+    """(carry chains, LUTs) of a module by itself."""
+    cells, luts = synthesised(top, text, parameters, folder)
+    carries = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
+    handed = {bit for carry in carries for bit in carry["COUT"]}
+    return sum(carry["CIN"][0] not in handed for carry in carries), luts
 
 
 @needs_tools
@@ -94,7 +75,7 @@ def test_a_chain_takes_four_cells_and_flip_flops_none(terms, given, bits, wanted
     levels = (terms - 1).bit_length()
     set_to = {"N": terms, "LEVELS": levels, "GIVEN": given, "WBITS": bits, "BITS": given + bits}
     texts = "".join(print_template(f"verilog/{t}.v.j2", name="net") for t in ("gated", "planes"))
-    found, luts = synthesised("net_planes", texts, set_to, tmp_path)
+    found, luts = chains_of("net_planes", texts, set_to, tmp_path)
     assert found == wanted
     fabric = load_fabric("fpga-ecp5")
     # and the two constants
@@ -107,7 +88,7 @@ def test_a_chain_takes_four_cells_and_flip_flops_none(terms, given, bits, wanted
 @pytest.mark.parametrize(("given", "bits"), [(8, 8), (8, 1), (6, 5), (4, 4), (3, 3), (2, 4)])
 def test_chains_of_a_product_are_those_of_synthesis(given, bits, tmp_path):
     texts = print_template("verilog/product.v.j2", name="net")
-    found, _ = synthesised("net_product", texts, {"GIVEN": given, "WBITS": bits}, tmp_path)
+    found, _ = chains_of("net_product", texts, {"GIVEN": given, "WBITS": bits}, tmp_path)
     assert found == chained(product_adders(given, bits, False))
 
 

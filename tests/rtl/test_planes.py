@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 from circuit_cases import simulator
 from nets import Maker, graph, input_node
+from rtl_modules import shown, synthesised
 
 from adaqat.deploy import IntType, ToolError
 from adaqat.deploy.rtl.circuit import plan_circuit
@@ -23,7 +22,6 @@ from adaqat.deploy.rtl.goals import Goals
 from adaqat.deploy.rtl.lane_sums import cell_map, plane_luts, summed_by
 from adaqat.deploy.rtl.plan import Fold, signed_bits
 from adaqat.deploy.rtl.project import project
-from adaqat.deploy.rtl.synthesis import LUT_CELLS
 from adaqat.deploy.rtl.tools import call, yosys
 from adaqat.deploy.rtl.verification import verify_circuit
 from adaqat.deploy.rtl.words import print_template
@@ -94,13 +92,7 @@ def wrong(text: str, folder, cases=CASES) -> list[str]:
             f" if (n >= {levels} && is{c} !== right{c}[{levels}]) bad = bad + 1; end"
             f' if (bad != 0) $display("{terms} {given} {signed} {bits} {odd}");'
         )
-    bench = "\n".join([*parts, "initial begin", *loops, '$display("all"); end', "endmodule"])
-    (folder / "bench.v").write_text(text + bench)
-    subprocess.run(["iverilog", "-g2005", "-o", "bench", "bench.v"], cwd=folder, check=True)
-    made = subprocess.run(["./bench"], cwd=folder, capture_output=True, text=True, check=True)
-    *found, end = made.stdout.splitlines()
-    assert end == "all"
-    return found
+    return shown(text, parts, loops, folder)
 
 
 def text() -> str:
@@ -197,17 +189,7 @@ def test_the_price_of_a_sum_is_what_synthesis_makes_of_it(terms, given, signed, 
     levels = (terms - 1).bit_length()
     set_to = {"N": terms, "LEVELS": levels, "GIVEN": given, "SIGNED": signed, "WBITS": bits,
               "BITS": given + bits}  # fmt: skip
-    (tmp_path / "net.v").write_text(text())
-    (tmp_path / "net_cells.v").write_text(print_template("verilog/cells/ccu2c.v.j2", name="net"))
-    chosen = " ".join(f"-chparam {name} {value}" for name, value in set_to.items())
-    script = [
-        "read_verilog -D ADAQAT_CELLS net.v", f"hierarchy -top net_planes {chosen}",
-        "techmap -map net_cells.v", "synth_ecp5 -nodsp -nowidelut -top net_planes",
-        "tee -q -o stat.json stat -json",
-    ]  # fmt: skip
-    call([*yosys(), "-q", "-p", "; ".join(script)], "a sum in planes", None, tmp_path)
-    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
-    made = sum(LUT_CELLS.get(kind, 0) * count for kind, count in cells.items())
+    _, made = synthesised("net_planes", text(), set_to, tmp_path)
     values = {"simd": terms, "act_bits": given, "act_signed": bool(signed), "weight_bits": bits}
     assert made == pytest.approx(plane_luts(values), rel=0.03)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 
 import pytest
+from rtl_modules import shown
 
 from adaqat.deploy.rtl.words import print_template
 
@@ -35,16 +35,7 @@ def wrong(text: str, folder, widths=WIDTHS) -> list[str]:
             f" begin x{k} = i; w{k} = j; #1 if (is{k} !== right{k}) bad = bad + 1; end"
             f' if (bad != 0) $display("{signed} {x} {w} %0d", bad);'
         )
-    bench = "\n".join(
-        ["module bench;", "integer i, j, bad;", *wires, "initial begin", *loops,
-         '$display("all"); end', "endmodule"]
-    )  # fmt: skip
-    (folder / "bench.v").write_text(text + bench)
-    subprocess.run(["iverilog", "-g2005", "-o", "bench", "bench.v"], cwd=folder, check=True)
-    made = subprocess.run(["./bench"], cwd=folder, capture_output=True, text=True, check=True)
-    *found, end = made.stdout.splitlines()
-    assert end == "all"
-    return found
+    return shown(text, ["module bench;", "integer i, j, bad;", *wires], loops, folder)
 
 
 def test_every_product_of_every_width_is_exact(tmp_path):
@@ -81,13 +72,7 @@ def wrong_sums(text: str, folder, cases) -> list[str]:
             f" if (is{tag} !== right) bad = bad + 1; end"
             f' if (bad != 0) $display("{n} {signed} %0d", bad);'
         )
-    bench = "\n".join([*parts, "initial begin", *loops, '$display("all"); end', "endmodule"])
-    (folder / "bench.v").write_text(text + bench)
-    subprocess.run(["iverilog", "-g2005", "-o", "bench", "bench.v"], cwd=folder, check=True)
-    made = subprocess.run(["./bench"], cwd=folder, capture_output=True, text=True, check=True)
-    *found, end = made.stdout.splitlines()
-    assert end == "all"
-    return found
+    return shown(text, parts, loops, folder)
 
 
 SUMS = [(n, signed) for n in range(2, 8) for signed in (0, 1)]
